@@ -1,0 +1,83 @@
+"""Which models cvkit knows: facts only, no torch."""
+
+from dataclasses import dataclass
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaliencyFacts:
+    """What is known of a saliency network before it is built.
+
+    ``size`` is the (height, width) in pixels images are brought to, ``min_size`` the smallest side it can process,
+    ``loss`` the loss it is trained with when none is named, ``takes_backbone`` whether ``--backbone`` may replace VGG16.
+    """
+
+    name: str
+    summary: str
+    source: str
+    size: tuple[int, int]
+    min_size: int
+    loss: str
+    alpha: float
+    dropout: float
+    prior: bool
+    takes_backbone: bool
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+SALIENCY_MODELS: dict[str, SaliencyFacts] = {
+    facts.name: facts
+    for facts in (
+        SaliencyFacts(
+            name="mlnet",
+            summary="multi-level features at 1/4 of the input (pool2, pool3, conv4_1 of VGG16: 896 channels)",
+            source="after Cornia et al. 2016, arXiv 1609.01064",
+            size=(240, 320),
+            min_size=32,
+            loss="kl-cc-nss",
+            alpha=1.01,
+            dropout=0.5,
+            prior=False,
+            takes_backbone=True,
+        ),
+        SaliencyFacts(
+            name="mlnet-paper",
+            summary="multi-level features at 1/8 (pool3, pool4, conv5_3: 1280 channels) with the learned prior",
+            source="Cornia et al. 2016, arXiv 1609.01064",
+            size=(480, 640),
+            min_size=32,
+            loss="mlnet",
+            alpha=1.1,
+            dropout=0.5,
+            prior=True,
+            takes_backbone=True,
+        ),
+        SaliencyFacts(
+            name="encoder-decoder",
+            summary="VGG16 encoder and mirrored decoder, 512 channels in conv10",
+            source="after Pan et al. 2017, arXiv 1701.01081",
+            size=(224, 224),
+            min_size=32,
+            loss="bce",
+            alpha=1.01,
+            dropout=0.0,
+            prior=False,
+            takes_backbone=False,
+        ),
+        SaliencyFacts(
+            name="salgan",
+            summary="the generator of SalGAN: VGG16 encoder and decoder, 64 channels in conv10",
+            source="Pan et al. 2017, arXiv 1701.01081",
+            size=(192, 256),
+            min_size=32,
+            loss="bce",
+            alpha=1.01,
+            dropout=0.0,
+            prior=False,
+            takes_backbone=False,
+        ),
+    )
+}

@@ -1,0 +1,1 @@
+"""Images, fixations and the data sets made of them."""

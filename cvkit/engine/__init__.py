@@ -1,0 +1,1 @@
+"""The machinery every verb shares: the training loop, the stream of files, ledgers, checkpoints, progress."""

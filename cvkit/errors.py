@@ -1,0 +1,70 @@
+"""The kinds of failure, and the exit code each of them ends the program with."""
+
+import difflib
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the shell sees when a command ends."""
+
+    OK = 0  # all done
+    ERROR = 1  # an error the user can act on
+    USAGE = 2  # wrong usage
+    PARTIAL = 3  # done, but some inputs failed (each is in failures.csv)
+    STOPPED = 75  # stopped early by a signal after saving; the same command goes on from there
+    INTERRUPTED = 130  # Ctrl-C
+
+
+class CvkitError(Exception):
+    """An error the user can act on: its message is one line that says what is wrong and the next step."""
+
+    exit_code = ExitCode.ERROR
+    kind = "error"
+
+
+class UsageError(CvkitError):
+    """An option or argument that cannot be meant."""
+
+    exit_code = ExitCode.USAGE
+    kind = "usage"
+
+
+class DataError(CvkitError):
+    """An input file or data set that cannot be used."""
+
+    kind = "data"
+
+
+class WeightsError(CvkitError):
+    """A weights file or checkpoint that cannot be used."""
+
+    kind = "weights"
+
+
+class OutputError(CvkitError):
+    """A result that cannot be written (no space, no permission, a folder that holds something else)."""
+
+    kind = "output"
+
+
+class TrainingError(CvkitError):
+    """A training run that cannot go on (a loss that is not finite)."""
+
+    kind = "training"
+
+
+class StoppedBySignal(CvkitError):
+    """A signal asked the command to stop; everything done so far is saved."""
+
+    exit_code = ExitCode.STOPPED
+    kind = "stopped"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the nearest known word, or a list of the words when none is near."""
+    words = sorted(known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean '{near[0]}'?"
+    return f" Known: {', '.join(words)}." if words else ""

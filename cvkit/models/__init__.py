@@ -1,0 +1,1 @@
+"""Networks, and how to build them by name."""
