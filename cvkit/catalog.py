@@ -11,7 +11,8 @@ class SaliencyFacts:
     """What is known of a saliency network before it is built.
 
     ``size`` is the (height, width) in pixels images are brought to, ``min_size`` the smallest side it can process,
-    ``loss`` the loss it is trained with when none is named, ``takes_backbone`` whether ``--backbone`` may replace VGG16.
+    ``loss`` the loss it is trained with when none is named, ``takes_backbone`` whether ``--backbone`` may replace
+    VGG16.
     """
 
     name: str

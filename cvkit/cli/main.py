@@ -1,0 +1,67 @@
+"""The program: its commands, and the one boundary where errors become a line and an exit code."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+import cvkit
+from cvkit.cli import demo, evaluate, predict, sample_data, train_saliency
+from cvkit.cli.console import show_error
+from cvkit.errors import CvkitError, ExitCode
+
+app = typer.Typer(
+    name="cvkit",
+    help="Computer vision from a shell: train saliency models on eye fixations, predict maps, score them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+app.command("train-saliency")(train_saliency.train_saliency)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(sample_data.app, name="sample-data")
+app.command("demo")(demo.demo)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"cvkit {cvkit.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _cvkit(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line and exit with a code of ``errors.ExitCode``."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        return int(app(standalone_mode=False) or ExitCode.OK)
+    except CvkitError as error:
+        show_error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        show_error("interrupted.")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has left: nothing more to say
+        sys.stderr.close()
+        return ExitCode.OK
+    except Exception as error:
+        # The parser's own complaints know how to word themselves; anything else is a bug and keeps its traceback.
+        word = getattr(error, "format_message", None)
+        if word is None or not hasattr(error, "exit_code"):
+            raise
+        if text := word():
+            show_error(f"{text} See --help.")
+        return ExitCode.USAGE

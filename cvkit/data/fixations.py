@@ -1,0 +1,188 @@
+"""Eye fixations: read them from the formats data sets come in, count them on a grid, blur them into maps."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cvkit.data.images import read_array, read_map
+from cvkit.errors import DataError
+
+SUFFIXES = (".csv", ".mat", ".npy", ".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
+SIGMA_OF_SIDE = 0.03  # of the longer side: 24 px at 800, about a degree of visual angle in OSIE
+
+
+@dataclass(frozen=True)
+class Fixations:
+    """The fixations on one image, repeats kept: ``x`` (column) and ``y`` (row) in pixels from 0, (n,) float64.
+
+    ``duration_ms`` and ``subject`` are (n,) arrays where the file tells them, else None. ``size`` is the (height,
+    width) of the image they were measured on where the file tells it.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    duration_ms: np.ndarray | None = None
+    subject: np.ndarray | None = None
+    size: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def inside(self, size: tuple[int, int]) -> "Fixations":
+        """Return the fixations that lie on an image of (height, width)."""
+        height, width = size
+        keep = (self.x > -0.5) & (self.x < width - 0.5) & (self.y > -0.5) & (self.y < height - 0.5)
+        return self.where(keep)
+
+    def where(self, keep: np.ndarray) -> "Fixations":
+        """Return the fixations picked by a boolean (n,) array."""
+        return Fixations(
+            x=self.x[keep],
+            y=self.y[keep],
+            duration_ms=None if self.duration_ms is None else self.duration_ms[keep],
+            subject=None if self.subject is None else self.subject[keep],
+            size=self.size,
+        )
+
+
+def read_fixations(path: Path) -> Fixations:
+    """Read fixations from CSV (x, y, optional duration_ms, subject), ``.mat``, ``.npy`` or a binary image.
+
+    ``.mat``: SALICON's ``gaze`` (1-based x, y of every observer) or a binary location array as MIT1003 and CAT2000
+    have. ``.npy``: (n, 2) points x, y, or an (H, W) array that is non-zero where a fixation lies. Raises DataError.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return _read_csv(path)
+    if suffix == ".mat":
+        return _read_mat(path)
+    if suffix == ".npy":
+        return _from_array(path, read_array(path))
+    return _from_locations(read_map(path) > 0.5)
+
+
+def _read_csv(path: Path) -> Fixations:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            header = [name.strip().lower() for name in next(reader, [])]
+            rows = [row for row in reader if row]
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a readable CSV file ({error}).") from error
+    if "x" not in header or "y" not in header:
+        raise DataError(f"{path}: needs the columns x and y, has {', '.join(header) or 'none'}.")
+    columns = {name: header.index(name) for name in ("x", "y", "duration_ms", "subject") if name in header}
+    try:
+        x, y = (np.array([float(row[columns[name]]) for row in rows], dtype=np.float64) for name in "xy")
+        lasted = [float(row[columns["duration_ms"]] or "nan") for row in rows] if "duration_ms" in columns else None
+        subject = [row[columns["subject"]] for row in rows] if "subject" in columns else None
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{path}: a row is not made of numbers ({error}).") from error
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise DataError(f"{path}: x and y must be finite numbers.")
+    return Fixations(
+        x=x,
+        y=y,
+        duration_ms=None if lasted is None else np.array(lasted),
+        subject=None if subject is None else np.array(subject),
+    )
+
+
+def _read_mat(path: Path) -> Fixations:
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(path, squeeze_me=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except NotImplementedError as error:
+        raise DataError(f"{path}: a MATLAB 7.3 file; save it with -v7 to read it here.") from error
+    except Exception as error:
+        raise DataError(f"{path}: not a readable .mat file ({str(error).splitlines()[0][:120]}).") from error
+    if "gaze" in content:
+        return _from_gaze(path, content)
+    arrays = {
+        name: value
+        for name, value in content.items()
+        if isinstance(value, np.ndarray) and value.dtype.kind in "buif" and value.ndim == 2
+    }
+    for name in ("fixLocs", "fixationPts", *arrays):
+        if name in arrays and min(arrays[name].shape) > 0:
+            return _from_array(path, arrays[name])
+    raise DataError(f"{path}: has neither 'gaze' nor an array of fixation locations (holds {', '.join(content)}).")
+
+
+def _from_gaze(path: Path, content: dict) -> Fixations:
+    """SALICON: gaze is a struct array, an entry an observer, whose ``fixations`` are (n, 2) 1-based x, y."""
+    gaze = content["gaze"].ravel()
+    if gaze.dtype.names is None or "fixations" not in gaze.dtype.names:
+        raise DataError(f"{path}: 'gaze' has no field 'fixations', as SALICON's files have.")
+    points, subjects = [], []
+    for number, observer in enumerate(gaze["fixations"], start=1):
+        seen = np.asarray(observer, dtype=np.float64).reshape(-1, 2)
+        points.append(seen - 1)
+        subjects += [str(number)] * len(seen)
+    all_points = np.concatenate(points) if points else np.zeros((0, 2))
+    size = None
+    if "resolution" in content and np.size(content["resolution"]) == 2:
+        height, width = (int(value) for value in np.ravel(content["resolution"]))
+        size = (height, width)
+    return Fixations(x=all_points[:, 0], y=all_points[:, 1], subject=np.array(subjects), size=size)
+
+
+def _from_array(path: Path, array: np.ndarray) -> Fixations:
+    if array.ndim == 2 and array.shape[1] == 2 and array.dtype.kind != "b":
+        points = array.astype(np.float64)
+        if not np.isfinite(points).all():
+            raise DataError(f"{path}: x and y must be finite numbers.")
+        return Fixations(x=points[:, 0], y=points[:, 1])
+    if array.ndim == 2:
+        return _from_locations(array != 0)
+    raise DataError(f"{path}: neither points (n, 2) nor a location map (H, W): its shape is {array.shape}.")
+
+
+def _from_locations(locations: np.ndarray) -> Fixations:
+    y, x = np.nonzero(locations)
+    return Fixations(x=x.astype(np.float64), y=y.astype(np.float64), size=(locations.shape[0], locations.shape[1]))
+
+
+def count_map(fixations: Fixations, measured: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Count fixations a pixel: (h, w) int16, from points measured on ``measured`` (H, W) brought to ``size``.
+
+    A point in pixel x lands in the pixel that holds its centre, so the number of fixations never changes.
+    """
+    counts = np.zeros(size, dtype=np.int16)
+    on_image = fixations.inside(measured)
+    column = np.floor((np.round(on_image.x) + 0.5) * (size[1] / measured[1])).astype(np.int64)
+    row = np.floor((np.round(on_image.y) + 0.5) * (size[0] / measured[0])).astype(np.int64)
+    np.add.at(counts, (np.clip(row, 0, size[0] - 1), np.clip(column, 0, size[1] - 1)), 1)
+    return counts
+
+
+def blur(counts: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Blur a count map with a Gaussian of ``sigma_px`` pixels into an (H, W) float32 map of 0..1."""
+    from scipy.ndimage import gaussian_filter
+
+    blurred = gaussian_filter(counts.astype(np.float32), sigma_px, mode="constant", truncate=4.0)
+    top = blurred.max(initial=0)
+    return blurred / top if top > 0 else blurred
+
+
+def default_sigma(size: tuple[int, int]) -> float:
+    """Return the sigma in pixels used when none is given: 0.03 of the longer side."""
+    return SIGMA_OF_SIDE * max(size)
+
+
+def subjects_of(all_fixations: Sequence[Fixations]) -> list[str]:
+    """Return the names of all subjects, sorted; empty where a file does not tell them."""
+    names: set[str] = set()
+    for fixations in all_fixations:
+        if fixations.subject is None:
+            return []
+        names.update(str(name) for name in fixations.subject)
+    return sorted(names)

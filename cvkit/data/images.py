@@ -1,0 +1,153 @@
+"""Read an image file into RGB, whatever it holds, and refuse what cannot be trusted."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cvkit.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+MAX_PIXELS = 178_000_000
+_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I")
+
+
+def open_image(path: Path, max_pixels: int) -> "Image.Image":
+    """Open an image without decoding it; raises DataError for what is no image or has too many pixels."""
+    from PIL import Image, UnidentifiedImageError
+
+    Image.MAX_IMAGE_PIXELS = None  # the limit is ours, below: PIL's own only warns
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: is a folder, not an image.") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: not an image ({_what_it_is(path)}).") from error
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read ({_brief(error)}).") from error
+    width, height = image.size
+    if width * height > max_pixels:
+        image.close()
+        raise DataError(
+            f"{path}: {width}x{height} has {width * height:,} pixels, more than --max-pixels {max_pixels:,} allows."
+        )
+    return image
+
+
+def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read an image as (H, W, 3) uint8 RGB, upright by its EXIF orientation.
+
+    Greyscale, palette, 16-bit and CMYK images become RGB; transparency is laid on white. Raises DataError for a file
+    that is missing, no image, damaged, or larger than ``max_pixels``.
+    """
+    image = open_image(path, max_pixels)
+    try:
+        with warnings.catch_warnings(), image:
+            warnings.simplefilter("ignore")
+            return np.asarray(_to_rgb(image))
+    except Exception as error:
+        raise DataError(f"{path}: damaged image ({_brief(error)}).") from error
+
+
+def _to_rgb(image: "Image.Image") -> "Image.Image":
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _SIXTEEN_BIT or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode != "F" and values.max(initial=0) > 255 else 255.0
+        grey = np.clip(values * (255.0 / top) + 0.5, 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return the (height, width) of an image as it stands upright, from its header alone."""
+    with open_image(path, max_pixels) as image:
+        width, height = image.size
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    return (width, height) if turned else (height, width)
+
+
+def read_map(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a saliency map as (H, W) float32 >= 0.
+
+    Images give 0..1 by their bit depth (8-bit / 255, 16-bit / 65535; colour is averaged to grey); ``.npy`` files keep
+    their own scale. Raises DataError for what is no map: another shape, negative or non-finite values.
+    """
+    if path.suffix.lower() == ".npy":
+        return _checked_map(path, read_array(path))
+    image = open_image(path, max_pixels)
+    try:
+        with warnings.catch_warnings(), image:
+            warnings.simplefilter("ignore")
+            if image.mode in _SIXTEEN_BIT:
+                return np.asarray(image, dtype=np.float32) / 65535
+            return np.asarray(image.convert("L"), dtype=np.float32) / 255
+    except Exception as error:
+        raise DataError(f"{path}: damaged image ({_brief(error)}).") from error
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read a ``.npy`` file of numbers; pickled objects are refused."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except Exception as error:
+        raise DataError(f"{path}: not a readable .npy array ({_brief(error)}).") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+        raise DataError(f"{path}: holds no array of numbers.")
+    return array
+
+
+def _checked_map(path: Path, array: np.ndarray) -> np.ndarray:
+    array = np.squeeze(array).astype(np.float32)
+    if array.ndim != 2:
+        raise DataError(f"{path}: a map has two dimensions (height, width), this array has shape {array.shape}.")
+    if not np.isfinite(array).all() or array.min(initial=0) < 0:
+        raise DataError(f"{path}: a map holds finite values of 0 or more, this one does not.")
+    return array
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> "torch.Tensor":
+    """Bring (H, W, 3) uint8 to (3, h, w) uint8, bilinear with antialiasing."""
+    import torch
+    from PIL import Image
+
+    if image.shape[:2] != size:
+        image = np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring an (H, W) float map to (h, w), bilinear with antialiasing (so that its mean stays)."""
+    from PIL import Image
+
+    if values.shape == size:
+        return values
+    resized = Image.fromarray(values.astype(np.float32)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def _what_it_is(path: Path) -> str:
+    head = path.open("rb").read(64)
+    if not head:
+        return "an empty file"
+    return "text" if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head) else "unknown content"
+
+
+def _brief(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:120].rstrip(".")

@@ -1,0 +1,133 @@
+"""Which device, which precision and which process: asked once, in one place."""
+
+import os
+from typing import TYPE_CHECKING
+
+from cvkit.config import ComputeConfig
+from cvkit.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from lightning_fabric import Fabric
+
+FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def cpu_count() -> int:
+    """Return the number of processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worker_count(asked: int | None) -> int:
+    """Return the number of loading workers: as asked, else a core less than this process has, 1 to 8."""
+    return asked if asked is not None else max(1, min(8, cpu_count() // local_processes() - 1))
+
+
+def launched_processes() -> tuple[int, int] | None:
+    """Return (processes a node, nodes) when torchrun or Slurm started this process, else None."""
+    env = os.environ
+    if "TORCHELASTIC_RUN_ID" in env:
+        local = int(env["LOCAL_WORLD_SIZE"])
+        return local, int(env["WORLD_SIZE"]) // local
+    if "SLURM_PROCID" in env and "SLURM_STEP_ID" in env and int(env.get("SLURM_NTASKS", "1")) > 1:
+        nodes = int(env.get("SLURM_NNODES", "1"))
+        return max(1, int(env["SLURM_NTASKS"]) // nodes), nodes
+    return None
+
+
+def local_processes() -> int:
+    """Return how many processes of this command share this node, as far as the environment tells."""
+    launched = launched_processes()
+    return launched[0] if launched else int(os.environ.get("CVKIT_LOCAL_PROCESSES", "1"))
+
+
+def is_main_process() -> bool:
+    """Tell whether this process is the one that speaks: the first of those that share the work."""
+    for name in ("RANK", "LOCAL_RANK"):
+        if os.environ.get(name, "0") != "0":
+            return False
+    return launched_processes() is None or os.environ.get("SLURM_PROCID", "0") == "0"
+
+
+def choose_device(name: str) -> "torch.device":
+    """Return the device a name means; ``auto`` takes CUDA, else MPS, else the processor."""
+    import torch
+
+    kind = name.partition(":")[0]
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(kind)
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this machine has no usable CUDA GPU. Use --device cpu or auto.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: this machine has no Apple GPU. Use --device cpu or auto.")
+    device = torch.device(name)
+    if kind == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs, counted from 0.")
+    return device
+
+
+def choose_precision(name: str, device: "torch.device") -> str:
+    """Return fp32, bf16 or fp16; ``auto`` is bf16 on a GPU that computes in it, else fp32."""
+    import torch
+
+    if name == "fp16" and device.type == "cpu":
+        raise UsageError("--precision fp16 needs a GPU; on a processor use fp32 or bf16.")
+    if name != "auto":
+        return name
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def autocast_dtype(precision: str) -> "torch.dtype | None":
+    """Return the dtype that autocast computes in, or None for plain float32."""
+    import torch
+
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def describe(device: "torch.device") -> str:
+    """Name a device in words, for manifests and logs."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def process_plan(config: ComputeConfig) -> tuple[int, int]:
+    """Return (processes a node, nodes): what a launcher set up wins over ``--devices`` and ``--nodes``."""
+    return launched_processes() or (config.devices, config.nodes)
+
+
+def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabric":
+    """Start Lightning Fabric for this command: one process, or as many as asked or launched.
+
+    With several processes each is on a device of its own (DDP); the ones this call starts run the same command line.
+    ``deterministic`` allows only algorithms that repeat bit for bit (a processor's always do).
+    """
+    from lightning_fabric import Fabric
+
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    devices, nodes = process_plan(config)
+    if device.type == "cuda":
+        import torch
+
+        if devices > torch.cuda.device_count():
+            raise UsageError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs.")
+        torch.backends.cudnn.benchmark = not deterministic
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True, warn_only=True)
+    several = devices * nodes > 1
+    if several:
+        os.environ.setdefault("CVKIT_LOCAL_PROCESSES", str(devices))
+    one_gpu = device.type == "cuda" and device.index is not None
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=[device.index] if one_gpu else devices,  # type: ignore[list-item]
+        num_nodes=nodes,
+        strategy="ddp" if several else "auto",
+        precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
+    )
+    if several:
+        fabric.launch()
+    return fabric

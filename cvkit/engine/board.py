@@ -1,0 +1,34 @@
+"""TensorBoard events, when ``tensorboard`` is installed."""
+
+import importlib.util
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Board:
+    """Writes the rows of a run as TensorBoard scalars; does nothing where ``tensorboard`` is not installed."""
+
+    def __init__(self, folder: Path, *, enabled: bool = True) -> None:
+        self._writer: Any = None
+        if enabled and importlib.util.find_spec("tensorboard") is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                from torch.utils.tensorboard.writer import SummaryWriter
+
+                self._writer = SummaryWriter(str(folder))
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Write one epoch's row."""
+        if self._writer is None:
+            return
+        for name, value in row.items():
+            if isinstance(value, (int, float)) and name not in ("epoch", "step"):
+                self._writer.add_scalar(name, value, row["epoch"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        """End the file."""
+        if self._writer is not None:
+            self._writer.close()

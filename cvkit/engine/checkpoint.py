@@ -1,0 +1,132 @@
+"""Checkpoints and run folders: written whole, read without ever unpickling code."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import cvkit
+from cvkit.errors import OutputError, WeightsError, did_you_mean
+from cvkit.files import atomic_path, make_folder, read_json, write_json
+
+FORMAT = 1
+
+
+def save(path: Path, kind: str, content: dict[str, Any]) -> None:
+    """Write a checkpoint of a kind (``saliency``, ``training-state``): tensors and plain values only."""
+    with atomic_path(path) as temporary:
+        try:
+            torch.save({"cvkit": cvkit.__version__, "format": FORMAT, "kind": kind, **content}, temporary)
+        except RuntimeError as error:  # torch hides a full disk behind its own writer's error
+            raise OSError(28, "No space left on device or the file cannot be written") from error
+
+
+def load(path: Path, kind: str) -> dict[str, Any]:
+    """Read a checkpoint of a kind onto the processor; raises WeightsError for anything else."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such checkpoint.") from error
+    except Exception as error:
+        raise WeightsError(f"{path}: not a cvkit checkpoint (it does not load as plain tensors).") from error
+    found = content.get("kind") if isinstance(content, dict) else None
+    if found is None:
+        raise WeightsError(f"{path}: holds bare weights, not a cvkit checkpoint; train with --weights {path.name}.")
+    if found != kind:
+        raise WeightsError(f"{path}: a checkpoint of kind {found!r}; this command needs one of kind {kind!r}.")
+    if content.get("format", 0) > FORMAT:
+        raise WeightsError(f"{path}: written by cvkit {content.get('cvkit')}, newer than this {cvkit.__version__}.")
+    return content
+
+
+def find(place: str) -> Path:
+    """Return the checkpoint file a run folder or file name means (``best.pt`` of a run)."""
+    path = Path(place)
+    if path.is_dir():
+        for name in ("best.pt", "last.pt"):
+            if (path / name).is_file():
+                if name == "last.pt":
+                    break
+                return path / name
+        hint = " It has last.pt: finish it with --resume." if (path / "last.pt").is_file() else ""
+        raise WeightsError(f"{path}: no best.pt in this folder.{hint}")
+    if not path.is_file():
+        near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise WeightsError(f"--checkpoint {place}: no such run folder or file.{did_you_mean(path.name, near)}"[:400])
+    return path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a training run: ``config.json``, ``history.csv``, ``last.pt``, ``best.pt`` and its pictures."""
+
+    path: Path
+
+    @property
+    def last(self) -> Path:
+        """Return where everything needed to resume is kept."""
+        return self.path / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """Return where the best weights are kept."""
+        return self.path / "best.pt"
+
+    @property
+    def history(self) -> Path:
+        """Return where the rows of the epochs are kept."""
+        return self.path / "history.csv"
+
+    @property
+    def config(self) -> Path:
+        """Return where the settings are kept."""
+        return self.path / "config.json"
+
+
+FREE_TO_CHANGE = frozenset(
+    {"resume", "workers", "devices", "nodes", "device", "cache", "compile", "epochs", "out", "data"}
+)
+
+
+def open_run(out: str, settings: dict[str, Any], resume: bool) -> RunFolder:
+    """Return the folder of a new run, or of the one to resume; raises OutputError where it is in use or not a run.
+
+    A resumed run must have been started with the same settings, but for those that do not change what is learned.
+    """
+    path = Path(out)
+    folder = RunFolder(path)
+    if resume:
+        if not folder.last.is_file():
+            raise OutputError(f"{path}: nothing to resume, there is no last.pt in it.")
+        _check_same(folder, settings)
+    elif path.is_dir() and any(path.iterdir()):
+        what = "a run" if folder.config.is_file() else "something else"
+        raise OutputError(f"{path} holds {what} already: name another folder with --out, or go on with --resume.")
+    make_folder(path)
+    return folder
+
+
+def next_free(base: Path) -> Path:
+    """Return ``base-N`` with the first N, counted from 1, that is not there yet."""
+    number = 1
+    while (candidate := base.with_name(f"{base.name}-{number}")).exists():
+        number += 1
+    return candidate
+
+
+def _check_same(folder: RunFolder, settings: dict[str, Any]) -> None:
+    before = read_json(folder.config)
+    now = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+    changed = [
+        f"--{name.replace('_', '-')} was {before.get(name)}, is {value}"
+        for name, value in now.items()
+        if name not in FREE_TO_CHANGE and before.get(name) != value
+    ]
+    if changed:
+        raise OutputError(f"{folder.path} was started with other settings: {'; '.join(changed)}.")
+
+
+def write_config(folder: RunFolder, settings: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Write ``config.json``: the settings as asked, and under ``resolved`` what they came to."""
+    write_json(folder.config, {**settings, "resolved": facts, "cvkit": cvkit.__version__, "torch": torch.__version__})

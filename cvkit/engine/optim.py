@@ -1,0 +1,87 @@
+"""Optimizers, learning rates as a pure function of the step, and an average of the weights."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cvkit.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share a learning rate: ``scale`` times the run's, and zero for the first ``frozen_epochs``."""
+
+    parameters: list[nn.Parameter]
+    scale: float = 1.0
+    frozen_epochs: int = 0
+
+
+def make_optimizer(groups: Sequence[Group], config: TrainingConfig, lr: float) -> torch.optim.Optimizer:
+    """Build the optimizer; biases and norms (one dimension) have no weight decay."""
+    parts = []
+    for group in groups:
+        for decay in (True, False):
+            chosen = [p for p in group.parameters if p.requires_grad and (p.ndim > 1) == decay]
+            if chosen:
+                parts.append(
+                    {
+                        "params": chosen,
+                        "lr": lr * group.scale,
+                        "weight_decay": config.weight_decay if decay else 0.0,
+                        "scale": group.scale,
+                        "frozen_epochs": group.frozen_epochs,
+                    }
+                )
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parts, lr=lr, momentum=0.9, nesterov=True)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(parts, lr=lr)
+
+
+def schedule_factor(config: TrainingConfig, step: int, steps_per_epoch: int) -> float:
+    """Return what the learning rate is multiplied by at a step (counted from 0): warm-up, then the schedule."""
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    total = config.epochs * steps_per_epoch
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if config.schedule == "constant":
+        return 1.0
+    if config.schedule == "step":
+        return config.step_factor ** (step // (config.step_epochs * steps_per_epoch))
+    share = (step - warmup) / max(1, total - warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def set_rates(optimizer: torch.optim.Optimizer, lr: float, epoch: int) -> None:
+    """Give every group of parameters its learning rate for this step."""
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0 if epoch < group["frozen_epochs"] else lr * group["scale"]
+
+
+class WeightAverage:
+    """An exponential moving average of a model's weights and buffers, held beside it."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move the average towards the model; early steps weigh more, so that the start is soon forgotten."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        mine, theirs = [], []
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                mine.append(self.values[name])
+                theirs.append(value.detach())
+            else:
+                self.values[name].copy_(value)
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+
+    def load(self, values: dict[str, Tensor]) -> None:
+        """Take over saved averages."""
+        for name, value in values.items():
+            self.values[name].copy_(value)

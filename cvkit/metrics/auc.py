@@ -1,0 +1,142 @@
+"""Areas under the ROC curve of a saliency map as a classifier of fixated pixels: MIT's three, and Tuebingen's two.
+
+``fixations`` and ``others`` are (N, H, W) integer: how often each pixel was fixated on this image, and on other images.
+A score is (N,) float64 in 0..1: 0.5 for a constant map, NaN for an image without fixations (or without others, where
+these are asked for) or with a value that is not finite.
+"""
+
+import torch
+from torch import Tensor
+
+from cvkit.metrics.maps import by_chunks, constant, finite, pixels, unit_range
+from cvkit.metrics.points import Points, ascending, at_fixations, count_below, ranked
+
+
+def auc_judd(pred: Tensor, fixations: Tensor) -> Tensor:
+    """Return AUC-Judd without jitter: thresholds at the fixated values, false positives among the other pixels.
+
+    ``pred`` is (N, H, W), any scale. A pixel fixated several times counts once. The i-th largest fixated value gives
+    the point ((pixels at or above it - i) / (pixels - fixated), i / fixated). Source: AUC_Judd.m of the MIT saliency
+    benchmark.
+    """
+    return by_chunks(_auc_judd, pred, fixations)
+
+
+def auc_borji(pred: Tensor, fixations: Tensor) -> Tensor:
+    """Return the value that AUC-Borji tends to with many random splits: negatives drawn from all pixels.
+
+    ``pred`` is (N, H, W), any scale, stretched to 0..1; thresholds are 0, 0.1 ... 1. The true-positive rates are
+    fixed and the area is linear in the false-positive rates, so their expectations give the expected area. Source:
+    AUC_Borji.m of the MIT saliency benchmark.
+    """
+
+    def score(maps: Tensor, counts: Tensor) -> Tensor:
+        rows = unit_range(pixels(maps))
+        return _stepped_area(rows, at_fixations(rows, counts, repeats=False), _everywhere(rows))
+
+    return by_chunks(score, pred, fixations)
+
+
+def auc_shuffled(pred: Tensor, fixations: Tensor, others: Tensor) -> Tensor:
+    """Return the value that MIT's shuffled AUC tends to: negatives drawn from pixels fixated on other images.
+
+    ``pred`` is (N, H, W), any scale, stretched to 0..1; thresholds are 0, 0.1 ... 1; every pixel of ``others`` counts
+    once. Source: AUC_shuffled.m of the MIT saliency benchmark, in expectation as in ``auc_borji``.
+    """
+
+    def score(maps: Tensor, counts: Tensor, negatives: Tensor) -> Tensor:
+        rows = unit_range(pixels(maps))
+        others_here = at_fixations(rows, negatives, repeats=False)
+        return _stepped_area(rows, at_fixations(rows, counts, repeats=False), others_here)
+
+    return by_chunks(score, pred, fixations, others)
+
+
+def auc(pred: Tensor, fixations: Tensor) -> Tensor:
+    """Return the probability that a fixation has a larger value than a random pixel, ties counting half.
+
+    ``pred`` is (N, H, W), any scale. Every fixation counts, repeats too, against all pixels of the image (the fixated
+    ones are among them). Source: AUC of the MIT/Tuebingen saliency benchmark (pysaliency, uniform non-fixations).
+    """
+
+    def score(maps: Tensor, counts: Tensor) -> Tensor:
+        rows = ranked(maps)
+        return _checked(rows, _mann_whitney(at_fixations(rows, counts, repeats=True), _everywhere(rows)))
+
+    return by_chunks(score, pred, fixations)
+
+
+def sauc(pred: Tensor, fixations: Tensor, others: Tensor) -> Tensor:
+    """Return the probability that a fixation has a larger value than a fixation of another image, ties counting half.
+
+    ``pred`` is (N, H, W), any scale. Repeats count, in ``fixations`` and in ``others``. Source: shuffled AUC of the
+    MIT/Tuebingen saliency benchmark (pysaliency, shuffled non-fixations).
+    """
+
+    def score(maps: Tensor, counts: Tensor, negatives: Tensor) -> Tensor:
+        rows = ranked(maps)
+        others_here = at_fixations(rows, negatives, repeats=True)
+        return _checked(rows, _mann_whitney(at_fixations(rows, counts, repeats=True), others_here))
+
+    return by_chunks(score, pred, fixations, others)
+
+
+def _auc_judd(pred: Tensor, fixations: Tensor) -> Tensor:
+    rows = ranked(pred)
+    points = at_fixations(rows, fixations, repeats=False)
+    values = points.values.sort(1).values
+    fixated = points.number[:, None].to(torch.float64)
+    # Ascending: the first column has the smallest value, which all fixated pixels reach; no pixel reaches the padding.
+    rank = fixated - torch.arange(values.shape[1], device=rows.device)
+    real = rank > 0
+    above = rows.shape[1] - count_below(ascending(rows), values)
+    rest = rows.shape[1] - fixated
+    hit = torch.where(real, rank / fixated, 0.0)
+    false = torch.where(real, (above - rank) / rest, 0.0)
+    area = _half_if(constant(rows), _area(hit, false))
+    defined = (fixated > 0) & (rest > 0)
+    return _checked(rows, torch.where(defined.squeeze(1), area, torch.nan))
+
+
+def _everywhere(rows: Tensor) -> Points:
+    """Return every pixel of each row as a point."""
+    return Points(rows, torch.full_like(rows[:, 0], rows.shape[1], dtype=torch.int64))
+
+
+def _area(hit: Tensor, false: Tensor) -> Tensor:
+    """Return the area under ROC points (N, T) given in falling order, closed by (1, 1) and (0, 0)."""
+    first, last = hit.new_ones((hit.shape[0], 1)), hit.new_zeros((hit.shape[0], 1))
+    return -torch.trapezoid(torch.cat((first, hit, last), 1), torch.cat((first, false, last), 1), dim=1)
+
+
+def _half_if(flat: Tensor, area: Tensor) -> Tensor:
+    return torch.where(flat.squeeze(1) & ~area.isnan(), 0.5, area)
+
+
+def _checked(rows: Tensor, area: Tensor) -> Tensor:
+    """Make undefined the score of a map with a value that is not finite: ranks alone would hide it."""
+    return torch.where(finite(rows), area, torch.nan)
+
+
+def _stepped_area(rows: Tensor, positives: Points, negatives: Points) -> Tensor:
+    """Return the area for the thresholds 0, 0.1 ... 1, as MATLAB computes 0:0.1:1, (N,) float64."""
+    steps = torch.arange(11, device=rows.device, dtype=torch.float64) * 0.1
+    steps = steps.expand(rows.shape[0], 11)
+    area = _area(_rates(positives, steps), _rates(negatives, steps))
+    return _checked(rows, _half_if(constant(rows), area))
+
+
+def _rates(points: Points, steps: Tensor) -> Tensor:
+    """Return the share of the points at or above each threshold, (N, T) float64; NaN where there are no points."""
+    number = points.number[:, None].to(torch.float64)
+    return (number - count_below(ascending(points.values), steps)) / number
+
+
+def _mann_whitney(positives: Points, negatives: Points) -> Tensor:
+    """Return P(positive > negative) + P(equal) / 2 per row, exact: wins and halves are counted as integers."""
+    ordered = ascending(negatives.values)
+    wins = count_below(ordered, positives.values)
+    halves = wins + count_below(ordered, positives.values, equal=True)
+    real = torch.arange(halves.shape[1], device=halves.device) < positives.number[:, None]
+    pairs = (positives.number * negatives.number).to(torch.float64)
+    return torch.where(real, halves, 0).sum(1) / (2 * pairs)

@@ -1,0 +1,74 @@
+"""Values of a map at fixated pixels, and counts of values above thresholds."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Points(NamedTuple):
+    """The values at the fixations of each image, one row an image, padded at the end.
+
+    ``values`` is (N, F) in the dtype of the map, padded with +inf, F being the largest number of fixations of any image
+    (at least 1); ``number`` is (N,) int64, how many of them are real.
+    """
+
+    values: Tensor
+    number: Tensor
+
+    def mean(self, terms: Tensor) -> Tensor:
+        """Return the mean over fixations of ``terms``, (N, F) float64; NaN for an image without any."""
+        real = torch.arange(terms.shape[1], device=terms.device) < self.number[:, None]
+        return torch.where(real, terms, 0.0).sum(1) / self.number
+
+
+def at_fixations(rows: Tensor, fixations: Tensor, *, repeats: bool) -> Points:
+    """Read the rows at their fixated pixels.
+
+    ``rows`` is (N, P) float, ``fixations`` (N, H, W) integer or bool with H*W = P: how often each pixel was fixated.
+    ``repeats`` lists a pixel as often as it was fixated, otherwise once.
+    """
+    counts = fixations.reshape(-1)
+    flat = torch.nonzero(counts).squeeze(1)
+    if repeats:
+        flat = flat.repeat_interleave(counts[flat].to(torch.int64))
+    image = flat // rows.shape[1]
+    number = torch.bincount(image, minlength=rows.shape[0])
+    place = torch.arange(len(image), device=rows.device) - (number.cumsum(0) - number)[image]
+    values = rows.new_full((rows.shape[0], max(1, int(number.max()))), torch.inf)
+    values[image, place] = rows.reshape(-1)[flat]
+    return Points(values, number)
+
+
+def ranked(maps: Tensor) -> Tensor:
+    """Return (N, H, W) maps as rows, (N, P) float32 or float64, whichever holds their values exactly."""
+    narrow = maps.is_floating_point() and maps.dtype != torch.float64
+    return maps.flatten(1).to(torch.float32 if narrow else torch.float64)
+
+
+def ascending(rows: Tensor) -> Tensor:
+    """Sort each row, (N, P); NaN goes last.
+
+    On a CPU this is numpy's vectorised sort, rows in parallel: measured ten times as fast as torch's, and several
+    times as fast as looking the pixels up in the few fixated values.
+    """
+    if rows.device.type != "cpu":
+        return rows.sort(1).values
+    ordered = rows.numpy().copy()
+    workers = min(len(ordered), torch.get_num_threads())
+    if workers <= 1:
+        ordered.sort(axis=1)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(np.ndarray.sort, ordered))
+    return torch.from_numpy(ordered)
+
+
+def count_below(ordered: Tensor, thresholds: Tensor, *, equal: bool = False) -> Tensor:
+    """Count in each ascending row the values < each threshold of that row, (N, T) int64.
+
+    ``ordered`` is (N, P), ``thresholds`` (N, T) of the same dtype. ``equal`` counts the values <= it.
+    """
+    return torch.searchsorted(ordered.contiguous(), thresholds.contiguous(), right=equal)

@@ -1,0 +1,17 @@
+"""Pictures for people: colour maps, overlays, PNG bytes, contact sheets and learning curves."""
+
+from cvkit.render.colour import colour_map, colourise, overlay, to_uint8, to_uint16
+from cvkit.render.plots import curves
+from cvkit.render.png import encode_png
+from cvkit.render.sheet import contact_sheet
+
+__all__ = [
+    "colour_map",
+    "colourise",
+    "contact_sheet",
+    "curves",
+    "encode_png",
+    "overlay",
+    "to_uint8",
+    "to_uint16",
+]

@@ -1,0 +1,94 @@
+"""Maps of numbers as pixels: rounding to integers, colour maps, and heat laid over a photograph."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvkit.errors import UsageError, did_you_mean
+
+LEVELS = 256
+# An overlay's heat is fully there from this map value on; below it fades out, so that quiet parts stay a photograph.
+FULL_HEAT = 0.6
+
+
+def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return values 0..1 (any shape, float) as 0..255, rounded to the nearest level; outside is clipped, NaN is 0."""
+    return _quantise(values, 255).astype(np.uint8)
+
+
+def to_uint16(values: NDArray[Any]) -> NDArray[np.uint16]:
+    """Return values 0..1 (any shape, float) as 0..65535, rounded to the nearest level; outside is clipped, NaN is 0."""
+    return _quantise(values, 65535).astype(np.uint16)
+
+
+def colour_map(name: str) -> NDArray[np.uint8]:
+    """Return the (256, 3) uint8 colours of a matplotlib colour map, from low to high (read-only).
+
+    Raises UsageError for a name that matplotlib does not know.
+    """
+    return _colour_table(name)
+
+
+def colourise(values: NDArray[Any], name: str = "inferno") -> NDArray[np.uint8]:
+    """Return a map (H, W) of floats 0..1 as a picture (H, W, 3) uint8 in the named colour map.
+
+    Raises UsageError for an unknown colour map and ValueError for a map that is not (H, W).
+    """
+    return np.take(colour_map(name), _levels(values), axis=0)
+
+
+def overlay(
+    image: NDArray[np.uint8], values: NDArray[Any], *, colormap: str = "inferno", alpha: float = 0.6
+) -> NDArray[np.uint8]:
+    """Lay a map (H, W) of floats 0..1 as heat over a photograph (H, W, 3) uint8 of the same size.
+
+    ``alpha`` (0..1) is the heat's opacity where the map is high; it fades smoothly to nothing where the map is 0, so
+    the photograph is untouched there. Raises UsageError for an unknown colour map, ValueError when the sizes differ.
+    """
+    levels = _levels(values)
+    if image.dtype != np.uint8 or image.shape != (*levels.shape, 3):
+        raise ValueError(f"an overlay needs a (H, W, 3) uint8 image as large as its map, {levels.shape}: {image.shape}")
+    if not 0.0 <= alpha <= 1.0:
+        raise ValueError(f"alpha is an opacity between 0 and 1: {alpha}")
+    # Opacity and colour both depend on the level alone, so the blend is two table look-ups and a fixed-point sum:
+    # 256 * keep + heat, with keep + opacity = 256, so that nothing overflows 16 bits.
+    ramp = np.clip(np.arange(LEVELS) / (LEVELS - 1) / FULL_HEAT, 0.0, 1.0)
+    opacity = np.rint(alpha * 256 * ramp * ramp * (3 - 2 * ramp)).astype(np.uint16)
+    heat = colour_map(colormap).astype(np.uint16) * opacity[:, None] + 128
+    keep = np.take(256 - opacity, levels)
+    blended = np.empty(image.shape, dtype=np.uint8)
+    for channel in range(3):
+        mixed = image[..., channel] * keep
+        mixed += np.take(heat[:, channel], levels)
+        blended[..., channel] = mixed >> 8
+    return blended
+
+
+def _levels(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.ndim != 2:
+        raise ValueError(f"a map has the shape (H, W): {values.shape}")
+    return to_uint8(values)
+
+
+def _quantise(values: NDArray[Any], top: int) -> NDArray[np.floating[Any]]:
+    # float32 holds 65535.5 exactly, so half a level is still told apart; wider floats stay as they are.
+    floats = values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
+    scaled = np.nan_to_num(floats, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
+    scaled *= top
+    scaled += 0.5
+    return scaled  # the cast to integers drops the fraction, which after + 0.5 rounds
+
+
+@lru_cache(maxsize=16)
+def _colour_table(name: str) -> NDArray[np.uint8]:
+    import matplotlib
+
+    if name not in matplotlib.colormaps:
+        # The mirrored twins (viridis_r) work, but would double the list that a wrong name is answered with.
+        known = [known for known in matplotlib.colormaps if not known.endswith("_r")]
+        raise UsageError(f"There is no colour map '{name}'.{did_you_mean(name, known)}")
+    table = matplotlib.colormaps[name](np.linspace(0.0, 1.0, LEVELS), bytes=True)[:, :3].copy()
+    table.setflags(write=False)
+    return table

@@ -1,0 +1,171 @@
+"""Learning curves of a training run."""
+
+import io
+import math
+import textwrap
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 110
+TRAIN, VALIDATION, BEST = "#8a97a6", "#1f6fb4", "#d1495b"
+INK, QUIET_INK, GRID = "#212529", "#5c6670", "#e3e7eb"
+NAMES = {
+    "cc": "CC",
+    "nss": "NSS",
+    "kl": "KL",
+    "sim": "SIM",
+    "auc_judd": "AUC-Judd",
+    "auc_borji": "AUC-Borji",
+    "auc_shuffled": "shuffled AUC",
+    "auc": "AUC",
+    "sauc": "shuffled AUC",
+    "ig": "information gain",
+    "emd": "EMD",
+    "lr": "learning rate",
+}
+LOWER_IS_BETTER = {"kl", "emd"}
+MARKED_EPOCHS = 15  # up to this many epochs, each is a dot on the line; beyond it dots would hide the line
+TITLE_POINTS, POINTS_AN_INCH = 12, 72
+BOLD_LETTER_WIDTH = 0.7  # of the font's size, for a line of wide letters
+Points = tuple[list[float], list[float]]
+
+
+def curves(history: Sequence[Mapping[str, float]], *, title: str, best_epoch: int | None = None) -> bytes:
+    """Return the learning curves of a run as a PNG file: losses in one panel, each metric in a small one of its own.
+
+    A row of ``history`` holds ``epoch``, and any of ``lr``, ``train_loss``, ``val_loss``, ``train_<metric>`` and
+    ``val_<metric>``; values that are missing or not finite are left out. ``best_epoch`` is marked in every panel.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    names = _metric_names(history)
+    rows = 2 if len(names) > 1 else 1
+    columns = math.ceil(len(names) / rows)
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09, wspace=0.02, hspace=0.03)
+    figure = Figure(figsize=(5.2 + 2.5 * columns, 4.6), dpi=DPI, facecolor="white", layout=layout)
+    _head(figure, title)
+    grid = figure.add_gridspec(rows, columns + 1, width_ratios=[1.9] + [1.0] * columns)
+    losses = figure.add_subplot(grid[:, 0])
+    _panel(losses, "loss", _series(history, "loss"), best_epoch)
+    _legend(losses, best_epoch)
+    for k, name in enumerate(names):
+        axes = figure.add_subplot(grid[k // columns, 1 + k % columns])
+        _panel(axes, name, _series(history, name), best_epoch)
+    for axes in figure.axes:
+        _epoch_axis(axes, history)
+    return _png(figure)
+
+
+def _head(figure: "Figure", title: str) -> None:
+    # Wrapped here, because matplotlib never breaks a long word, such as the path of a run folder.
+    letters = int(figure.get_figwidth() * POINTS_AN_INCH / (TITLE_POINTS * BOLD_LETTER_WIDTH))
+    lines = textwrap.wrap(" ".join(title.split()), letters, max_lines=2, placeholder="…")
+    style: dict[str, Any] = {"fontsize": TITLE_POINTS, "fontweight": "bold", "color": INK, "parse_math": False}
+    figure.suptitle("\n".join(lines), x=0.012, ha="left", **style)
+
+
+def _metric_names(history: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return what has a panel beside the losses, in the order of the columns, the learning rate last."""
+    keys = dict.fromkeys(key for row in history for key in row)
+    names = dict.fromkeys(key.split("_", 1)[1] for key in keys if key.startswith(("train_", "val_")))
+    found = [*(name for name in names if name != "loss"), *(["lr"] if "lr" in keys else [])]
+    return [name for name in found if _series(history, name)]
+
+
+def _series(history: Sequence[Mapping[str, float]], name: str) -> dict[str, Points]:
+    """Return the finite points (epochs, values) of each line of a panel; a line without any is left out."""
+    keys = {"training": f"train_{name}", "validation": f"val_{name}", "": name}
+    lines = {label: _points(history, key) for label, key in keys.items()}
+    return {label: points for label, points in lines.items() if points[0]}
+
+
+def _points(history: Sequence[Mapping[str, float]], key: str) -> Points:
+    points = [(float(row.get("epoch", k + 1)), row.get(key)) for k, row in enumerate(history)]
+    finite = [(epoch, float(value)) for epoch, value in points if value is not None and math.isfinite(value)]
+    return [epoch for epoch, _ in finite], [value for _, value in finite]
+
+
+def _panel(axes: "Axes", name: str, lines: dict[str, Points], best_epoch: int | None) -> None:
+    big = name == "loss"
+    if best_epoch is not None:
+        axes.axvline(best_epoch, color=BEST, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
+    for label, (epochs, values) in lines.items():
+        colour = TRAIN if label == "training" else (VALIDATION if label else QUIET_INK)
+        few = len(epochs) <= MARKED_EPOCHS
+        style: dict[str, Any] = {"marker": "o", "markersize": 4.5 if big else 3.5} if few else {}
+        axes.plot(epochs, values, color=colour, linewidth=1.9 if big else 1.5, label=label, zorder=2, **style)
+        if best_epoch in epochs and label == "validation":
+            _ring(axes, float(best_epoch), values[epochs.index(best_epoch)], 7.0 if big else 5.5)
+    heading = NAMES.get(name, name.replace("_", " "))
+    better = " (lower is better)" if name in LOWER_IS_BETTER else ""
+    axes.set_title(heading + better, fontsize=10.5 if big else 9.5, color=INK, loc="left", parse_math=False)
+    _dress(axes, lines)
+
+
+def _ring(axes: "Axes", epoch: float, value: float, size: float) -> None:
+    ring: dict[str, Any] = {"markeredgecolor": BEST, "markeredgewidth": 1.8, "markersize": size}
+    axes.plot([epoch], [value], "o", markerfacecolor=VALIDATION, zorder=3, **ring)
+
+
+def _dress(axes: "Axes", lines: dict[str, Points]) -> None:
+    from matplotlib.ticker import FuncFormatter, ScalarFormatter
+
+    largest = max((abs(value) for _, values in lines.values() for value in values), default=1.0)
+    if largest < 0.01 or largest >= 1e5:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    else:
+        # A common factor or offset would be written above the axis, where the heading stands.
+        plain = ScalarFormatter(useOffset=False)
+        plain.set_scientific(False)
+        axes.yaxis.set_major_formatter(plain)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8, colors=QUIET_INK, length=0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#b8c0c8")
+    axes.margins(x=0.04, y=0.1)
+    if not lines:
+        axes.text(0.5, 0.5, "no values yet", transform=axes.transAxes, ha="center", color=QUIET_INK, fontsize=9)
+        axes.set_yticks([])
+
+
+def _legend(axes: "Axes", best_epoch: int | None) -> None:
+    from matplotlib.lines import Line2D
+
+    handles, labels = axes.get_legend_handles_labels()
+    if best_epoch is not None:
+        handles.append(Line2D([], [], color=BEST, linestyle=(0, (4, 3)), linewidth=1.0))
+        labels.append(f"best epoch ({best_epoch})")
+    if handles:
+        axes.legend(handles, labels, frameon=False, fontsize=8.5, labelcolor=INK)
+
+
+def _epoch_axis(axes: "Axes", history: Sequence[Mapping[str, float]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [float(row.get("epoch", k + 1)) for k, row in enumerate(history)] or [1.0]
+    # A fixed width around a single epoch keeps its point in the middle instead of on ticks like 0.96.
+    pad = 0.5 if len(epochs) == 1 else 0.04 * (max(epochs) - min(epochs))
+    axes.set_xlim(min(epochs) - pad, max(epochs) + pad)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch", fontsize=8.5, color=QUIET_INK)
+
+
+def _png(figure: "Figure") -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A title in a script that the font lacks shows boxes; a warning for each letter would help nobody.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        # No metadata: the picture depends on the history alone.
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,145 @@
+"""Contact sheets: a grid of pictures with column titles and row captions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvkit.render.colour import to_uint8
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw, ImageFont
+
+PAPER = (255, 255, 255)
+INK = (33, 37, 41)
+QUIET_INK = (108, 117, 125)
+SMALLEST_CELL_PX = 32
+
+
+@dataclass(frozen=True)
+class _Measures:
+    """Lengths in pixels, all in proportion to the cells."""
+
+    cell: int
+    gap: int
+    margin: int
+    title: int
+    caption: int
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[NDArray[Any]]],
+    *,
+    titles: Sequence[str] = (),
+    captions: Sequence[str] | None = None,
+    cell_px: int = 256,
+) -> NDArray[np.uint8]:
+    """Return a grid of pictures on white, (H, W, 3) uint8, one row of the sheet for each row of ``rows``.
+
+    A picture is (H, W, 3) or (H, W), uint8 or float 0..1, of any size; it is scaled to fit ``cell_px`` without
+    distortion. ``titles`` stand above the columns, ``captions`` below the rows; one too long ends in an ellipsis.
+    Raises ValueError when there is no picture, or when the numbers of titles or captions do not match the grid.
+    """
+    _check(rows, titles, captions, cell_px)
+    measures = _measures(cell_px)
+    cells = [[_fit(picture, cell_px) for picture in row] for row in rows]
+    columns = max(len(row) for row in cells)
+    widths = [max(row[k].width for row in cells if k < len(row)) for k in range(columns)]
+    # Columns of one width read as a grid; a column of narrow pictures still needs room for its title.
+    widths = [max(width, cell_px // 2) for width in widths]
+    heights = [max(cell.height for cell in row) for row in cells]
+    return _paint(cells, (widths, heights), (titles, captions), measures)
+
+
+def _check(
+    rows: Sequence[Sequence[NDArray[Any]]], titles: Sequence[str], captions: Sequence[str] | None, cell_px: int
+) -> None:
+    columns = max((len(row) for row in rows), default=0)
+    if columns == 0 or any(len(row) == 0 for row in rows):
+        raise ValueError("a contact sheet needs at least one picture in every row")
+    if titles and len(titles) != columns:
+        raise ValueError(f"a contact sheet of {columns} columns needs {columns} titles: {len(titles)}")
+    if captions is not None and len(captions) != len(rows):
+        raise ValueError(f"a contact sheet of {len(rows)} rows needs {len(rows)} captions: {len(captions)}")
+    if cell_px < SMALLEST_CELL_PX:
+        raise ValueError(f"the cells of a contact sheet are at least {SMALLEST_CELL_PX} px: {cell_px}")
+
+
+def _measures(cell_px: int) -> _Measures:
+    return _Measures(
+        cell=cell_px,
+        gap=max(4, round(cell_px * 0.045)),
+        margin=max(8, round(cell_px * 0.09)),
+        title=max(11, round(cell_px * 0.06)),
+        caption=max(10, round(cell_px * 0.05)),
+    )
+
+
+def _fit(picture: NDArray[Any], cell_px: int) -> "Image.Image":
+    from PIL import Image
+
+    if picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] != 3) or picture.size == 0:
+        raise ValueError(f"a picture on a contact sheet is (H, W) or (H, W, 3): {picture.shape}")
+    pixels = picture if picture.dtype == np.uint8 else to_uint8(picture)
+    image = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
+    scale = cell_px / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
+
+
+def _paint(
+    cells: Sequence[Sequence["Image.Image"]],
+    grid: tuple[list[int], list[int]],
+    words: tuple[Sequence[str], Sequence[str] | None],
+    measures: _Measures,
+) -> NDArray[np.uint8]:
+    from PIL import Image, ImageDraw
+
+    (widths, heights), (titles, captions) = grid, words
+    line = round(measures.caption * 1.3) + measures.gap // 2 if captions is not None else 0
+    between = measures.gap if captions is None else round(measures.gap * 1.6)
+    head = round(measures.title * 1.3) + measures.gap // 2 if titles else 0
+    inner = sum(widths) + measures.gap * (len(widths) - 1)
+    tall = head + sum(heights) + line * len(heights) + between * (len(heights) - 1)
+    sheet = Image.new("RGB", (inner + 2 * measures.margin, tall + 2 * measures.margin), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    title_font = _font(measures.title)
+    caption_font = _font(measures.caption)
+    lefts = [measures.margin + sum(widths[:k]) + measures.gap * k for k in range(len(widths))]
+    for left, width, title in zip(lefts, widths, titles, strict=False):
+        shown = _shorten(draw, title, title_font, width)
+        draw.text((left + width / 2, measures.margin), shown, INK, font=title_font, anchor="ma")
+    top = measures.margin + head
+    for k, row in enumerate(cells):
+        for left, width, cell in zip(lefts, widths, row, strict=False):
+            sheet.paste(cell, (left + (width - cell.width) // 2, top + (heights[k] - cell.height) // 2))
+        top += heights[k]
+        if captions is not None:
+            shown = _shorten(draw, captions[k], caption_font, inner)
+            draw.text((measures.margin, top + measures.gap // 2), shown, QUIET_INK, font=caption_font, anchor="la")
+        top += line + between
+    return np.asarray(sheet)
+
+
+def _font(size_px: int) -> "ImageFont.FreeTypeFont":
+    # matplotlib's DejaVu Sans, because PIL's own font lacks dashes, arrows, Greek and Cyrillic.
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size_px)
+
+
+def _shorten(draw: "ImageDraw.ImageDraw", text: str, font: "ImageFont.FreeTypeFont", width_px: int) -> str:
+    """Return the text on one line, cut with an ellipsis to the longest beginning that fits the width."""
+    text = " ".join(text.split())
+    if draw.textlength(text, font=font) <= width_px:
+        return text
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = draw.textlength(text[:middle].rstrip() + "…", font=font) <= width_px
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return text[:low].rstrip() + "…"

@@ -1,0 +1,295 @@
+"""Train a saliency network on eye fixations."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cvkit import device as machine
+from cvkit import render
+from cvkit.catalog import SALIENCY_MODELS
+from cvkit.config import TrainSaliencyConfig
+from cvkit.data import layout as layouts
+from cvkit.data.images import read_image
+from cvkit.data.saliency import Prepared, Reading, SaliencyDataset, prepare
+from cvkit.engine import checkpoint
+from cvkit.engine.fit import Job, fit
+from cvkit.engine.optim import Group
+from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
+from cvkit.errors import DataError
+from cvkit.files import write_atomic
+from cvkit.losses import Loss, loss_named, match
+from cvkit.metrics.auc import auc_judd
+from cvkit.metrics.fixation import nss
+from cvkit.metrics.similarity import cc, kl, sim
+from cvkit.models import weights as weight_files
+from cvkit.models import zoo
+from cvkit.models.predictor import SaliencyPredictor
+
+KIND = "saliency"  # of the checkpoints this command writes
+BATCH_SIZE = 8
+FINE_TUNING_LR = 1e-3
+SCRATCH_LR = 3e-4
+FOREVER = 1_000_000  # epochs
+
+
+@dataclass(frozen=True)
+class TrainSaliencyResult:
+    """Where the run is, its best epoch with that epoch's scores, and what was trained on."""
+
+    folder: Path
+    best_epoch: int
+    best: Mapping[str, Any]
+    epochs: int
+    training_images: int
+    validation_images: int
+    parameters: int
+    problems: int
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What settings left open came to."""
+
+    size: tuple[int, int]
+    loss: str
+    alpha: float
+    lr: float
+    batch_size: int
+
+
+class SaliencyLearner:
+    """Images, maps and fixation counts in; the loss and the field's scores out."""
+
+    def __init__(self, predictor: SaliencyPredictor, config: TrainSaliencyConfig, loss: Loss, data: SaliencyDataset):
+        self.predictor, self.config, self.data = predictor, config, data
+        self.model: zoo.SaliencyModel = predictor.model
+        self._loss = loss
+
+    def _predict(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        return model(self.predictor.normalise(batch["image"])).float()
+
+    def _compare(self, maps: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        counts = batch.get("counts")
+        matched = None if counts is None else match(counts, maps, counts=True)
+        return self._loss(maps, match(batch["target"], maps), matched)
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Return the loss at the size of the network's output, with the penalty of the learned prior."""
+        return self._compare(self._predict(model, batch), batch) + self.model.penalty()
+
+    def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss, CC, SIM, KL and, given fixations, NSS and AUC-Judd of each image, at the input's size."""
+        maps = self._predict(model, batch)
+        each = [
+            self._compare(maps[i : i + 1], {name: value[i : i + 1] for name, value in batch.items()})
+            for i in range(len(maps))
+        ]
+        shown = F.interpolate(maps, size=batch["target"].shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+        target = batch["target"][:, 0]
+        scores = {"loss": torch.stack(each), "cc": cc(shown, target), "sim": sim(shown, target)}
+        scores["kl"] = kl(shown, target)
+        if "counts" in batch:
+            counts = batch["counts"][:, 0]
+            scores["nss"] = nss(shown, counts)
+            scores["auc_judd"] = auc_judd(shown, counts)
+        return scores
+
+    def names(self, batch: dict[str, Tensor]) -> list[str]:
+        """Return the image files of a training batch."""
+        return [self.data.name(int(index)) for index in batch["index"]]
+
+    def groups(self) -> list[Group]:
+        """Return the head at the full learning rate and a pretrained backbone at a share of it."""
+        config = self.config
+        scale = 1.0 if config.weights == "none" else config.backbone_lr
+        frozen = int(config.freeze) if config.freeze.isdigit() else 0
+        backbone = Group(list(self.model.backbone_parameters()), scale, FOREVER if scale == 0 else frozen)
+        return [backbone, Group(list(self.model.head_parameters()))]
+
+    def card(self) -> dict[str, Any]:
+        """Return what rebuilds the predictor from ``best.pt`` alone."""
+        return {**self.predictor.card(), "config": self.config.as_dict()}
+
+
+def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> TrainSaliencyResult:
+    """Find and check the data, build the network, train it, and leave a run folder with pictures.
+
+    Raises DataError when no image can be trained on (or, with ``strict``, when any file has a problem), WeightsError
+    for weights that do not fit, OutputError for a folder in use, TrainingError for a loss that is not finite, and
+    StoppedBySignal after saving.
+    """
+    facts = SALIENCY_MODELS[config.model]
+    settings = _resolve(config)
+    reading = Reading(size=settings.size, sigma_px=config.sigma_px, max_pixels=config.max_pixels)
+    fabric = machine.start_fabric(config, deterministic=config.deterministic)
+    default = f"runs/train-saliency/{config.model}"
+    # Only the first process chooses the folder: the others would each take the next free number.
+    out = fabric.broadcast(config.out or str(checkpoint.next_free(Path(default))))
+    folder = checkpoint.RunFolder(Path(out))
+    if fabric.global_rank == 0:
+        folder = checkpoint.open_run(out, config.as_dict(), config.resume)
+    train, val, problems = _read_data(config, reading, listen)
+
+    torch.manual_seed(config.seed)
+    spec = zoo.SaliencySpec.of(
+        config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior
+    )
+    model = zoo.build(spec)
+    if not config.resume:
+        weight_files.load_backbone(model, config.weights, zero_bias=config.zero_bias)
+    elif config.weights != "none":
+        model.fix_norm()
+    if config.freeze == "backbone":
+        model.freeze_backbone()
+    predictor = SaliencyPredictor(
+        model, settings.size, device=fabric.device, normalisation=(facts.mean, facts.std)
+    )
+    learner = SaliencyLearner(predictor, config, loss_named(settings.loss, settings.alpha), train)
+    parameters = sum(p.numel() for p in model.parameters())
+    if fabric.global_rank == 0:
+        resolved = {**vars(settings), "parameters": parameters, "train": len(train), "val": len(val)}
+        checkpoint.write_config(folder, config.as_dict(), resolved)
+    pictures = _Pictures(folder, config, predictor, val)
+    job = Job(
+        learner=learner,
+        train=train,
+        val=val,
+        folder=folder,
+        config=config,
+        lr=settings.lr,
+        batch_size=settings.batch_size,
+        kind=KIND,
+        after_epoch=pictures.after_epoch,
+    )
+    result = fit(job, fabric, listen)
+    if fabric.global_rank == 0:
+        pictures.of_best()
+    return TrainSaliencyResult(
+        folder=folder.path,
+        best_epoch=result.best_epoch,
+        best=result.best,
+        epochs=len(result.history),
+        training_images=len(train),
+        validation_images=len(val),
+        parameters=parameters,
+        problems=problems,
+    )
+
+
+def _resolve(config: TrainSaliencyConfig) -> _Settings:
+    """Fill in what was left open from the model's facts in the catalog."""
+    facts = SALIENCY_MODELS[config.model]
+    return _Settings(
+        size=config.size or facts.size,
+        loss=facts.loss if config.loss == "auto" else config.loss,
+        alpha=facts.alpha if config.alpha is None else config.alpha,
+        lr=config.lr or (SCRATCH_LR if config.weights == "none" else FINE_TUNING_LR),
+        batch_size=config.batch_size or BATCH_SIZE,
+    )
+
+
+def _read_data(
+    config: TrainSaliencyConfig, reading: Reading, listen: Listener
+) -> tuple[SaliencyDataset, SaliencyDataset, int]:
+    """Find the pairs, try every file, and say what cannot be used before training starts."""
+    layout = layouts.read_layout(Path(config.data))
+    train, val = layouts.divide(layout, config.val_fraction, config.seed)
+    train, val = train[: config.limit], val[: config.limit]
+    problems = dict(layout.unpaired)
+    parts = []
+    for name, examples in (("training", train), ("validation", val)):
+        prepared = _prepare(examples, reading, config.cache, f"reading {name} images", listen)
+        for kind, messages in prepared.problems.by_kind.items():
+            problems[kind] = problems.get(kind, []) + messages
+        parts.append(prepared)
+    count = _report(problems, config.strict, listen)
+    for name, prepared in zip(("training", "validation"), parts, strict=True):
+        if not prepared.examples:
+            raise DataError(f"{config.data}: no usable {name} image is left: {_first(problems)}")
+    kept = parts[0].kept is not None
+    listen(
+        Note(
+            f"{len(parts[0].examples)} training and {len(parts[1].examples)} validation images at "
+            f"{reading.size[0]}x{reading.size[1]}, {'kept in memory' if kept else 'read anew each epoch'}"
+        )
+    )
+    train_set = SaliencyDataset(
+        parts[0].examples, reading, kept=parts[0].kept, augmentation=config.augment, seed=config.seed
+    )
+    return train_set, SaliencyDataset(parts[1].examples, reading, kept=parts[1].kept), count
+
+
+def _prepare(
+    examples: list[layouts.Example], reading: Reading, cache: str, title: str, listen: Listener
+) -> Prepared:
+    listen(Stage(title, len(examples)))
+    prepared = prepare(examples, reading, cache, machine.cpu_count(), lambda done: listen(Step(done)))
+    listen(StageEnd())
+    return prepared
+
+
+def _report(problems: dict[str, list[str]], strict: bool, listen: Listener) -> int:
+    """List the problems with their counts, the first few of each kind by name; with ``strict`` they are an error."""
+    count = sum(len(messages) for messages in problems.values())
+    for kind, messages in problems.items():
+        shown = "; ".join(messages[:3]) + (f"; and {len(messages) - 3} more" if len(messages) > 3 else "")
+        listen(Note(f"left out, {kind}: {len(messages)} ({shown})", "warning"))
+    if strict and count:
+        raise DataError(f"{count} problems in the data and --strict is set: {_first(problems)}")
+    return count
+
+
+def _first(problems: dict[str, list[str]]) -> str:
+    return next((messages[0] for messages in problems.values()), "none was found.")
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures of a run: learning curves after every epoch, and samples of input, target and prediction."""
+
+    folder: checkpoint.RunFolder
+    config: TrainSaliencyConfig
+    predictor: SaliencyPredictor
+    data: SaliencyDataset
+
+    def after_epoch(self, history: list[dict[str, Any]]) -> None:
+        """Draw the curves anew, and the samples as the network sees them now."""
+        best = max(history, key=lambda row: (-1 if self._falls() else 1) * row.get(self._metric(), -math.inf))
+        title = f"{self.config.model} on {Path(self.config.data).name}"
+        write_atomic(self.folder.path / "curves.png", render.curves(history, title=title, best_epoch=best["epoch"]))
+        self._draw("latest.png")
+
+    def of_best(self) -> None:
+        """Draw the samples with the weights of ``best.pt``."""
+        content = checkpoint.load(self.folder.best, KIND)
+        self.predictor.model.load_state_dict(content["weights"])
+        self._draw("best.png")
+
+    def _metric(self) -> str:
+        return f"val_{self.config.best_metric}"
+
+    def _falls(self) -> bool:
+        return self.config.best_metric in ("loss", "kl")
+
+    def _draw(self, name: str) -> None:
+        count = min(self.config.samples, len(self.data))
+        if count == 0:
+            return
+        indices = [round(i * (len(self.data) - 1) / max(1, count - 1)) for i in range(count)]
+        rows, captions = [], []
+        samples = [self.data[(0, index)] for index in indices]
+        images = torch.stack([sample["image"] for sample in samples])
+        maps = self.predictor(images, [self.predictor.size] * len(images))
+        for index, sample, predicted in zip(indices, samples, maps, strict=True):
+            image = read_image(self.data.examples[index].image, self.config.max_pixels)
+            target = sample["target"][0].numpy()
+            rows.append([image, render.colourise(target), render.colourise(predicted.float().cpu().numpy())])
+            captions.append(Path(self.data.name(index)).name)
+        sheet = render.contact_sheet(rows, titles=["input", "human", "predicted"], captions=captions)
+        write_atomic(self.folder.path / "samples" / name, render.encode_png(sheet))
