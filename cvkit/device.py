@@ -1,6 +1,7 @@
 """Which device, which precision and which process: asked once, in one place."""
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cvkit.config import ComputeConfig
@@ -123,7 +124,7 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
     one_gpu = device.type == "cuda" and device.index is not None
     fabric = Fabric(
         accelerator=device.type,
-        devices=[device.index] if one_gpu else devices,  # type: ignore[list-item]
+        devices=[device.index] if one_gpu else devices,
         num_nodes=nodes,
         strategy="ddp" if several else "auto",
         precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
@@ -131,3 +132,36 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
     if several:
         fabric.launch()
     return fabric
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's part in an inference command: its number of ``count``, and its device."""
+
+    rank: int
+    count: int
+    device: "torch.device"
+    fabric: "Fabric | None" = None
+
+    def total(self, numbers: list[int]) -> list[int]:
+        """Add up whole numbers over all processes; every process waits for the others here."""
+        if self.fabric is None:
+            return numbers
+        import torch
+
+        summed = self.fabric.all_reduce(torch.tensor(numbers, device=self.device), reduce_op="sum")
+        return [int(number) for number in summed]
+
+
+def share_out(config: ComputeConfig) -> Share:
+    """Return this process's share of an inference command, starting the other processes when several are asked for."""
+    devices, nodes = process_plan(config)
+    if devices * nodes == 1:
+        device = choose_device(config.device)
+        if device.type == "cuda":
+            import torch
+
+            torch.backends.cudnn.benchmark = True
+        return Share(0, 1, device)
+    fabric = start_fabric(config)
+    return Share(fabric.global_rank, fabric.world_size, fabric.device, fabric)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from cvkit.engine.progress import Event, Note, Stage, StageEnd, Step
 PLAIN_SECONDS = 10.0  # a log gets a line this often at most
 
 
-class ProgressMode(str, Enum):
+class ProgressMode(StrEnum):
     """How progress is shown."""
 
     auto = "auto"

@@ -19,12 +19,15 @@ Workers = Annotated[
     int | None, typer.Option(help="Loading workers.", rich_help_panel=COMPUTE, show_default="by the cores")
 ]
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.", rich_help_panel=COMPUTE)]
-MaxPixels = Annotated[
-    int, typer.Option(help="Refuse larger images before they are decoded.", rich_help_panel=INPUT)
-]
+MaxPixels = Annotated[int, typer.Option(help="Refuse larger images before they are decoded.", rich_help_panel=INPUT)]
 Shard = Annotated[
     str, typer.Option(help="This job's share of the inputs, for job arrays.", rich_help_panel=COMPUTE, metavar="K/N")
 ]
+Inputs = Annotated[
+    list[str], typer.Argument(help="Images, folders, globs, @list.txt, or - for a list on stdin.", metavar="INPUTS...")
+]
+Checkpoint = Annotated[str, typer.Option(help="Run folder, or a checkpoint file.", metavar="RUN")]
+ResultFolder = Annotated[str, typer.Option(help="Result folder; the same command again does what is missing.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do anew what is done already.")]
 SigmaPx = Annotated[
     float | None,
@@ -52,7 +55,7 @@ Ema = Annotated[
 Patience = Annotated[
     int, typer.Option(help="Stop after so many epochs without a better one; 0 is never.", rich_help_panel=TRAINING)
 ]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the network (torch.compile).", rich_help_panel=COMPUTE)]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the network.", rich_help_panel=COMPUTE)]
 Deterministic = Annotated[
     bool,
     typer.Option("--deterministic", help="On a GPU, only algorithms that repeat bit for bit.", rich_help_panel=COMPUTE),

@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
+
+import typer
 
 from cvkit.cli.console import Console, ProgressMode
 from cvkit.config import Config
-from cvkit.errors import UsageError
+from cvkit.errors import ExitCode, UsageError
 
 C = TypeVar("C", bound=Config)
 
@@ -27,6 +30,15 @@ def _batch_size(text: str) -> int | None:
     if not text.isdigit():
         raise UsageError(f"--batch-size {text!r}: write a number or auto.")
     return int(text)
+
+
+def finish_batch(console: Console, counts: Any, folder: Path, what: str) -> None:
+    """Say what a batch came to, and exit with PARTIAL when some inputs failed."""
+    skipped = f", {counts.skipped} done before" if counts.skipped else ""
+    failed = f", {counts.failed} failed (failures.csv)" if counts.failed else ""
+    console.lines(f"{counts.done} {what} in {folder}{skipped}{failed}")
+    if counts.failed:
+        raise typer.Exit(ExitCode.PARTIAL)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """``cvkit train-saliency``."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -92,12 +93,11 @@ def train_saliency(
     ema: o.Ema = C.ema,
     patience: o.Patience = C.patience,
     best_metric: Annotated[
-        str, typer.Option(help="Score that picks best.pt: cc, sim, kl, nss, auc_judd, loss.", rich_help_panel=o.TRAINING)
+        str,
+        typer.Option(help="What picks best.pt: cc, sim, kl, nss, auc_judd, loss.", rich_help_panel=o.TRAINING),
     ] = C.best_metric,
     resume: o.Resume = C.resume,
-    out: Annotated[
-        str | None, typer.Option(help="Run folder.", show_default="runs/train-saliency/MODEL-N")
-    ] = C.out,
+    out: Annotated[str | None, typer.Option(help="Run folder.", show_default="runs/train-saliency/MODEL-N")] = C.out,
     device: o.Device = C.device,
     devices: o.Devices = C.devices,
     nodes: o.Nodes = C.nodes,
@@ -122,6 +122,6 @@ def train_saliency(
         console.lines(f"best epoch {result.best_epoch} of {result.epochs}: {result.folder}/best.pt")
 
 
-def _show(console: Console, best: "dict[str, float]") -> None:
+def _show(console: Console, best: Mapping[str, float]) -> None:
     names = [name for name in best if name.startswith("val_")]
     console.table([name.removeprefix("val_") for name in names], [[best[name] for name in names]])

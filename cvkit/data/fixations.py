@@ -78,7 +78,7 @@ def _read_csv(path: Path) -> Fixations:
         raise DataError(f"{path}: needs the columns x and y, has {', '.join(header) or 'none'}.")
     columns = {name: header.index(name) for name in ("x", "y", "duration_ms", "subject") if name in header}
     try:
-        x, y = (np.array([float(row[columns[name]]) for row in rows], dtype=np.float64) for name in "xy")
+        x, y = (np.array([float(row[columns[name]]) for row in rows], dtype=np.float64) for name in ("x", "y"))
         lasted = [float(row[columns["duration_ms"]] or "nan") for row in rows] if "duration_ms" in columns else None
         subject = [row[columns["subject"]] for row in rows] if "subject" in columns else None
     except (ValueError, IndexError) as error:

@@ -83,7 +83,7 @@ def read_truth(
             )
     if example.map is not None:
         values = read_map(example.map)
-        if not _same_shape(values.shape, original):
+        if not same_shape(values.shape, original):
             raise Mismatch(
                 f"{example.map}: the map is {values.shape[1]}x{values.shape[0]}, "
                 f"its image {original[1]}x{original[0]} (another shape)."
@@ -101,7 +101,7 @@ def read_truth(
     )
 
 
-def _same_shape(map_size: tuple[int, ...], image: tuple[int, int]) -> bool:
+def same_shape(map_size: tuple[int, ...], image: tuple[int, int]) -> bool:
     """A map may be smaller than its image, but not of another shape (2 % for rounding)."""
     return abs(map_size[1] / map_size[0] / (image[1] / image[0]) - 1) < 0.02
 
@@ -149,7 +149,7 @@ class SaliencyDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:  # type: ignore[override]
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
         stored = self.kept[index] if self.kept is not None else read_sample(self.examples[index], self.reading)
         sample = {"image": stored["image"], "target": stored["target"].float()}

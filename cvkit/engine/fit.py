@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from cvkit.config import TrainingConfig
@@ -97,9 +97,9 @@ class _Loop:
         self.bare = job.learner.model
         self.main = fabric.global_rank == 0
         if fabric.device.type == "cuda":
-            self.bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.bare.to(memory_format=torch.channels_last)
         optimizer = make_optimizer(job.learner.groups(), config, job.lr)
-        runnable = torch.compile(self.bare) if config.compile else self.bare
+        runnable: nn.Module = torch.compile(self.bare) if config.compile else self.bare  # type: ignore[assignment]
         self.model, self.optimizer = fabric.setup(runnable, optimizer)
         self.average = WeightAverage(self.bare, config.ema) if config.ema else None
         share = {"seed": config.seed, "rank": fabric.global_rank, "world": fabric.world_size}
@@ -187,11 +187,11 @@ class _Loop:
         last = position == group - 1
         seed = np.random.SeedSequence((config.seed, state.epoch, state.batch, self.fabric.global_rank))
         torch.manual_seed(int(seed.generate_state(1)[0]))
-        with self.fabric.no_backward_sync(self.model, enabled=not last):  # type: ignore[arg-type]
+        with self.fabric.no_backward_sync(self.model, enabled=not last):
             loss = self.job.learner.loss(self.model, batch)
             self.fabric.backward(loss / group)
         if last:
-            set_rates(self.optimizer, self._rate(), state.epoch)  # type: ignore[arg-type]
+            set_rates(self.optimizer, self._rate(), state.epoch)
             if config.clip_norm:
                 self.fabric.clip_gradients(
                     self.model, self.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False

@@ -12,7 +12,9 @@ Batch = dict[str, Tensor]
 class Learner(Protocol):
     """What the loop trains: a model and what to make of a batch. ``model`` in calls is the one to run forward."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """Return the network itself, as it is saved."""
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the scalar to minimise."""

@@ -18,9 +18,10 @@ from cvkit.metrics.similarity import cc, kl, sim
 class ScoreInputs:
     """What scores are computed from; what is None leaves the columns that need it undefined.
 
-    ``pred`` and ``target`` are (N, H, W), any scale; ``fixations`` and ``others`` are (N, H, W) integer, how often
-    each pixel was fixated on this image and on the other images (the negatives of shuffled AUC); ``baseline`` is (N,
-    H, W) or (H, W), the map that information gain is measured against.
+    ``pred`` and ``target`` are (N, H, W), any scale. ``fixations`` is (N, H, W) integer, how often each pixel was
+    fixated on this image. ``others`` is the same for the other images, the negatives of shuffled AUC: (N, H, W), or
+    (H, W) for all images together, from which each image's own are taken out again. ``baseline`` is (N, H, W) or
+    (H, W), the map that information gain is measured against.
     """
 
     pred: Tensor

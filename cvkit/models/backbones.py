@@ -77,9 +77,9 @@ def _from_torchvision(name: str, first_stride: int) -> ForeignBackbone:
         )
     try:
         whole = _make_torchvision(name)
-        last = _last_nodes(whole, first_stride)
+        last = _last_modules(whole, first_stride)
         _check_levels(name, list(last), first_stride)
-        body = create_feature_extractor(whole, return_nodes=[node for node, _ in last.values()])
+        body = create_feature_extractor(whole, return_nodes=[name for name, _ in last.values()])
     except (RuntimeError, ValueError, TypeError, AssertionError, torch.fx.proxy.TraceError) as error:
         raise _unfit(name, str(error)) from error
     shapes = [(stride, channels) for stride, (_, channels) in last.items()]
@@ -97,21 +97,26 @@ def _make_torchvision(name: str) -> nn.Module:
     return model
 
 
-def _last_nodes(model: nn.Module, first_stride: int) -> dict[int, tuple[str, int]]:
-    """Return {stride: (name of the last node there, its channels)} of a network, by running it once."""
-    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
-
-    train_nodes, eval_nodes = get_graph_node_names(model.eval())
-    nodes = [node for node in eval_nodes if node in set(train_nodes)]
-    with _quietly():
-        found = create_feature_extractor(model, return_nodes=nodes).eval()(torch.zeros(1, 3, *PROBE_SIZE))
+def _last_modules(model: nn.Module, first_stride: int) -> dict[int, tuple[str, int]]:
+    """Return {stride: (name of the module that ends last there, its channels)} of a network, by running it once."""
     last: dict[int, tuple[str, int]] = {}
-    for node in nodes:
-        output = found.get(node)
+
+    def note(name: str, output: object) -> None:
         if isinstance(output, Tensor) and output.dim() == 4:
             stride = _stride(PROBE_SIZE[0], output.shape[2])
             if stride == _stride(PROBE_SIZE[1], output.shape[3]) and stride and first_stride <= stride <= COARSEST:
-                last[stride] = (node, output.shape[1])
+                last[stride] = (name, output.shape[1])
+
+    hooks = [
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: note(name, output))
+        for name, module in model.named_modules()
+        if name
+    ]
+    with _quietly():
+        model.eval()(torch.zeros(1, 3, *PROBE_SIZE))
+    for hook in hooks:
+        hook.remove()
+    model.train()
     return dict(sorted(last.items()))
 
 

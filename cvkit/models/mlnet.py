@@ -104,7 +104,7 @@ class LearnedPrior(nn.Module):
 def _in_float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """Apply a small last layer in float32 whatever the precision around it: 8 bits of bf16 would show as steps."""
     assert layer.bias is not None
-    if torch.is_autocast_enabled(x.device.type):
+    if x.dtype != torch.float32:  # under autocast, or a network kept in half precision
         with torch.autocast(x.device.type, enabled=False):
             return F.conv2d(x.float(), layer.weight.float(), layer.bias.float())
     return F.conv2d(x.float(), layer.weight.float(), layer.bias.float())

@@ -78,7 +78,7 @@ class SaliencyPredictor:
     def from_card(
         cls, card: Mapping[str, Any], *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> "SaliencyPredictor":
-        """Rebuild a predictor from ``card()`` and its ``weights``; raises WeightsError where they do not go together."""
+        """Rebuild a predictor from ``card()`` and its ``weights``; WeightsError where they do not go together."""
         try:
             spec, size, weights = SaliencySpec.from_dict(card["spec"]), card["size"], card["weights"]
             model = build(spec)

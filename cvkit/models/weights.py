@@ -1,6 +1,7 @@
 """Weights from files and by name: read safely, brought to the names of the network, checked before they are used."""
 
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -122,7 +123,9 @@ def _without_prefixes(given: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
 
 def _read_torch(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols, before the error that matters
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is not a file of tensors: it is of another kind, or holds Python objects, which are never loaded. "

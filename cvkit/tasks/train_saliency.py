@@ -137,9 +137,7 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
     train, val, problems = _read_data(config, reading, listen)
 
     torch.manual_seed(config.seed)
-    spec = zoo.SaliencySpec.of(
-        config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior
-    )
+    spec = zoo.SaliencySpec.of(config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior)
     model = zoo.build(spec)
     if not config.resume:
         weight_files.load_backbone(model, config.weights, zero_bias=config.zero_bias)
@@ -147,9 +145,7 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
         model.fix_norm()
     if config.freeze == "backbone":
         model.freeze_backbone()
-    predictor = SaliencyPredictor(
-        model, settings.size, device=fabric.device, normalisation=(facts.mean, facts.std)
-    )
+    predictor = SaliencyPredictor(model, settings.size, device=fabric.device, normalisation=(facts.mean, facts.std))
     learner = SaliencyLearner(predictor, config, loss_named(settings.loss, settings.alpha), train)
     parameters = sum(p.numel() for p in model.parameters())
     if fabric.global_rank == 0:
@@ -225,9 +221,7 @@ def _read_data(
     return train_set, SaliencyDataset(parts[1].examples, reading, kept=parts[1].kept), count
 
 
-def _prepare(
-    examples: list[layouts.Example], reading: Reading, cache: str, title: str, listen: Listener
-) -> Prepared:
+def _prepare(examples: list[layouts.Example], reading: Reading, cache: str, title: str, listen: Listener) -> Prepared:
     listen(Stage(title, len(examples)))
     prepared = prepare(examples, reading, cache, machine.cpu_count(), lambda done: listen(Step(done)))
     listen(StageEnd())

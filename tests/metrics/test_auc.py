@@ -148,3 +148,12 @@ def test_one_thread_gives_what_two_give() -> None:
         assert torch.equal(auc(pred, fixations), before)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_others_as_one_map_of_everyone() -> None:
+    pred, fixations, _ = random_case(6, 30)
+    everyone = fixations.sum(0)
+    for f in (sauc, auc_shuffled):
+        torch.testing.assert_close(f(pred, fixations, everyone), f(pred, fixations, everyone - fixations))
+    assert sauc(pred[:1], fixations[:1], fixations[0]).isnan().all()  # nobody else
+    assert auc_shuffled(pred[:1], fixations[:1], fixations[0]).isnan().all()

@@ -55,3 +55,8 @@ def test_constant_is_decided_on_the_values_not_on_their_spread() -> None:
     assert maps.constant(rows).item()
     rows[0, 3] = 0.2
     assert not maps.constant(rows).item()
+
+
+def test_large_finite_values_are_finite() -> None:
+    rows = torch.tensor([[3e38, 3e38, 0.0], [3e38, torch.inf, 0.0]])
+    assert maps.finite(rows).tolist() == [True, False]

@@ -1,6 +1,7 @@
 """The scores equal those of the benchmarks' own code, on real fixations."""
 
 import csv
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def stack(rows: list[dict[str, str]], pattern: str, folder: Path) -> torch.Tenso
 def worst_by_column(scores: dict[str, torch.Tensor], rows: list[dict[str, str]]) -> dict[str, float]:
     columns = [name for name in rows[0] if name not in ("image", "map")]
     return {
-        name: float((scores[name] - torch.tensor([float(row[name]) for row in rows])).abs().max()) for name in columns
+        name: float((scores[name] - torch.tensor([float(row[name]) for row in rows], dtype=torch.float64)).abs().max())
+        for name in columns
     }
 
 
@@ -58,11 +60,10 @@ def test_mit_protocol_equals_the_matlab_code(shared: Path) -> None:
 def test_tuebingen_protocol_equals_pysaliency(shared: Path) -> None:
     folder = shared / "reference" / "saliency-metrics-tuebingen"
     maps = shared / "reference" / "saliency-metrics-mit"
-    counts: dict[str, torch.Tensor] = {}
+    counts: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(600, 800, dtype=torch.int32))
     with (folder / "fixations.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            image = counts.setdefault(row["image"], torch.zeros(600, 800, dtype=torch.int32))
-            image[int(row["y"]), int(row["x"])] += 1
+            counts[row["image"]][int(row["y"]), int(row["x"])] += 1
     total = torch.stack(list(counts.values())).sum(0)
     columns = [name for name in PROTOCOLS["tuebingen"].columns if name != "ig"]
     for rows in reference_rows(folder):

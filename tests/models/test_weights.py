@@ -45,7 +45,8 @@ def prefixed(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     ("form", "suffix"),
     [
         ("own", ".pth"), ("own", ".safetensors"), ("torchvision", ".pth"), ("torchvision", ".safetensors"),
-        ("module.", ".pt"), ("backbone.", ".pth"), ("module.torchvision", ".pth"), ("container", ".pth"), ("half", ".pth"),
+        ("module.", ".pt"), ("backbone.", ".pth"), ("module.torchvision", ".pth"), ("container", ".pth"),
+        ("half", ".pth"),
     ],
 )  # fmt: skip
 def test_vgg16_loads_in_every_naming(
@@ -152,8 +153,7 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
     (tmp_path / "pickle.pth").write_bytes(pickle.dumps({"a": NotATensor()}))
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
     torch.save({"epoch": 3}, tmp_path / "numbers.pth")
-    names = "text.pth empty.pth text.safetensors cut.pth cut.safetensors object.pth pickle.pth tensor.pth numbers.pth absent.pth"
-    for name in names.split():
+    for name in [*sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("whole")), "absent.pth"]:
         with pytest.raises(WeightsError, match=name) as caught:
             read_tensors(tmp_path / name)
         assert "\n" not in str(caught.value), name

@@ -1,0 +1,357 @@
+"""Score saliency maps against where people looked."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cvkit import device as machine
+from cvkit import files
+from cvkit.config import EvaluateConfig
+from cvkit.data import baselines, layout
+from cvkit.data import fixations as fix
+from cvkit.data.images import image_size, read_image, read_map, resize_image, resize_map
+from cvkit.data.layout import Example
+from cvkit.data.saliency import GroundTruth, read_truth, same_shape
+from cvkit.engine import checkpoint
+from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
+from cvkit.engine.stream import ahead
+from cvkit.errors import DataError, OutputError, UsageError, did_you_mean
+from cvkit.metrics.bootstrap import MeanInterval, mean_interval
+from cvkit.metrics.protocols import PROTOCOLS, Protocol, ScoreInputs
+from cvkit.models.predictor import SaliencyPredictor
+
+MIT_OTHERS = 10  # images that shuffled AUC's negatives come from under mit
+Source = Callable[["_Scene"], np.ndarray]
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """Mean scores with 95 % intervals: {what was scored: {column: interval}}; and what could not be scored."""
+
+    protocol: str
+    split: str
+    images: int
+    failed: list[dict[str, str]]
+    scores: dict[str, dict[str, MeanInterval]]
+    out: Path | None
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """One image and where people looked in it, at the image's own size."""
+
+    index: int
+    example: Example
+    size: tuple[int, int]
+    truth: GroundTruth
+    points: fix.Fixations | None
+
+
+@dataclass
+class _Table:
+    """The scores of one source of maps, a row an image."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def means(self, columns: Sequence[str]) -> dict[str, MeanInterval]:
+        return {
+            name: mean_interval(torch.tensor([row[name] for row in self.rows], dtype=torch.float64)) for name in columns
+        }
+
+
+def evaluate(config: EvaluateConfig, listen: Listener = ignore) -> EvaluateResult:
+    """Score the maps of a folder, or of a checkpoint, on one split of a data set.
+
+    Raises DataError when nothing can be scored, UsageError for a baseline that is none, WeightsError for a checkpoint
+    of another kind, OutputError for a folder that holds something else. An image that cannot be scored is listed.
+    """
+    protocol = PROTOCOLS[config.protocol]
+    columns = [name for name in protocol.columns if name != "emd" or config.emd]
+    out = _open_out(config)
+    data = layout.read_layout(Path(config.data))
+    examples = layout.for_evaluation(data, config.split)
+    source = _from_folder(config, examples) if config.maps else _from_checkpoint(config)
+    sources: dict[str, Source] = {"maps" if config.maps else "model": source}
+    mean = _mean_map(config, data, examples, listen)
+    baseline = _baseline(config, mean)
+    if config.with_baselines:
+        sources |= {"centre prior": lambda scene: baselines.centre_prior(scene.size), "mean map": mean}
+    negatives = _negatives(config, examples, listen)
+    scorer = _Scorer(config, protocol, columns, baseline, negatives)
+    tables: dict[str, _Table] = {name: _Table() for name in sources}
+    if config.with_baselines:
+        tables["inter-observer"] = _Table()
+    failed: list[dict[str, str]] = []
+
+    listen(Stage("scoring", len(examples)))
+    for done, outcome in enumerate(_scenes(config, examples), start=1):
+        if isinstance(outcome, _Scene):
+            failed += _score_scene(outcome, sources, tables, scorer)
+        else:
+            example, error = outcome
+            failed.append({"input": str(example.image), "kind": error.kind, "message": str(error)})
+        listen(Step(done, {"failed": len(failed)} if failed else {}))
+    listen(StageEnd())
+    for failure in failed[:5]:
+        listen(Note(failure["message"], "warning"))
+    if not next(iter(tables.values())).rows:
+        raise DataError(f"none of the {len(examples)} images could be scored: {failed[0]['message']}")
+    tables = {name: table for name, table in tables.items() if table.rows}
+    result = EvaluateResult(
+        protocol=protocol.name,
+        split=examples[0].split or "all",
+        images=len(examples),
+        failed=failed,
+        scores={name: table.means(columns) for name, table in tables.items()},
+        out=out,
+    )
+    if out is not None:
+        _write(out, config, result, tables, columns)
+    return result
+
+
+def _score_scene(
+    scene: _Scene, sources: dict[str, Source], tables: dict[str, _Table], scorer: "_Scorer"
+) -> list[dict[str, str]]:
+    """Score one image by every source; when the main source fails, the image is left out of all tables."""
+    rows = {}
+    for name, source in sources.items():
+        try:
+            rows[name] = scorer.row(scene, source(scene))
+        except DataError as error:
+            return [{"input": str(scene.example.image), "kind": error.kind, "message": str(error)}]
+    if "inter-observer" in tables and (row := scorer.observers(scene)) is not None:
+        rows["inter-observer"] = row
+    for name, row in rows.items():
+        tables[name].rows.append(row)
+    return []
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    config: EvaluateConfig
+    protocol: Protocol
+    columns: list[str]
+    baseline: Source
+    negatives: baselines.Negatives | None
+
+    def row(self, scene: _Scene, values: np.ndarray) -> dict[str, Any]:
+        """Return the scores of one map, its name under ``image``."""
+        return {"image": _name(scene.example), **self._scores(scene, values, scene.truth)}
+
+    def observers(self, scene: _Scene) -> dict[str, Any] | None:
+        """Score the map of a random half of the subjects against the other half, both ways, and take the mean."""
+        parts = None if scene.points is None else baselines.halves(scene.points, (self.config.seed, scene.index))
+        if parts is None:
+            return None
+        truths = [self._truth_of(part, scene) for part in parts]
+        if not all(truth.map.any() for truth in truths):
+            return None
+        one = self._scores(scene, truths[0].map, truths[1])
+        other = self._scores(scene, truths[1].map, truths[0])
+        return {"image": _name(scene.example), **{name: (one[name] + other[name]) / 2 for name in one}}
+
+    def _truth_of(self, part: fix.Fixations, scene: _Scene) -> GroundTruth:
+        counts = fix.count_map(part, part.size or scene.size, scene.size)
+        return GroundTruth(fix.blur(counts, self.config.sigma_px or fix.default_sigma(scene.size)), counts)
+
+    def _scores(self, scene: _Scene, values: np.ndarray, truth: GroundTruth) -> dict[str, float]:
+        others = self.negatives.for_image(scene.index) if self.negatives and truth.counts is not None else None
+        inputs = ScoreInputs(
+            pred=_batch(values),
+            target=_batch(truth.map),
+            fixations=None if truth.counts is None else _batch(truth.counts),
+            others=None if others is None else _batch(others),
+            baseline=_batch(self.baseline(scene)),
+        )
+        return {name: float(score[0]) for name, score in self.protocol.score(inputs, self.columns).items()}
+
+
+def _batch(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(values))[None]
+
+
+def _name(example: Example) -> str:
+    return example.key + example.image.suffix
+
+
+def _scenes(config: EvaluateConfig, examples: Sequence[Example]) -> Iterator[_Scene | tuple[Example, DataError]]:
+    """Yield every image with its truth, read ahead in threads, in order; what cannot be read comes with its error."""
+
+    def read(numbered: tuple[int, Example]) -> _Scene | tuple[Example, DataError]:
+        index, example = numbered
+        try:
+            size = image_size(example.image, config.max_pixels)
+            truth = read_truth(example, size, size, config.sigma_px)
+            points = fix.read_fixations(example.fixations) if example.fixations else None
+        except DataError as error:
+            return example, error
+        return _Scene(index, example, size, truth, points)
+
+    return ahead(read, enumerate(examples), threads=max(2, machine.worker_count(config.workers)))
+
+
+def _from_checkpoint(config: EvaluateConfig) -> Source:
+    card = checkpoint.load(checkpoint.find(config.checkpoint or ""), "saliency")
+    device = machine.choose_device(config.device)
+    precision = machine.choose_precision(config.precision, device)
+    dtype = machine.autocast_dtype(precision) or torch.float32
+    predictor = SaliencyPredictor.from_card(card, device=device, dtype=dtype)
+
+    def predicted(scene: _Scene) -> np.ndarray:
+        image = resize_image(read_image(scene.example.image, config.max_pixels), predictor.size)
+        return predictor(image[None], [scene.size])[0].cpu().numpy()
+
+    return predicted
+
+
+def _from_folder(config: EvaluateConfig, examples: Sequence[Example]) -> Source:
+    """Find the map of each image in a folder: by its path inside the data set, else by its stem where that is alone."""
+    folder = Path(config.maps or "")
+    if not folder.is_dir():
+        raise DataError(f"--maps {folder}: no such folder.")
+    found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in layout.MAP_SUFFIXES and p.is_file()]
+    found = [p for p in found if not p.name.endswith(".overlay.jpg")]
+    by_path = {p.relative_to(folder).with_suffix("").as_posix(): p for p in found}
+    by_stem: dict[str, list[Path]] = {}
+    for path in found:
+        by_stem.setdefault(path.stem, []).append(path)
+
+    def look(example: Example) -> Path | None:
+        names = [f"{example.split}/{example.key}", example.key]
+        names += [name + example.image.suffix for name in names]
+        for name in names:
+            if name in by_path:
+                return by_path[name]
+        alone = by_stem.get(Path(example.key).name, [])
+        return alone[0] if len(alone) == 1 else None
+
+    if not any(look(example) for example in examples):
+        raise DataError(
+            f"no map in {folder} has the stem of an image: {len(found)} maps there, "
+            f"{len(examples)} images such as {_name(examples[0])}."
+        )
+
+    def read(scene: _Scene) -> np.ndarray:
+        path = look(scene.example)
+        if path is None:
+            raise DataError(f"{scene.example.image}: no map of its stem in {folder}.")
+        return _fitted(path, scene.size)
+
+    return read
+
+
+def _fitted(path: Path, size: tuple[int, int]) -> np.ndarray:
+    values = read_map(path)
+    if not same_shape(values.shape, size):
+        raise DataError(
+            f"{path}: the map is {values.shape[1]}x{values.shape[0]}, its image {size[1]}x{size[0]} (another shape)."
+        )
+    return resize_map(values, size)
+
+
+def _mean_map(config: EvaluateConfig, data: layout.Layout, examples: Sequence[Example], listen: Listener) -> Source:
+    """Return the mean map of the training split; without one, that of the other images scored. Read when needed."""
+    if not (config.with_baselines or config.baseline == "mean"):
+        return lambda scene: baselines.centre_prior(scene.size)
+    training = [example for example in data.split("train") if example not in examples]
+    mean = baselines.MeanMap()
+    listen(Stage("reading maps for the mean", len(training or examples)))
+
+    def read(example: Example) -> np.ndarray | None:
+        try:
+            size = image_size(example.image, config.max_pixels)
+            return read_truth(example, size, size, config.sigma_px).map
+        except DataError:
+            return None  # the scoring lists it, or it is no part of what is scored
+
+    for done, values in enumerate(ahead(read, training or examples, threads=2), start=1):
+        if values is not None:
+            mean.add(values)
+        listen(Step(done))
+    listen(StageEnd())
+    if training:
+        return lambda scene: mean.at(scene.size)
+    if mean.count < 2:
+        raise DataError(f"{config.data}: a mean map needs a training split, or more than one image.")
+    return lambda scene: mean.at(scene.size, without=scene.truth.map)
+
+
+def _baseline(config: EvaluateConfig, mean: Source) -> Source:
+    """Return the map that information gain is measured against: centre, mean, or one map file for all images."""
+    if config.baseline == "centre":
+        return lambda scene: baselines.centre_prior(scene.size)
+    if config.baseline == "mean":
+        return mean
+    path = Path(config.baseline)
+    if not path.is_file():
+        known = ("centre", "mean")
+        raise UsageError(f"--baseline {config.baseline!r} is no file.{did_you_mean(config.baseline, known)}")
+    values = read_map(path)
+    return lambda scene: resize_map(values, scene.size)
+
+
+def _negatives(config: EvaluateConfig, examples: Sequence[Example], listen: Listener) -> baselines.Negatives | None:
+    """Gather the fixations of all images, for shuffled AUC; None when an image has none to give."""
+    points: list[fix.Fixations] = []
+    sizes: list[tuple[int, int]] = []
+    for example in examples:
+        try:
+            if example.fixations is None:
+                raise DataError("no fixations")
+            points.append(fix.read_fixations(example.fixations))
+            sizes.append(image_size(example.image, config.max_pixels))
+        except DataError:
+            # It keeps its place in the list, and has nothing to give to the others.
+            points[len(sizes) :] = [fix.Fixations(np.zeros(0), np.zeros(0))]
+            sizes.append((1, 1))
+    if not any(len(each) for each in points):
+        listen(Note("no fixations here: only the scores against maps can be computed", "warning"))
+        return None
+    some = config.shuffled_images or (MIT_OTHERS if config.protocol == "mit" else None)
+    return baselines.Negatives(points, sizes, some=some, seed=config.seed)
+
+
+def _open_out(config: EvaluateConfig) -> Path | None:
+    if config.out is None:
+        return None
+    out = Path(config.out)
+    files.make_folder(out)
+    if any(out.iterdir()) and not (out / "summary.json").is_file():
+        raise OutputError(f"{out} holds something else (no summary.json): name another --out.")
+    if (out / "summary.json").is_file() and not config.overwrite:
+        raise OutputError(f"{out} holds scores already: name another --out, or add --overwrite.")
+    return out
+
+
+def _write(
+    out: Path, config: EvaluateConfig, result: EvaluateResult, tables: dict[str, _Table], columns: list[str]
+) -> None:
+    """Write scores.csv (an undefined score is an empty cell), a file for each baseline, failures.csv, summary.json."""
+    for place, (name, table) in enumerate(tables.items()):
+        rows = [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()} for row in table.rows]
+        file_name = "scores.csv" if place == 0 else f"scores-{name.replace(' ', '-')}.csv"
+        files.write_csv(out / file_name, ["image", *columns], rows)
+    if result.failed:
+        files.write_csv(out / "failures.csv", ("input", "kind", "message"), result.failed)
+    else:
+        (out / "failures.csv").unlink(missing_ok=True)
+    means = {
+        name: {column: _interval(interval) for column, interval in columns_.items()}
+        for name, columns_ in result.scores.items()
+    }
+    head = {"protocol": result.protocol, "split": result.split, "images": result.images, "failed": len(result.failed)}
+    files.write_json(out / "summary.json", {**head, "scores": means, "settings": config.as_dict()})
+
+
+def _interval(interval: MeanInterval) -> dict[str, float | int | None]:
+    ends = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+    return {**{name: _finite(value) for name, value in ends.items()}, "n": interval.n}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

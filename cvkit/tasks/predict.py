@@ -1,0 +1,160 @@
+"""Predict a saliency map for every image."""
+
+import io
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import cvkit
+from cvkit import device as machine
+from cvkit import files, render
+from cvkit.config import PredictConfig
+from cvkit.data.images import encode_jpeg, read_image, resize_image, resize_map
+from cvkit.engine import checkpoint
+from cvkit.engine.ledger import Counts, Ledger, Work
+from cvkit.engine.progress import Listener, Note, ignore
+from cvkit.engine.stop import StopSignal
+from cvkit.engine.stream import Pace, Stages, Written, stream
+from cvkit.errors import StoppedBySignal
+from cvkit.models.predictor import SaliencyPredictor
+
+SUFFIX = {"png": ".png", "png16": ".png", "npy": ".npy"}
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """Where the maps are, how many inputs there were, and how fast it went."""
+
+    folder: Path
+    counts: Counts
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """An image as read: at the network's size, with its own size, and whole when an overlay needs it."""
+
+    small: Tensor
+    size: tuple[int, int]
+    whole: np.ndarray | None
+
+
+def predict(config: PredictConfig, listen: Listener = ignore, stdin: Iterable[str] | None = None) -> PredictResult:
+    """Send every input through a trained saliency network and write its map into the result folder.
+
+    Raises DataError when no input is found, WeightsError for a checkpoint of another kind, OutputError for a folder
+    that holds something else or a full disk, and StoppedBySignal after a drain. A bad image is a row of
+    ``failures.csv``.
+    """
+    processes, nodes = machine.process_plan(config)
+    files.refuse_stdin_in_many_processes(config.inputs, processes * nodes)
+    inputs = files.find_inputs(config.inputs, stdin)
+    path = checkpoint.find(config.checkpoint)
+    card = checkpoint.load(path, "saliency")
+    if config.overlay:
+        render.colour_map(config.colormap)  # an unknown name is refused before any work
+    share = machine.share_out(config)
+    precision = machine.choose_precision(config.precision, share.device)
+    predictor = SaliencyPredictor.from_card(
+        card, device=share.device, dtype=machine.autocast_dtype(precision) or torch.float32
+    )
+    weights = files.sha256(path)
+    work = Work(
+        command="predict",
+        folder=Path(config.out),
+        inputs=inputs,
+        identity=_identity(config, weights, precision),
+        columns=_columns(config),
+        shard=config.shard if share.count == 1 else (share.rank + 1, share.count),
+        overwrite=config.overwrite,
+    )
+    began = time.perf_counter()
+    with StopSignal() as stop, Ledger(work) as ledger:
+        listen(Note(f"{len(ledger.todo)} of {len(inputs)} images to do, into {work.folder}"))
+        pace = Pace(
+            batch_size=config.batch_size or (32 if share.device.type == "cuda" else 4),
+            readers=max(2, machine.worker_count(config.workers)),
+            writers=max(2, machine.worker_count(config.workers) // 2),
+        )
+        try:
+            whole = stream(_stages(config, predictor), pace, ledger, listen, stop)
+        finally:
+            details = {"model": card["spec"], "checkpoint": str(path), "device": machine.describe(share.device)}
+            mine = ledger.finish({**details, "versions": {"cvkit": cvkit.__version__, "torch": torch.__version__}})
+    seconds = time.perf_counter() - began
+    *totals, stopped = share.total([mine.inputs, mine.skipped, mine.done, mine.failed, int(not whole)])
+    counts = Counts(*totals)
+    if stopped:
+        left = counts.inputs - counts.skipped - counts.done - counts.failed
+        raise StoppedBySignal(f"stopped by a signal with {left} images to do: the same command goes on from there.")
+    return PredictResult(work.folder, counts, seconds, (counts.done + counts.failed) / max(1e-9, seconds))
+
+
+def _identity(config: PredictConfig, weights: str, precision: str) -> dict[str, Any]:
+    """Return what the files depend on: a folder keeps to one set of it."""
+    settings: dict[str, Any] = {
+        "checkpoint_sha256": weights,
+        "format": config.format,
+        "size": list(config.size) if config.size else "input",
+        "blur_px": config.blur_px,
+        "precision": precision,
+        "overlay": config.overlay,
+    }
+    if config.overlay:
+        settings |= {"colormap": config.colormap, "alpha": config.alpha}
+    return settings
+
+
+def _columns(config: PredictConfig) -> list[str]:
+    return ["image", "map", "overlay", "width", "height"] if config.overlay else ["image", "map", "width", "height"]
+
+
+def _stages(config: PredictConfig, predictor: SaliencyPredictor) -> Stages[_Photo, np.ndarray]:
+    folder = Path(config.out)
+
+    def read(item: files.Input) -> _Photo:
+        image = read_image(item.path, config.max_pixels)
+        whole = image if config.overlay else None
+        return _Photo(resize_image(image, predictor.size), (image.shape[0], image.shape[1]), whole)
+
+    def infer(batch: list[_Photo]) -> list[np.ndarray]:
+        images = torch.stack([photo.small for photo in batch])
+        sizes = [config.size or photo.size for photo in batch]
+        return [values.cpu().numpy() for values in predictor(images, sizes, config.blur_px)]
+
+    def write(item: files.Input, photo: _Photo, values: np.ndarray) -> Written:
+        target = folder / f"{item.stem}{SUFFIX[config.format]}"
+        files.write_atomic(target, _encode(values, config.format))
+        row: dict[str, Any] = {"image": item.name, "map": target.relative_to(folder).as_posix()}
+        row |= {"width": photo.size[1], "height": photo.size[0]}
+        written = [target]
+        if photo.whole is not None:
+            laid = folder / f"{item.stem}.overlay.jpg"
+            files.write_atomic(laid, _overlay(config, photo.whole, values))
+            row["overlay"] = laid.relative_to(folder).as_posix()
+            written.append(laid)
+        return Written([row], written)
+
+    return Stages(read=read, infer=infer, write=write)
+
+
+def _encode(values: np.ndarray, kind: str) -> bytes:
+    if kind == "npy":
+        buffer = io.BytesIO()
+        np.save(buffer, values)
+        return buffer.getvalue()
+    return render.encode_png(values, bits=16 if kind == "png16" else 8)
+
+
+def _overlay(config: PredictConfig, image: np.ndarray, values: np.ndarray) -> bytes:
+    laid = render.overlay(
+        image, resize_map(values, (image.shape[0], image.shape[1])), colormap=config.colormap, alpha=config.alpha
+    )
+    return encode_jpeg(laid)
