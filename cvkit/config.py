@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cvkit.catalog import SALIENCY_MODELS
-from cvkit.errors import UsageError, did_you_mean
+from cvkit.errors import UsageError, did_you_mean, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -22,7 +22,7 @@ PROTOCOLS = ("mit", "tuebingen")
 def one_of(flag: str, value: str, known: tuple[str, ...]) -> None:
     """Refuse a word that is not one of the known ones."""
     if value not in known:
-        raise UsageError(f"{flag} {value!r} is not one of {', '.join(known)}.{did_you_mean(value, known)}")
+        raise UsageError(f"{flag} {value!r} is not one of {', '.join(known)}.{nearest(value, known)}")
 
 
 def at_least(flag: str, value: float, low: float) -> None:
@@ -40,7 +40,7 @@ def within(flag: str, value: float, low: float, high: float) -> None:
 def parse_size(flag: str, text: str) -> tuple[int, int]:
     """Read ``HxW`` in pixels (height first): ``'240x320' -> (240, 320)``."""
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"{flag} {text!r} is not a size: write height x width in pixels, for example 240x320.")
     return int(parts[0]), int(parts[1])
 
@@ -48,7 +48,7 @@ def parse_size(flag: str, text: str) -> tuple[int, int]:
 def parse_shard(text: str) -> tuple[int, int]:
     """Read ``K/N`` with 1 <= K <= N."""
     parts = text.split("/")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts) or not 1 <= int(parts[0]) <= int(parts[1]):
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts) or not 1 <= int(parts[0]) <= int(parts[1]):
         raise UsageError(f"--shard {text!r} is not a share: write K/N with 1 <= K <= N, for example 2/8.")
     return int(parts[0]), int(parts[1])
 
@@ -75,8 +75,8 @@ class ComputeConfig(Config):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        name, _, number = self.device.partition(":")
-        if number and not (name == "cuda" and number.isdigit()):
+        name, colon, number = self.device.partition(":")
+        if colon and not (name == "cuda" and number.isdecimal()):
             raise UsageError(f"--device {self.device!r} is not one of auto, cpu, cuda, cuda:N, mps.")
         one_of("--device", name, DEVICES)
         one_of("--precision", self.precision, PRECISIONS)
@@ -174,7 +174,7 @@ class TrainSaliencyConfig(TrainingConfig):
             raise UsageError(f"--alpha must be above 1 (the weight is 1 / (alpha - y)), not {self.alpha:g}.")
         if self.dropout is not None:
             within("--dropout", self.dropout, 0, 1)
-        if self.freeze not in ("none", "backbone") and not self.freeze.isdigit():
+        if self.freeze not in ("none", "backbone") and not self.freeze.isdecimal():
             raise UsageError(f"--freeze {self.freeze!r}: write none, backbone, or a number of epochs.")
         at_least("--backbone-lr", self.backbone_lr, 0)
         one_of("--augment", self.augment, AUGMENTATIONS)

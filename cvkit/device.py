@@ -1,7 +1,10 @@
 """Which device, which precision and which process: asked once, in one place."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cvkit.config import ComputeConfig
@@ -17,6 +20,37 @@ FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 def cpu_count() -> int:
     """Return the number of processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Return the bytes of memory this process may still take: what the machine has, and its control group allows."""
+    free = _available_bytes()
+    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        for folder in _control_groups():
+            with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+                free = min(free, int((folder / limit).read_text()) - int((folder / used).read_text()))
+    return max(0, free)
+
+
+def _available_bytes() -> int:
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    if {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(getattr(os, "sysconf_names", ())):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2  # macOS does not tell what is free
+    return 4 << 30
+
+
+def _control_groups() -> Iterator[Path]:
+    """Yield the folders of this process's control group and of those around it (Linux, versions 2 and 1)."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            _, kinds, place = line.split(":", 2)
+            if kinds in ("", "memory"):
+                inner = PurePosixPath(place.lstrip("/"))
+                for part in (inner, *inner.parents):
+                    yield Path("/sys/fs/cgroup") / kinds / part
 
 
 def worker_count(asked: int | None) -> int:
@@ -44,7 +78,7 @@ def local_processes() -> int:
 
 def is_main_process() -> bool:
     """Tell whether this process is the one that speaks: the first of those that share the work."""
-    for name in ("RANK", "LOCAL_RANK"):
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK"):
         if os.environ.get(name, "0") != "0":
             return False
     return launched_processes() is None or os.environ.get("SLURM_PROCID", "0") == "0"

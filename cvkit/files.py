@@ -56,7 +56,7 @@ def _expand(word: str, stdin: Iterable[str] | None) -> Iterator[tuple[Path, str]
         return
     if word.startswith("@"):
         try:
-            lines = Path(word[1:]).read_text(encoding="utf-8").splitlines()
+            lines = Path(word[1:]).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"the list {word[1:]} cannot be read ({_reason(error)}).") from error
         yield from _listed(lines, word[1:])
@@ -64,6 +64,7 @@ def _expand(word: str, stdin: Iterable[str] | None) -> Iterator[tuple[Path, str]
     path = Path(word)
     if path.is_dir():
         images = sorted(p for p in path.rglob("*") if is_image(p) and not _hidden(p.relative_to(path)) and p.is_file())
+        images = _without_results(images, path)
         if not images:
             raise DataError(f"no images in the folder {word} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
         for image in images:
@@ -76,6 +77,8 @@ def _expand(word: str, stdin: Iterable[str] | None) -> Iterator[tuple[Path, str]
         if not files:
             raise DataError(f"the pattern {word} matches no file.")
         base = Path(os.path.commonpath([p.parent for p in files]))
+        if "**" in word:
+            files = _without_results(files, base)
         for file in files:
             yield file, file.relative_to(base).as_posix()
     else:
@@ -91,7 +94,19 @@ def _listed(lines: Iterable[str], where: str) -> Iterator[tuple[Path, str]]:
         path = Path(name)
         # A listed path is mirrored as it was written, without what leads out of the result folder.
         parts = [part for part in path.parts if part not in ("..", ".", path.anchor)]
-        yield path, "/".join(parts) or path.name
+        yield path, "/".join(parts) or "input"
+
+
+def _without_results(files: list[Path], base: Path) -> list[Path]:
+    """Leave out what lies in a result folder below ``base``, so that a command run again does not take its own maps."""
+    inside: dict[Path, bool] = {base: False}
+
+    def is_result(folder: Path) -> bool:
+        if folder not in inside:
+            inside[folder] = (folder / ".cvkit").is_dir() or is_result(folder.parent)
+        return inside[folder]
+
+    return [file for file in files if not is_result(file.parent)]
 
 
 def _hidden(relative: Path) -> bool:
@@ -114,13 +129,18 @@ def _with_stems(found: Mapping[Path, str]) -> list[Input]:
     return inputs
 
 
+_NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows knows no quota
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn a failed write into an OutputError that names the file and says what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno == errno.ENAMETOOLONG:  # the fault of one input, and not of the folder
+            raise DataError(f"{path}: its name is too long for this file system.") from error
+        if error.errno in _NO_SPACE:
             raise OutputError(f"no space left to write {path}: free some, then run the same command again.") from error
         raise OutputError(f"cannot write {path} ({_reason(error)}).") from error
 
@@ -130,7 +150,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; what is written there takes its name when the block ends well."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".cvkit-", suffix=".tmp")
         os.close(handle)
         temporary = Path(name)
         try:
@@ -143,9 +163,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write a file so that it appears whole or not at all (temporary name, then rename)."""
+    """Write a file so that it appears whole or not at all (temporary name, then rename).
+
+    Text is UTF-8; what of a file name is no UTF-8 is written as an escape.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        temporary.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def _read_umask() -> int:

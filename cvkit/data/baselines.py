@@ -1,5 +1,6 @@
 """Maps that know nothing of an image, or as much as people do: what a saliency model is read against."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from cvkit.data.images import resize_map
 
 CENTRE_SIGMA = 0.2  # of each side: close to the best for CC and NSS on OSIE
 MEAN_SIZE = (240, 320)  # the size maps are averaged at
+KEPT_SIZES = 16  # of which the sum of all fixations is kept: a data set may have as many sizes as images
 
 
 def centre_prior(size: tuple[int, int]) -> np.ndarray:
@@ -29,8 +31,9 @@ class MeanMap:
 
     def add(self, values: np.ndarray) -> None:
         """Add an (H, W) map; an empty one adds nothing."""
-        self.total += self._share(values)
-        self.count += 1
+        share = self._share(values)
+        self.total += share
+        self.count += int(share.any())
 
     def at(self, size: tuple[int, int], without: np.ndarray | None = None) -> np.ndarray:
         """Return the mean map at (H, W), 0..1; ``without`` leaves one of the added maps out."""
@@ -61,7 +64,7 @@ class Negatives:
 
     def __init__(self, points: Sequence[Fixations], sizes: Sequence[tuple[int, int]], *, some: int | None, seed: int):
         self.points, self.sizes, self.some, self.seed = points, sizes, some, seed
-        self._totals: dict[tuple[int, int], np.ndarray] = {}
+        self._totals: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
 
     def for_image(self, index: int) -> np.ndarray | None:
         """Return (H, W) int32 counts of the fixations of other images, brought to the size of image ``index``.
@@ -77,11 +80,13 @@ class Negatives:
             return self._sum(chosen.tolist(), size)
         if size not in self._totals:
             self._totals[size] = self._sum(range(count), size)
+            if len(self._totals) > KEPT_SIZES:
+                self._totals.popitem(last=False)
         return self._totals[size] - self._sum([index], size)
 
     def _sum(self, chosen: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-        total = np.zeros(size, dtype=np.int32)
-        for index in chosen:
-            measured = self.points[index].size or self.sizes[index]
-            total += fix.count_map(self.points[index], measured, size)
-        return total
+        """Count the fixations of the chosen images in one go: the cost is that of the points, not of the images."""
+        places = [fix.places(self.points[i], self.points[i].size or self.sizes[i], size) for i in chosen]
+        rows, columns = (np.concatenate(parts) for parts in zip(*places, strict=True))
+        counted = np.bincount(rows * size[1] + columns, minlength=size[0] * size[1])
+        return counted.astype(np.int32).reshape(size)

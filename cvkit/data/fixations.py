@@ -52,7 +52,8 @@ def read_fixations(path: Path) -> Fixations:
     """Read fixations from CSV (x, y, optional duration_ms, subject), ``.mat``, ``.npy`` or a binary image.
 
     ``.mat``: SALICON's ``gaze`` (1-based x, y of every observer) or a binary location array as MIT1003 and CAT2000
-    have. ``.npy``: (n, 2) points x, y, or an (H, W) array that is non-zero where a fixation lies. Raises DataError.
+    have. ``.npy``: (n, 2) points x, y, or an (H, W) array that is non-zero where a fixation lies. An image is non-zero
+    where a fixation lies, a JPEG, which is never exact, above half its range. Raises DataError.
     """
     suffix = path.suffix.lower()
     if suffix == ".csv":
@@ -61,7 +62,7 @@ def read_fixations(path: Path) -> Fixations:
         return _read_mat(path)
     if suffix == ".npy":
         return _from_array(path, read_array(path))
-    return _from_locations(read_map(path) > 0.5)
+    return _from_locations(read_map(path) > (0.5 if suffix in (".jpg", ".jpeg") else 0))
 
 
 def _read_csv(path: Path) -> Fixations:
@@ -69,7 +70,7 @@ def _read_csv(path: Path) -> Fixations:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream)
             header = [name.strip().lower() for name in next(reader, [])]
-            rows = [row for row in reader if row]
+            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -77,19 +78,23 @@ def _read_csv(path: Path) -> Fixations:
     if "x" not in header or "y" not in header:
         raise DataError(f"{path}: needs the columns x and y, has {', '.join(header) or 'none'}.")
     columns = {name: header.index(name) for name in ("x", "y", "duration_ms", "subject") if name in header}
-    try:
-        x, y = (np.array([float(row[columns[name]]) for row in rows], dtype=np.float64) for name in ("x", "y"))
-        lasted = [float(row[columns["duration_ms"]] or "nan") for row in rows] if "duration_ms" in columns else None
-        subject = [row[columns["subject"]] for row in rows] if "subject" in columns else None
-    except (ValueError, IndexError) as error:
-        raise DataError(f"{path}: a row is not made of numbers ({error}).") from error
+    values: dict[str, list[float | str]] = {name: [] for name in columns}
+    for line, row in rows:
+        try:
+            for name, place in columns.items():
+                cell = row[place].strip()
+                values[name].append(cell if name == "subject" else float(cell or "nan"))
+        except (ValueError, IndexError) as error:
+            reason = error if isinstance(error, ValueError) else f"it has {len(row)} of {len(header)} columns"
+            raise DataError(f"{path}: line {line} is no fixation ({reason}).") from error
+    x, y = (np.array(values[name], dtype=np.float64) for name in ("x", "y"))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise DataError(f"{path}: x and y must be finite numbers.")
     return Fixations(
         x=x,
         y=y,
-        duration_ms=None if lasted is None else np.array(lasted),
-        subject=None if subject is None else np.array(subject),
+        duration_ms=np.array(values["duration_ms"], dtype=np.float64) if "duration_ms" in columns else None,
+        subject=np.array(values["subject"], dtype=str) if "subject" in columns else None,
     )
 
 
@@ -103,7 +108,9 @@ def _read_mat(path: Path) -> Fixations:
     except NotImplementedError as error:
         raise DataError(f"{path}: a MATLAB 7.3 file; save it with -v7 to read it here.") from error
     except Exception as error:
-        raise DataError(f"{path}: not a readable .mat file ({str(error).splitlines()[0][:120]}).") from error
+        raise DataError(
+            f"{path}: not a readable .mat file ({(str(error).splitlines() or [type(error).__name__])[0][:120]})."
+        ) from error
     if "gaze" in content:
         return _from_gaze(path, content)
     arrays = {
@@ -111,8 +118,10 @@ def _read_mat(path: Path) -> Fixations:
         for name, value in content.items()
         if isinstance(value, np.ndarray) and value.dtype.kind in "buif" and value.ndim == 2
     }
-    for name in ("fixLocs", "fixationPts", *arrays):
-        if name in arrays and min(arrays[name].shape) > 0:
+    # By the usual names, else the largest array: a small one beside it is a size or a setting.
+    by_size = sorted(arrays, key=lambda name: arrays[name].size, reverse=True)
+    for name in ("fixLocs", "fixationPts", *by_size):
+        if name in arrays and arrays[name].size:
             return _from_array(path, arrays[name])
     raise DataError(f"{path}: has neither 'gaze' nor an array of fixation locations (holds {', '.join(content)}).")
 
@@ -124,15 +133,20 @@ def _from_gaze(path: Path, content: dict) -> Fixations:
         raise DataError(f"{path}: 'gaze' has no field 'fixations', as SALICON's files have.")
     points, subjects = [], []
     for number, observer in enumerate(gaze["fixations"], start=1):
-        seen = np.asarray(observer, dtype=np.float64).reshape(-1, 2)
+        try:
+            seen = np.asarray(observer, dtype=np.float64).reshape(-1, 2)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{path}: the fixations of observer {number} are not (n, 2) numbers.") from error
         points.append(seen - 1)
         subjects += [str(number)] * len(seen)
     all_points = np.concatenate(points) if points else np.zeros((0, 2))
+    if not np.isfinite(all_points).all():
+        raise DataError(f"{path}: x and y must be finite numbers.")
     size = None
     if "resolution" in content and np.size(content["resolution"]) == 2:
         height, width = (int(value) for value in np.ravel(content["resolution"]))
         size = (height, width)
-    return Fixations(x=all_points[:, 0], y=all_points[:, 1], subject=np.array(subjects), size=size)
+    return Fixations(x=all_points[:, 0], y=all_points[:, 1], subject=np.array(subjects, dtype=str), size=size)
 
 
 def _from_array(path: Path, array: np.ndarray) -> Fixations:
@@ -157,11 +171,16 @@ def count_map(fixations: Fixations, measured: tuple[int, int], size: tuple[int, 
     A point in pixel x lands in the pixel that holds its centre, so the number of fixations never changes.
     """
     counts = np.zeros(size, dtype=np.int16)
+    np.add.at(counts, places(fixations, measured, size), 1)
+    return counts
+
+
+def places(fixations: Fixations, measured: tuple[int, int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (rows, columns), (n,) int64, that the fixations on a ``measured`` image have at ``size``."""
     on_image = fixations.inside(measured)
     column = np.floor((np.round(on_image.x) + 0.5) * (size[1] / measured[1])).astype(np.int64)
     row = np.floor((np.round(on_image.y) + 0.5) * (size[0] / measured[0])).astype(np.int64)
-    np.add.at(counts, (np.clip(row, 0, size[0] - 1), np.clip(column, 0, size[1] - 1)), 1)
-    return counts
+    return np.clip(row, 0, size[0] - 1), np.clip(column, 0, size[1] - 1)
 
 
 def blur(counts: np.ndarray, sigma_px: float) -> np.ndarray:

@@ -22,10 +22,10 @@ def open_image(path: Path, max_pixels: int) -> "Image.Image":
     from PIL import Image, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = None  # the limit is ours, below: PIL's own only warns
+    # PIL warns of odd metadata in images that it reads well. Not catch_warnings: that is not safe beside other threads.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(path)
+        image = Image.open(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except IsADirectoryError as error:
@@ -51,8 +51,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
     image = open_image(path, max_pixels)
     try:
-        with warnings.catch_warnings(), image:
-            warnings.simplefilter("ignore")
+        with image:
             return np.asarray(_to_rgb(image))
     except Exception as error:
         raise DataError(f"{path}: damaged image ({_brief(error)}).") from error
@@ -63,9 +62,10 @@ def _to_rgb(image: "Image.Image") -> "Image.Image":
 
     image = ImageOps.exif_transpose(image)
     if image.mode in _SIXTEEN_BIT or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode != "F" and values.max(initial=0) > 255 else 255.0
-        grey = np.clip(values * (255.0 / top) + 0.5, 0, 255).astype(np.uint8)
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        # Mode I is 32 bits wide, and holds 8-bit values as often as 16-bit ones.
+        eight_bits = image.mode == "F" or (image.mode == "I" and values.max(initial=0) <= 255)
+        grey = np.clip(values * (1.0 if eight_bits else 255 / 65535) + 0.5, 0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -76,29 +76,40 @@ def _to_rgb(image: "Image.Image") -> "Image.Image":
 
 def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Return the (height, width) of an image as it stands upright, from its header alone."""
-    with open_image(path, max_pixels) as image:
-        width, height = image.size
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    try:
+        with open_image(path, max_pixels) as image:
+            width, height = image.size
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: damaged image ({_brief(error)}).") from error
     return (width, height) if turned else (height, width)
 
 
 def read_map(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a saliency map as (H, W) float32 >= 0.
 
-    Images give 0..1 by their bit depth (8-bit / 255, 16-bit / 65535; colour is averaged to grey); ``.npy`` files keep
-    their own scale. Raises DataError for what is no map: another shape, negative or non-finite values.
+    Images give 0..1 by their bit depth (8-bit / 255, 16-bit / 65535; colour becomes its luma, ITU-R 601), upright by
+    their EXIF orientation; ``.npy`` files and images of floats keep their own scale. Raises DataError for what is no map: another shape, negative or non-finite values.
     """
+    from PIL import ImageOps
+
     if path.suffix.lower() == ".npy":
         return _checked_map(path, read_array(path))
     image = open_image(path, max_pixels)
     try:
-        with warnings.catch_warnings(), image:
-            warnings.simplefilter("ignore")
-            if image.mode in _SIXTEEN_BIT:
-                return np.asarray(image, dtype=np.float32) / 65535
-            return np.asarray(image.convert("L"), dtype=np.float32) / 255
+        with image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode == "F":
+                values = np.asarray(upright)
+            elif upright.mode in _SIXTEEN_BIT:
+                values = np.asarray(upright, dtype=np.float32) / 65535
+            else:
+                values = np.asarray(upright.convert("L"), dtype=np.float32) / 255
     except Exception as error:
         raise DataError(f"{path}: damaged image ({_brief(error)}).") from error
+    return _checked_map(path, values)
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -115,9 +126,13 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def _checked_map(path: Path, array: np.ndarray) -> np.ndarray:
-    array = np.squeeze(array).astype(np.float32)
-    if array.ndim != 2:
-        raise DataError(f"{path}: a map has two dimensions (height, width), this array has shape {array.shape}.")
+    shape = array.shape
+    while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):  # (1, H, W) and (H, W, 1) are maps too
+        array = array[0] if array.shape[0] == 1 else array[..., 0]
+    if array.ndim != 2 or array.size == 0:
+        raise DataError(f"{path}: a map has two dimensions (height, width), this array has shape {shape}.")
+    with np.errstate(over="ignore"):  # what becomes infinite is refused below
+        array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all() or array.min(initial=0) < 0:
         raise DataError(f"{path}: a map holds finite values of 0 or more, this one does not.")
     return array
@@ -130,7 +145,7 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> "torch.Tensor":
 
     if image.shape[:2] != size:
         image = np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))  # a copy: PIL's arrays cannot be written
 
 
 def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -153,7 +168,8 @@ def encode_jpeg(image: np.ndarray, quality: int = 92) -> bytes:
 
 
 def _what_it_is(path: Path) -> str:
-    head = path.open("rb").read(64)
+    with path.open("rb") as stream:
+        head = stream.read(64)
     if not head:
         return "an empty file"
     return "text" if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head) else "unknown content"

@@ -59,9 +59,10 @@ def read_layout(root: Path) -> Layout:
         raise DataError(f"{root}: no such folder.")
     if root.is_file():
         return _read_manifest(root)
-    images = _collect(root, IMAGE_FOLDERS, IMAGE_SUFFIXES)
-    maps = _collect(root, MAP_FOLDERS, MAP_SUFFIXES)
-    points = _collect(root, FIXATION_FOLDERS, fixation_files.SUFFIXES)
+    repeats: list[str] = []
+    images = _collect(root, IMAGE_FOLDERS, IMAGE_SUFFIXES, repeats)
+    maps = _collect(root, MAP_FOLDERS, MAP_SUFFIXES, repeats)
+    points = _collect(root, FIXATION_FOLDERS, fixation_files.SUFFIXES, repeats)
     examples = [
         Example(key=key, split=split, image=path, map=maps.get((split, key)), fixations=points.get((split, key)))
         for (split, key), path in sorted(images.items())
@@ -73,12 +74,18 @@ def read_layout(root: Path) -> Layout:
         "images without a map or fixations": [str(e.image) for e in examples if not (e.map or e.fixations)],
         "maps without an image": [str(path) for place, path in sorted(maps.items()) if place not in images],
         "fixations without an image": [str(path) for place, path in sorted(points.items()) if place not in images],
+        "files whose stem another file has": repeats,
     }
     return Layout(root=root, examples=paired, unpaired={kind: names for kind, names in unpaired.items() if names})
 
 
-def _collect(root: Path, names: Iterable[str], suffixes: Iterable[str]) -> dict[tuple[str, str], Path]:
-    """Return {(split, key): file} for the folders called one of ``names``; the first name found wins."""
+def _collect(
+    root: Path, names: Iterable[str], suffixes: Iterable[str], repeats: list[str]
+) -> dict[tuple[str, str], Path]:
+    """Return {(split, key): file} for the folders called one of ``names``; the first name found wins.
+
+    A second file of the same split and key is added to ``repeats``.
+    """
     known = set(suffixes)
     for name in names:
         bases = [(ALL, root / name)]
@@ -89,11 +96,16 @@ def _collect(root: Path, names: Iterable[str], suffixes: Iterable[str]) -> dict[
                 continue
             for path in sorted(base.rglob("*")):
                 relative = path.relative_to(base)
-                if path.suffix.lower() not in known or path.name.startswith(".") or not path.is_file():
+                hidden = any(part.startswith(".") for part in relative.parts)
+                if path.suffix.lower() not in known or hidden or not path.is_file():
                     continue
                 inner = SPLITS.get(relative.parts[0].lower()) if split == ALL and len(relative.parts) > 1 else None
                 parts = relative.parts[1:] if inner else relative.parts
-                found.setdefault((inner or split, Path(*parts).with_suffix("").as_posix()), path)
+                place = (inner or split, Path(*parts).with_suffix("").as_posix())
+                if place in found:
+                    repeats.append(str(path))
+                else:
+                    found[place] = path
         if found:
             return found
     return {}
@@ -112,13 +124,15 @@ def _nothing_found(root: Path, images: int, maps: int, points: int) -> str:
 def _read_manifest(path: Path) -> Layout:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or []
-            rows = list(reader)
+            reader = csv.reader(stream)
+            columns = [name.strip().lower() for name in next(reader, [])]
+            rows = [dict(zip(columns, map(str.strip, row), strict=False)) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable manifest CSV ({error}).") from error
     if "image" not in columns or not {"map", "fixations"} & set(columns):
-        raise DataError(f"{path}: a manifest has the columns image,map,fixations,split; this has {', '.join(columns)}.")
+        raise DataError(
+            f"{path}: a manifest has the columns image,map,fixations,split; this has {', '.join(columns) or 'none'}."
+        )
     examples, lonely, missing = [], [], []
     for row in rows:
         places = {name: path.parent / row[name] for name in ("image", "map", "fixations") if row.get(name)}
@@ -130,7 +144,7 @@ def _read_manifest(path: Path) -> Layout:
         if len(places) == 1:
             lonely.append(str(places["image"]))
             continue
-        word = (row.get("split") or "").strip().lower()
+        word = row.get("split", "").lower()
         if word and word not in SPLITS:
             raise DataError(f"{path}: the split {word!r} is not one of train, val, test.")
         key = Path(row["image"]).with_suffix("").as_posix()

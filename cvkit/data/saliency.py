@@ -1,6 +1,5 @@
 """Saliency data sets: images with the maps and fixation counts a network learns from."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from cvkit.data import fixations as fix
 from cvkit.data.augment import augment
 from cvkit.data.images import image_size, read_image, read_map, resize_image, resize_map
 from cvkit.data.layout import Example
+from cvkit.device import free_memory
 from cvkit.errors import DataError
 
 Sample = dict[str, Tensor]
@@ -207,8 +207,7 @@ def prepare(
 
 def _fits(count: int, size: tuple[int, int]) -> bool:
     bytes_needed = count * size[0] * size[1] * (3 + 2 + 2)
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 8 << 30
-    return bytes_needed < free / 4
+    return bytes_needed < free_memory() / 4
 
 
 def original_size(example: Example, max_pixels: int) -> tuple[int, int]:

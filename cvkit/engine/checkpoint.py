@@ -1,5 +1,6 @@
 """Checkpoints and run folders: written whole, read without ever unpickling code."""
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 
 import cvkit
-from cvkit.errors import OutputError, WeightsError, did_you_mean
+from cvkit.errors import OutputError, WeightsError, nearest
 from cvkit.files import atomic_path, make_folder, read_json, write_json
 
 FORMAT = 1
@@ -19,7 +20,9 @@ def save(path: Path, kind: str, content: dict[str, Any]) -> None:
         try:
             torch.save({"cvkit": cvkit.__version__, "format": FORMAT, "kind": kind, **content}, temporary)
         except RuntimeError as error:  # torch hides a full disk behind its own writer's error
-            raise OSError(28, "No space left on device or the file cannot be written") from error
+            if not any(word in str(error) for word in ("PytorchStreamWriter", "unexpected pos")):
+                raise
+            raise OSError(errno.ENOSPC, "no space left, or the file cannot be written") from error
 
 
 def load(path: Path, kind: str) -> dict[str, Any]:
@@ -28,6 +31,8 @@ def load(path: Path, kind: str) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: no such checkpoint.") from error
+    except OSError as error:
+        raise WeightsError(f"{path}: the checkpoint cannot be read ({error.strerror or error}).") from error
     except Exception as error:
         raise WeightsError(f"{path}: not a cvkit checkpoint (it does not load as plain tensors).") from error
     found = content.get("kind") if isinstance(content, dict) else None
@@ -44,16 +49,13 @@ def find(place: str) -> Path:
     """Return the checkpoint file a run folder or file name means (``best.pt`` of a run)."""
     path = Path(place)
     if path.is_dir():
-        for name in ("best.pt", "last.pt"):
-            if (path / name).is_file():
-                if name == "last.pt":
-                    break
-                return path / name
+        if (path / "best.pt").is_file():
+            return path / "best.pt"
         hint = " It has last.pt: finish it with --resume." if (path / "last.pt").is_file() else ""
         raise WeightsError(f"{path}: no best.pt in this folder.{hint}")
     if not path.is_file():
         near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise WeightsError(f"--checkpoint {place}: no such run folder or file.{did_you_mean(path.name, near)}"[:400])
+        raise WeightsError(f"--checkpoint {place}: no such run folder or file.{nearest(path.name, near)}")
     return path
 
 

@@ -130,11 +130,11 @@ class _Loop:
     def run(self) -> None:
         while self.state.epoch < self.config.epochs and not self._out_of_patience():
             self._train_epoch()
-            self._leave_after_training()
+            self._leave_before_validation()
             self._end_epoch(self._validate())
 
-    def _leave_after_training(self) -> None:
-        """Leave before a long validation when a signal came: the epoch's training is kept."""
+    def _leave_before_validation(self) -> None:
+        """Leave when a signal came, the epoch's training kept; a resumed run begins with the validation."""
         if self._agree_to_leave():
             self._save_state()
             self._leave_if_agreed()
@@ -223,9 +223,14 @@ class _Loop:
         raw = {name: value.clone() for name, value in self._weights().items()} if self.average else None
         self.bare.load_state_dict(self._judged_weights())
         self.model.eval()
-        means = mean_scores(self.fabric, self.job.learner, self.model, self.val_loader, self.listen)
+        means = mean_scores(
+            self.fabric, self.job.learner, self.model, self.val_loader, self.listen, lambda: self.stop.requested
+        )
         if raw is not None:
             self.bare.load_state_dict(raw)
+        if means is None:
+            self._leave_before_validation()
+        assert means is not None
         if not math.isfinite(means["loss"]):
             raise TrainingError(
                 f"the validation loss is {means['loss']} after epoch {self.state.epoch + 1}: take a lower --lr; "

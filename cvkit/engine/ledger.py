@@ -67,6 +67,7 @@ class Ledger:
             self._write_manifest({})
         self.done = self.failed = 0
         self._todo = [item for item in self._mine if work.overwrite or not self._is_whole(item)]
+        self._known = {}  # it grows with the folder, and is not asked again
         with writing(self._file):
             self._stream = self._file.open("a", encoding="utf-8")
             self._stream.write("\n")  # a line that a killed process left unfinished ends here
@@ -85,7 +86,7 @@ class Ledger:
 
     def note_done(self, item: Input, rows: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> None:
         """Note that an input is done: its rows of ``results.csv`` and the files written for it."""
-        sizes = {str(path.relative_to(self.work.folder)): path.stat().st_size for path in files}
+        sizes = {path.relative_to(self.work.folder).as_posix(): path.stat().st_size for path in files}
         self._append(item, {"rows": list(rows), "files": sizes, "stamp": _stamp(item.path)})
         self.done += 1
 
@@ -117,7 +118,8 @@ class Ledger:
         )
 
     def _append(self, item: Input, entry: dict[str, Any]) -> None:
-        line = json.dumps({"input": item.name, "stem": item.stem, **entry}, ensure_ascii=False)
+        # ASCII only: a file name that is no UTF-8 survives as escapes.
+        line = json.dumps({"input": item.name, "stem": item.stem, "at": time.time_ns(), **entry})
         with self._lock, writing(self._file):
             self._stream.write(line + "\n")
             self._stream.flush()
@@ -125,11 +127,12 @@ class Ledger:
     def _read_all(self) -> dict[str, dict[str, Any]]:
         """Return the last entry of each input; a line cut short by a kill is as if it were not there."""
         known: dict[str, dict[str, Any]] = {}
-        for path in sorted(self._state.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns):
+        for path in sorted(self._state.glob("*.jsonl")):
             with path.open(encoding="utf-8", errors="replace") as stream:
                 for line in stream:
-                    with contextlib.suppress(json.JSONDecodeError):
-                        entry = json.loads(line)
+                    entry = _entry(line)
+                    # By the time of the note: the number of shards, and so the file, may have changed in between.
+                    if entry and entry["at"] >= known.get(entry["input"], entry)["at"]:
                         known[entry["input"]] = entry
         return known
 
@@ -155,14 +158,14 @@ class Ledger:
         if not isinstance(before, dict) or before.get("command") != self.work.command:
             held = before.get("command") if isinstance(before, dict) else None
             raise OutputError(f"{folder} holds the results of {held!r}, not {self.work.command!r}: name another --out.")
-        then, now = before.get("settings", {}), json.loads(json.dumps(dict(self.work.identity)))
+        then, now = before.get("settings") or {}, json.loads(json.dumps(dict(self.work.identity)))
         changed = [f"{name} was {then.get(name)}, is {now.get(name)}" for name in now if then.get(name) != now[name]]
         if changed:
             raise OutputError(f"{folder} holds results of other settings ({'; '.join(changed)}): name another --out.")
 
     def _check_stems(self) -> None:
         """Never write two inputs to one file: a stem belongs to the input that had it first."""
-        owners = {entry["stem"].lower(): name for name, entry in self._known.items() if "stem" in entry}
+        owners = {entry["stem"].lower(): name for name, entry in self._known.items() if "files" in entry}
         for item in self.work.inputs:
             owner = owners.get(item.stem.lower(), item.name)
             if owner != item.name:
@@ -173,6 +176,14 @@ class Ledger:
     def _write_manifest(self, details: Mapping[str, Any]) -> None:
         head = {"command": self.work.command, "settings": dict(self.work.identity), "cvkit": cvkit.__version__}
         write_json(self._manifest, {**head, **details})
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return entry if isinstance(entry, dict) and {"input", "at"} <= entry.keys() else None
 
 
 def _stamp(path: Path) -> list[int]:
@@ -192,5 +203,6 @@ def _only_one(path: Path) -> Iterator[None]:
         yield
         return
     with writing(path), path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # a file system without locks: the reports are still written whole
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield

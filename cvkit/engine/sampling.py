@@ -30,7 +30,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return len(range(self.rank, self.count, self.world))
 
     def __len__(self) -> int:
-        return self.per_process() - self.skip
+        return max(0, self.per_process() - self.skip)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         if not self.shuffle:

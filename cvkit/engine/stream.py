@@ -63,19 +63,21 @@ class _Pipe(Generic[Loaded, Inferred]):
         self.groups: dict[Hashable, list[_Held[Loaded]]] = {}
         self.writing: deque[tuple[Input, Future[Written]]] = deque()
         self.writers = ThreadPoolExecutor(pace.writers, thread_name_prefix="write")
+        self.batch_size = pace.batch_size
         self.finished = 0
 
     def take(self, item: Input, reading: "Future[Loaded]") -> None:
         """Add one read input to the batch of its shape, and run the batch when it is full."""
         try:
             held = _Held(item, reading.result())
+            shape = self.stages.shape(held.loaded)
         except Exception as error:
             self.fail(item, error)
             return
-        group = self.groups.setdefault(self.stages.shape(held.loaded), [])
+        group = self.groups.setdefault(shape, [])
         group.append(held)
-        if len(group) >= self.pace.batch_size:
-            self.run(self.groups.pop(self.stages.shape(held.loaded)))
+        if len(group) >= self.batch_size:
+            self.run(self.groups.pop(shape))
         elif sum(map(len, self.groups.values())) > 4 * self.pace.batch_size:
             # Many shapes: run the fullest batch as it is, so that what waits stays bounded.
             fullest = max(self.groups, key=lambda shape: len(self.groups[shape]))
@@ -83,14 +85,11 @@ class _Pipe(Generic[Loaded, Inferred]):
 
     def run(self, batch: list[_Held[Loaded]]) -> None:
         """Infer a batch and hand its results to the writers; a batch that fails is tried in halves, then one by one."""
-        try:
-            results = self.stages.infer([held.loaded for held in batch])
-        except Exception as error:
-            if isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_available():
+        results = self._infer(batch)
+        if results is None:
+            # Outside the handler of the error, whose traceback keeps the memory of the failed batch.
+            if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            if len(batch) == 1:
-                self.fail(batch[0].item, error)
-                return
             middle = len(batch) // 2
             self.run(batch[:middle])
             self.run(batch[middle:])
@@ -99,6 +98,19 @@ class _Pipe(Generic[Loaded, Inferred]):
             future = self.writers.submit(self.stages.write, held.item, held.loaded, result)
             self.writing.append((held.item, future))
         self.settle(2 * self.pace.batch_size)
+
+    def _infer(self, batch: list[_Held[Loaded]]) -> list[Inferred] | None:
+        """Return a result for each of a batch, none for a single input that failed, or None: try smaller batches."""
+        try:
+            return self.stages.infer([held.loaded for held in batch])
+        except Exception as error:
+            if len(batch) > 1:
+                if isinstance(error, torch.OutOfMemoryError):
+                    self.batch_size = min(self.batch_size, len(batch) // 2)  # the next would not fit either
+                return None
+            self.fail(batch[0].item, error)
+            batch.clear()
+            return []
 
     def settle(self, allowed: int) -> None:
         """Note what is written, waiting until at most ``allowed`` results are under way."""

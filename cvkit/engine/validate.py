@@ -1,5 +1,7 @@
 """Validation: the mean of each score over all images and all processes."""
 
+from collections.abc import Callable
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -11,11 +13,17 @@ from cvkit.engine.progress import Listener, Stage, StageEnd, Step
 
 @torch.no_grad()
 def mean_scores(
-    fabric: Fabric, learner: Learner, model: nn.Module, loader: DataLoader, listen: Listener
-) -> dict[str, float]:
+    fabric: Fabric,
+    learner: Learner,
+    model: nn.Module,
+    loader: DataLoader,
+    listen: Listener,
+    interrupted: Callable[[], bool],
+) -> dict[str, float] | None:
     """Return the mean of each of the learner's scores, leaving out images for which a score is undefined (NaN).
 
     The loss is never left out: one that is not finite shows. A score undefined for every image is not in the result.
+    Returns None when ``interrupted`` between two batches (asked in a single process only: several must stay together).
     """
     listen(Stage("validation", len(loader), "batches"))
     sums: dict[str, Tensor] = {}
@@ -25,6 +33,8 @@ def mean_scores(
             part = torch.stack([values[known].double().sum(), known.sum().double()])
             sums[name] = sums[name] + part if name in sums else part
         listen(Step(done))
+        if fabric.world_size == 1 and interrupted():
+            return None
     listen(StageEnd())
     means = {}
     for name in sorted(sums):

@@ -49,10 +49,10 @@ def auc_shuffled(pred: Tensor, fixations: Tensor, others: Tensor) -> Tensor:
 
     def score(maps: Tensor, counts: Tensor, negatives: Tensor) -> Tensor:
         rows = unit_range(pixels(maps))
-        others_here = at_fixations(rows, negatives - counts if shared else negatives, repeats=False)
+        others_here = at_fixations(rows, negatives.int() - counts.int() if shared else negatives, repeats=False)
         return _stepped_area(rows, at_fixations(rows, counts, repeats=False), others_here.in_order())
 
-    return by_chunks(score, pred, fixations, others.expand(fixations.shape) if shared else others)
+    return by_chunks(score, pred, fixations, others.expand(len(pred), *others.shape[-2:]))
 
 
 def auc(pred: Tensor, fixations: Tensor) -> Tensor:
@@ -79,7 +79,10 @@ def sauc(pred: Tensor, fixations: Tensor, others: Tensor) -> Tensor:
     (pysaliency, shuffled non-fixations).
     """
     if others.dim() == 2:
-        return by_chunks(lambda maps, counts: _sauc_among(maps, counts, others.to(maps.device)), pred, fixations)
+        if others.shape != pred.shape[1:]:
+            raise ValueError(f"others are {tuple(others.shape)}, the maps {tuple(pred.shape[1:])}")
+        listed = positions(others, repeats=True)
+        return by_chunks(lambda maps, counts: _sauc_among(maps, counts, listed.to(maps.device)), pred, fixations)
 
     def score(maps: Tensor, counts: Tensor, negatives: Tensor) -> Tensor:
         rows = ranked(maps)
@@ -90,10 +93,13 @@ def sauc(pred: Tensor, fixations: Tensor, others: Tensor) -> Tensor:
 
 
 def _sauc_among(pred: Tensor, fixations: Tensor, everyone: Tensor) -> Tensor:
-    """Score against everyone's fixations, then take out the wins against the image's own, which are among them."""
+    """Score against everyone's fixations, then take out the wins against the image's own, which are among them.
+
+    ``everyone`` is (M,) int64, the flat pixel of each fixation on any image.
+    """
     rows = ranked(pred)
     own = at_fixations(rows, fixations, repeats=True)
-    ordered = ascending(rows.index_select(1, positions(everyone, repeats=True)))
+    ordered = ascending(rows.index_select(1, everyone))
     halves = _half_wins(ordered, own.values) - _half_wins(own.in_order().values, own.values)
     return _checked(rows, _share(own, halves, ordered.shape[1] - own.number))
 

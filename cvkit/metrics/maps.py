@@ -10,7 +10,7 @@ EPS = 2.2204e-16
 
 # Pixels worked on at a time. Scores need a few float64 copies of their maps: this bounds them to some 100 MB on a CPU
 # (where small chunks are also the fastest, being in cache) and about 2 GB on a GPU (where large ones are).
-CPU_PIXELS = 2**19
+CPU_PIXELS = 2**21
 GPU_PIXELS = 2**25
 
 

@@ -68,13 +68,20 @@ def ascending(rows: Tensor) -> Tensor:
     """
     if rows.device.type != "cpu":
         return rows.sort(1).values
-    ordered = rows.numpy().copy()
+    source = rows.numpy()
+    ordered = np.empty_like(source)
+
+    def fill(n: int) -> None:
+        ordered[n] = source[n]  # copied one by one: a row is still in the cache when it is sorted
+        ordered[n].sort()
+
     workers = min(len(ordered), torch.get_num_threads())
     if workers <= 1:
-        ordered.sort(axis=1)
+        for n in range(len(ordered)):
+            fill(n)
     else:
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(np.ndarray.sort, ordered))
+            list(pool.map(fill, range(len(ordered))))
     return torch.from_numpy(ordered)
 
 

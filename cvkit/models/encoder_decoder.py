@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cvkit.models.saliency import SaliencyModel, SaliencySpec, start_output, start_relu
+from cvkit.models.saliency import SaliencyModel, SaliencySpec, start_relu
 from cvkit.models.vgg import VGG16
 
 CONV10 = {"encoder-decoder": 512, "salgan": 64}
@@ -50,7 +50,9 @@ class Decoder(nn.Module):
                 self._add(f"upsample{block - 5}", nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
         self.output = nn.Conv2d(before, 1, 1)
         start_relu(self)
-        start_output(self.output, bias=-2.0)  # sigmoid(-2) = 0.12, about the mean of a human map
+        # The first map is nearly constant: sigmoid(-2) = 0.12, about the mean of a human map.
+        nn.init.normal_(self.output.weight, std=0.1 / before**0.5)
+        nn.init.constant_(self.output.bias, -2.0)  # type: ignore[arg-type]
 
     def forward(self, code: Tensor) -> Tensor:
         """Return (N, 1, 16 h, 16 w) logits of an (N, 512, h, w) code."""

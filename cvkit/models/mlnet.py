@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvkit.models.backbones import foreign_backbone
-from cvkit.models.saliency import SaliencyModel, SaliencySpec, start_output, start_relu
+from cvkit.models.saliency import SaliencyModel, SaliencySpec, start_relu
 from cvkit.models.vgg import VGG16
 
 # The stride of the joined features, and where VGG16 is tapped for them.
@@ -41,19 +41,37 @@ class MLNet(SaliencyModel):
         self.output = nn.Conv2d(64, 1, 1)
         self.prior = LearnedPrior() if spec.prior else None
         start_relu(self.features)
-        start_output(self.output, bias=1.0)
+        start_alive(self.output)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (N, 1, h, w) float32 raw maps >= 0 of (N, 3, H, W) normalised images; DataError for too small ones."""
         self.check_size(images)
         x = self.join(self.backbone(images))  # VGG16: (N, 896, H/4, W/4) or (N, 1280, H/8, W/8)
         x = F.relu(self.features(self.dropout(x)), inplace=True)  # (N, 64, h, w)
-        x = F.relu(_in_float32(self.output, x))  # (N, 1, h, w)
+        x = self._alive_relu(_in_float32(self.output, x))  # (N, 1, h, w)
         return x if self.prior is None else self.prior(x)
+
+    def _alive_relu(self, x: Tensor) -> Tensor:
+        """The ReLU of the raw map; in training the gradient passes an image's map that is zero everywhere.
+
+        Max-normalised losses can push all pixels below zero at once, and no gradient would ever come back from there.
+        """
+        maps = F.relu(x)
+        if self.training:
+            dead = (x.detach().amax((1, 2, 3), keepdim=True) <= 0).to(x.dtype)
+            maps = maps + dead * (x - x.detach())  # adds exactly zero
+        return maps
 
     def penalty(self) -> Tensor:
         """Return the L2 penalty of the learned prior, 0 without one."""
         return self.output.weight.new_zeros(()) if self.prior is None else self.prior.penalty()
+
+
+def start_alive(layer: nn.Conv2d) -> None:
+    """Set the last layer before a ReLU to give a positive, varied map at first: its inputs are >= 0, so are weights."""
+    with torch.no_grad():
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu").abs_()
+        nn.init.constant_(layer.bias, 0.1)  # type: ignore[arg-type]
 
 
 class JoinSame(nn.Module):

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -151,11 +150,3 @@ def start_relu(module: nn.Module) -> None:
             nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-
-
-def start_output(layer: nn.Conv2d, bias: float) -> None:
-    """Set the last layer to give nearly the constant ``bias`` at first, so that no ReLU after it can start dead."""
-    with torch.no_grad():
-        nn.init.normal_(layer.weight, std=0.1 / layer.in_channels**0.5)
-        assert layer.bias is not None
-        layer.bias.fill_(bias)

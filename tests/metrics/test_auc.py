@@ -157,3 +157,12 @@ def test_others_as_one_map_of_everyone() -> None:
         torch.testing.assert_close(f(pred, fixations, everyone), f(pred, fixations, everyone - fixations))
     assert sauc(pred[:1], fixations[:1], fixations[0]).isnan().all()  # nobody else
     assert auc_shuffled(pred[:1], fixations[:1], fixations[0]).isnan().all()
+
+
+def test_others_of_another_size_are_refused() -> None:
+    for f in (sauc, auc_shuffled):
+        for others in (torch.ones(3, 2, dtype=torch.int32), torch.ones(1, 3, 2, dtype=torch.int32)):
+            with pytest.raises(ValueError, match=r"others are|one shape"):
+                f(MAP, FIX > 0, others)
+    once = FIX.clamp_max(1)
+    assert auc_shuffled(MAP, FIX > 0, (OTHER + once)[0]).item() == auc_shuffled(MAP, FIX, OTHER).item()

@@ -39,7 +39,7 @@ def test_an_all_zero_map_stays_zero_and_a_constant_one_becomes_one() -> None:
 
 def test_batch_size_and_grouping_do_not_change_results() -> None:
     torch.manual_seed(0)
-    model = build(SaliencySpec.of("mlnet", backbone="mobilenet_v3_small"))
+    model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_100"))
     predictor = SaliencyPredictor(model, (48, 64))
     images = torch.randint(0, 256, (4, 3, 48, 64), dtype=torch.uint8)
     sizes = [(30, 40), (50, 20), (30, 40), (48, 64)]
@@ -54,7 +54,7 @@ def test_batch_size_and_grouping_do_not_change_results() -> None:
 
 def test_lower_precision_is_close_and_still_float32() -> None:
     torch.manual_seed(0)
-    model = build(SaliencySpec.of("mlnet", backbone="mobilenet_v3_small"))
+    model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_100"))
     images = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)
     (exact,) = SaliencyPredictor(model, (48, 64))(images, [(48, 64)])
     (rounded,) = SaliencyPredictor(model, (48, 64), dtype=torch.bfloat16)(images, [(48, 64)])

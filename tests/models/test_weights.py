@@ -90,7 +90,7 @@ def test_biases_become_zero_for_mlnet_unless_told_otherwise(
 
 
 def test_none_changes_nothing() -> None:
-    model = build(SaliencySpec.of("mlnet", backbone="mobilenet_v3_small"))
+    model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_100"))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     load_backbone(model, "none")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

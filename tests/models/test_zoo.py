@@ -8,6 +8,7 @@ from torch import nn
 
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.errors import DataError, UsageError, WeightsError
+from cvkit.losses import mlnet_loss
 from cvkit.models.zoo import SaliencyModel, SaliencySpec, build
 
 
@@ -93,6 +94,24 @@ def test_the_map_is_float32_under_autocast(name: str) -> None:
     torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.05)
 
 
+def test_a_dead_map_can_come_back_to_life() -> None:
+    torch.manual_seed(0)
+    model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_100", dropout=0.0))
+    model.freeze_backbone()
+    with torch.no_grad():
+        model.output.bias.fill_(-100.0)  # type: ignore[union-attr, operator]
+    images, target = torch.randn(2, 3, 64, 64), torch.rand(2, 1, 16, 16)
+    assert model(images).max() == 0
+    optimizer = torch.optim.Adam(model.head_parameters(), lr=1.0)
+    for _ in range(120):
+        optimizer.zero_grad()
+        mlnet_loss(model(images), target).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if model(images).detach().amax((1, 2, 3)).min() > 0:
+            return
+    pytest.fail("the map stayed zero")
+
+
 def test_every_parameter_of_mlnet_gets_a_gradient() -> None:
     torch.manual_seed(0)
     model = build(SaliencySpec.of("mlnet", prior=True))
@@ -140,7 +159,7 @@ def test_dropout_works_in_training_only() -> None:
 
 
 def test_freezing_holds_the_backbone_and_its_norms_and_comes_undone() -> None:
-    model = build(SaliencySpec.of("mlnet", backbone="mobilenet_v3_small"))
+    model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_100"))
     norms = [module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms and all(norm.training for norm in norms)
     model.freeze_backbone()
@@ -158,7 +177,7 @@ def test_freezing_holds_the_backbone_and_its_norms_and_comes_undone() -> None:
 
 
 def test_fixed_norms_stay_fixed_while_the_rest_trains_and_the_spec_remembers() -> None:
-    model = build(SaliencySpec.of("mlnet", backbone="mobilenet_v3_small"))
+    model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_100"))
     model.fix_norm()
     model.eval().train()
     assert not any(part.training for part in model.backbone.modules() if isinstance(part, nn.BatchNorm2d))

@@ -1,0 +1,154 @@
+"""``cvkit train-saliency`` as the shell runs it."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cvkit.engine import checkpoint
+from cvkit.models.predictor import SaliencyPredictor
+
+from .conftest import TINY, Run
+
+
+def test_a_run_leaves_its_folder(run: Run, fixation_data: Path, tmp_path: Path) -> None:
+    ended = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 2, "--batch-size", 3, "--out", "r", "--json")
+    assert ended.code == 0, ended.err
+    result = json.loads(ended.out)
+    assert result["training_images"] == 6
+    assert result["validation_images"] == 3
+    assert {"val_cc", "val_sim", "val_kl", "val_nss", "val_auc_judd", "val_loss"} <= set(result["best"])
+    folder = tmp_path / "r"
+    for name in ("config.json", "history.csv", "curves.png", "samples/best.png", "samples/latest.png", "last.pt", "best.pt"):
+        assert (folder / name).stat().st_size > 0, name
+    settings = json.loads((folder / "config.json").read_text())
+    assert settings["size"] == [64, 96]
+    assert settings["resolved"]["loss"] == "kl-cc-nss"
+    sheet = np.asarray(Image.open(folder / "samples" / "best.png"))
+    assert sheet.std() > 10  # something is drawn
+    predictor = SaliencyPredictor.from_card(checkpoint.load(folder / "best.pt", "saliency"))
+    assert predictor.size == (64, 96)
+
+
+def test_the_default_folder_counts_up(run: Run, fixation_data: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        ended = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 1, "--samples", 0, "-q")
+        assert ended.code == 0, ended.err
+        assert (tmp_path / f"runs/train-saliency/mlnet-{number}/best.pt").is_file()
+
+
+def test_a_killed_run_resumes_bit_identical(run: Run, fixation_data: Path, tmp_path: Path) -> None:
+    words = ["train-saliency", "--data", str(fixation_data), *TINY, "--epochs", "3", "--batch-size", "2", "--augment", "full"]
+    assert run(*words, "--out", "whole").code == 0
+    command = [sys.executable, "-m", "cvkit", *words, "--out", "parts"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "parts/last.pt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75, said
+    assert "--resume --out parts" in said
+    ended = run(*words, "--out", "parts", "--resume")
+    assert ended.code == 0, ended.err
+    one, other = (checkpoint.load(tmp_path / name / "last.pt", "training-state") for name in ("whole", "parts"))
+    assert all((one["model"][name] == other["model"][name]).all() for name in one["model"])
+
+
+def test_an_interrupted_command_exits_with_130(fixation_data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cvkit", "train-saliency", "--data", str(fixation_data), *TINY, "--epochs", "500"]
+    process = subprocess.Popen([*command, "--out", "r"], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "r/last.pt").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+
+
+def test_two_processes_train_one_model(fixation_data: Path, tmp_path: Path) -> None:
+    words = ["train-saliency", "--data", str(fixation_data), *TINY, "--epochs", "1", "--devices", "2", "--device", "cpu"]
+    command = [sys.executable, "-m", "cvkit", *words, "--out", "r", "--json", "--batch-size", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["validation_images"] == 3
+    with (tmp_path / "r/history.csv").open() as stream:
+        row = next(csv.DictReader(stream))
+    assert int(row["step"]) == 2  # three images for each process, in batches of two
+
+
+def test_resume_refuses_other_settings(run: Run, fixation_data: Path) -> None:
+    assert run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 1, "--out", "r").code == 0
+    ended = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 2, "--out", "r", "--resume", "--lr", 0.1)
+    assert ended.code == 1
+    assert "--lr was None, is 0.1" in ended.err
+    again = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 1, "--out", "r")
+    assert again.code == 1
+    assert "holds a run already" in again.err
+
+
+def test_bad_files_are_listed_and_strict_refuses_them(run: Run, fixation_data: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(fixation_data, data)
+    names = sorted(path.stem for path in (data / "images/train").iterdir())
+    truncated = data / f"images/train/{names[0]}.png"
+    truncated.write_bytes(truncated.read_bytes()[:900])
+    (data / f"images/train/{names[1]}.png").write_text("not an image")
+    Image.new("L", (50, 50), 9).save(data / f"maps/train/{names[2]}.png")
+    Image.new("L", (128, 96)).save(data / f"maps/train/{names[3]}.png")
+    (data / f"images/val/{names[0]}.png").write_bytes((data / f"images/train/{names[5]}.png").read_bytes())
+    ended = run("train-saliency", "--data", data, *TINY, "--epochs", 1, "--out", "r", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["training_images"] == 2
+    assert json.loads(ended.out)["problems"] == 5
+    for said in ("unreadable: 2", "damaged image", "not an image (text)", "wrong size: 1", "empty map: 1"):
+        assert said in ended.err
+    assert "images without a map or fixations: 1" in ended.err
+    strict = run("train-saliency", "--data", data, *TINY, "--epochs", 1, "--out", "s", "--strict")
+    assert strict.code == 1
+    assert "--strict" in strict.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--data", "nowhere"), "nowhere: no such folder"),
+        (("--data", "."), "looked for images/ with maps/"),
+        (("--model", "mlnett"), "Did you mean 'mlnet'?"),
+        (("--size", "240"), "write height x width"),
+        (("--size", "8x8"), "needs 32 or more"),
+        (("--backbone", "resnet181"), "resnet18"),
+        (("--backbone", "resnet18", "--model", "salgan"), "--backbone"),
+        (("--weights", "nowhere.pth"), "nowhere.pth"),
+        (("--loss", "mse"), "--loss"),
+        (("--alpha", "1"), "--alpha must be above 1"),
+        (("--lr", "0"), "--lr must be above 0"),
+        (("--device", "cuda:99"), "--device cuda"),
+        (("--precision", "fp16", "--device", "cpu"), "bf16"),
+        (("--batch-size", "many"), "--batch-size"),
+        (("--resume",), "--resume needs --out"),
+        (("--resume", "--out", "empty"), "nothing to resume"),
+        (("--freeze", "all"), "--freeze"),
+        (("--nonsense",), "--nonsense"),
+    ],
+)
+def test_bad_words_get_one_clear_line(run: Run, fixation_data: Path, words: tuple[str, ...], said: str) -> None:
+    base = ["train-saliency", "--epochs", "1"]
+    if "--data" not in words:
+        base += ["--data", str(fixation_data)]
+    if "--weights" not in words:
+        base += ["--weights", "none"]
+    ended = run(*base, *words)
+    assert ended.code in (1, 2)
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+    assert len([line for line in ended.err.splitlines() if line.startswith("error:")]) == 1
