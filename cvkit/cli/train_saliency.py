@@ -50,7 +50,7 @@ def train_saliency(
         bool | None,
         typer.Option(
             "--zero-bias/--keep-bias",
-            help="Set the biases of pretrained weights to zero, as document 000 has it.",
+            help="Set the biases of pretrained weights to zero, as the ML-Net exercise has it.",
             show_default="zero for mlnet on vgg16",
             rich_help_panel=MODEL,
         ),

@@ -102,7 +102,8 @@ def _read_mat(path: Path) -> Fixations:
     from scipy.io import loadmat
 
     try:
-        content = loadmat(path, squeeze_me=False)
+        with path.open("rb") as stream:
+            content = loadmat(stream, squeeze_me=False)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except NotImplementedError as error:

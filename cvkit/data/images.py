@@ -91,7 +91,8 @@ def read_map(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a saliency map as (H, W) float32 >= 0.
 
     Images give 0..1 by their bit depth (8-bit / 255, 16-bit / 65535; colour becomes its luma, ITU-R 601), upright by
-    their EXIF orientation; ``.npy`` files and images of floats keep their own scale. Raises DataError for what is no map: another shape, negative or non-finite values.
+    their EXIF orientation; ``.npy`` files and images of floats keep their own scale. Raises DataError for what is no
+    map: another shape, negative or non-finite values.
     """
     from PIL import ImageOps
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from cvkit.engine.learner import Batch, Learner
 from cvkit.engine.optim import WeightAverage, make_optimizer, schedule_factor, set_rates
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
 from cvkit.engine.sampling import EpochSampler
+from cvkit.engine.state import Parts, State, weights_of
 from cvkit.engine.stop import StopSignal
 from cvkit.engine.validate import mean_scores
 from cvkit.errors import StoppedBySignal, TrainingError
@@ -43,22 +44,6 @@ class Job:
     batch_size: int
     kind: str
     after_epoch: Callable[[list[dict[str, Any]]], None] = lambda _: None
-
-
-@dataclass
-class State:
-    """Where a run stands; all of it is in ``last.pt``."""
-
-    epoch: int = 0  # epochs done
-    batch: int = 0  # batches done in the epoch under way
-    step: int = 0  # optimizer steps done
-    loss_sum: float = 0.0
-    images: int = 0
-    seconds: float = 0.0
-    waited: float = 0.0
-    best: float | None = None
-    best_epoch: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -220,7 +205,7 @@ class _Loop:
 
     def _validate(self) -> dict[str, float]:
         """Return the mean scores of the weights as they are, or of their moving average when there is one."""
-        raw = {name: value.clone() for name, value in self._weights().items()} if self.average else None
+        raw = {name: value.clone() for name, value in weights_of(self.bare).items()} if self.average else None
         self.bare.load_state_dict(self._judged_weights())
         self.model.eval()
         means = mean_scores(
@@ -238,12 +223,9 @@ class _Loop:
             )
         return means
 
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: value.detach() for name, value in self.bare.state_dict().items()}
-
     def _judged_weights(self) -> dict[str, Tensor]:
         """Return the weights that are validated and kept in ``best.pt``."""
-        return self.average.values if self.average else self._weights()
+        return self.average.values if self.average else weights_of(self.bare)
 
     def _end_epoch(self, scores: dict[str, float]) -> None:
         state, config = self.state, self.config
@@ -288,31 +270,16 @@ class _Loop:
 
     def _save_state(self) -> None:
         if self.main:
-            content = {
-                "model": self._weights(),
-                "optimizer": self.optimizer.optimizer.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(),
-                "average": self.average.values if self.average else None,
-                "state": asdict(self.state),
-                "batches": self.batches,
-            }
-            checkpoint.save(self.job.folder.last, "training-state", content)
+            self._parts().save(self.job.folder.last, self.state)
         self.saved_at = time.monotonic()
 
     def _restore(self) -> None:
-        content = checkpoint.load(self.job.folder.last, "training-state")
-        if content["batches"] != self.batches:
-            raise TrainingError(
-                f"{self.job.folder.path}: an epoch had {content['batches']} batches and has {self.batches} now; "
-                "resume with the same data and the same number of processes."
-            )
-        self.bare.load_state_dict(content["model"])
-        self.optimizer.optimizer.load_state_dict(content["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(content["precision"])
-        if self.average:
-            self.average.load(content["average"])
-        self.state = State(**content["state"])
+        self.state = self._parts().restore(self.job.folder.last)
         self.listen(Note(f"resuming after epoch {self.state.epoch}, batch {self.state.batch} of {self.batches}"))
+
+    def _parts(self) -> Parts:
+        scaler = self.fabric.strategy.precision
+        return Parts(self.bare, self.optimizer.optimizer, scaler, self.average, self.batches)
 
     def _agree_to_leave(self) -> bool:
         """Tell whether a signal came; several processes ask each other, so that they leave at the same step."""

@@ -15,7 +15,8 @@ from cvkit.data import baselines, layout
 from cvkit.data import fixations as fix
 from cvkit.data.images import image_size, read_image, read_map, resize_image, resize_map
 from cvkit.data.layout import Example
-from cvkit.data.saliency import GroundTruth, read_truth, same_shape
+from cvkit.data.map_folder import MapFolder
+from cvkit.data.saliency import GroundTruth, read_truth
 from cvkit.engine import checkpoint
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
 from cvkit.engine.stream import ahead
@@ -210,48 +211,8 @@ def _from_checkpoint(config: EvaluateConfig) -> Source:
 
 
 def _from_folder(config: EvaluateConfig, examples: Sequence[Example]) -> Source:
-    """Find the map of each image in a folder: by its path inside the data set, else by its stem where that is alone."""
-    folder = Path(config.maps or "")
-    if not folder.is_dir():
-        raise DataError(f"--maps {folder}: no such folder.")
-    found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in layout.MAP_SUFFIXES and p.is_file()]
-    found = [p for p in found if not p.name.endswith(".overlay.jpg")]
-    by_path = {p.relative_to(folder).with_suffix("").as_posix(): p for p in found}
-    by_stem: dict[str, list[Path]] = {}
-    for path in found:
-        by_stem.setdefault(path.stem, []).append(path)
-
-    def look(example: Example) -> Path | None:
-        names = [f"{example.split}/{example.key}", example.key]
-        names += [name + example.image.suffix for name in names]
-        for name in names:
-            if name in by_path:
-                return by_path[name]
-        alone = by_stem.get(Path(example.key).name, [])
-        return alone[0] if len(alone) == 1 else None
-
-    if not any(look(example) for example in examples):
-        raise DataError(
-            f"no map in {folder} has the stem of an image: {len(found)} maps there, "
-            f"{len(examples)} images such as {_name(examples[0])}."
-        )
-
-    def read(scene: _Scene) -> np.ndarray:
-        path = look(scene.example)
-        if path is None:
-            raise DataError(f"{scene.example.image}: no map of its stem in {folder}.")
-        return _fitted(path, scene.size)
-
-    return read
-
-
-def _fitted(path: Path, size: tuple[int, int]) -> np.ndarray:
-    values = read_map(path)
-    if not same_shape(values.shape, size):
-        raise DataError(
-            f"{path}: the map is {values.shape[1]}x{values.shape[0]}, its image {size[1]}x{size[0]} (another shape)."
-        )
-    return resize_map(values, size)
+    folder = MapFolder(Path(config.maps or ""), examples)
+    return lambda scene: folder.read(scene.example, scene.size)
 
 
 def _mean_map(config: EvaluateConfig, data: layout.Layout, examples: Sequence[Example], listen: Listener) -> Source:
@@ -274,10 +235,10 @@ def _mean_map(config: EvaluateConfig, data: layout.Layout, examples: Sequence[Ex
             mean.add(values)
         listen(Step(done))
     listen(StageEnd())
+    if mean.count < (1 if training else 2):
+        raise DataError(f"{config.data}: a mean map needs a training split, or more than one image.")
     if training:
         return lambda scene: mean.at(scene.size)
-    if mean.count < 2:
-        raise DataError(f"{config.data}: a mean map needs a training split, or more than one image.")
     return lambda scene: mean.at(scene.size, without=scene.truth.map)
 
 

@@ -34,7 +34,8 @@ from cvkit.models.predictor import SaliencyPredictor
 KIND = "saliency"  # of the checkpoints this command writes
 BATCH_SIZE = 8
 FINE_TUNING_LR = 1e-3
-SCRATCH_LR = 3e-4
+SCRATCH_LR = 1e-4
+MLNET_LOSS_SHARE = 0.3  # of the learning rate: at more, its weights on bright pixels drive the ReLU map to zero
 FOREVER = 1_000_000  # epochs
 
 
@@ -181,11 +182,13 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
 def _resolve(config: TrainSaliencyConfig) -> _Settings:
     """Fill in what was left open from the model's facts in the catalog."""
     facts = SALIENCY_MODELS[config.model]
+    loss = facts.loss if config.loss == "auto" else config.loss
+    lr = (SCRATCH_LR if config.weights == "none" else FINE_TUNING_LR) * (MLNET_LOSS_SHARE if loss == "mlnet" else 1)
     return _Settings(
         size=config.size or facts.size,
-        loss=facts.loss if config.loss == "auto" else config.loss,
+        loss=loss,
         alpha=facts.alpha if config.alpha is None else config.alpha,
-        lr=config.lr or (SCRATCH_LR if config.weights == "none" else FINE_TUNING_LR),
+        lr=config.lr or lr,
         batch_size=config.batch_size or BATCH_SIZE,
     )
 
