@@ -68,9 +68,9 @@ def _command(name: str, function: Any) -> list[str]:
 
 
 def _flags(name: str, kind: Any, info: OptionInfo) -> str:
-    names = [word for declared in info.param_decls or () for word in declared.split("/")] or [
-        f"--{name.replace('_', '-')}"
-    ]
+    # In an Annotated, Typer keeps the first flag where a default would stand.
+    declared = [word for word in (info.default, *(info.param_decls or ())) if isinstance(word, str)]
+    names = [word for part in declared for word in part.split("/")] or [f"--{name.replace('_', '-')}"]
     plain = next((part for part in get_args(kind) if part is not type(None)), kind)
     if plain is bool:
         value = ""

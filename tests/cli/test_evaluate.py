@@ -13,7 +13,8 @@ from .conftest import Run
 
 
 def test_perfect_maps_score_perfectly(run: Run, fixation_data: Path, tmp_path: Path) -> None:
-    words = ("evaluate", "--data", fixation_data, "--maps", fixation_data / "maps/val", "--with-baselines", "--out", "s")
+    maps = fixation_data / "maps/val"
+    words = ("evaluate", "--data", fixation_data, "--maps", maps, "--with-baselines", "--out", "s")
     ended = run(*words, "--json")
     assert ended.code == 0, ended.err
     scores = json.loads(ended.out)["scores"]
@@ -25,7 +26,7 @@ def test_perfect_maps_score_perfectly(run: Run, fixation_data: Path, tmp_path: P
     assert scores["centre prior"]["ig"]["mean"] == pytest.approx(0)
     with (tmp_path / "s/scores.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == "image,auc_judd,auc_borji,auc_shuffled,nss,cc,sim,kl,ig,emd".split(",")
+    assert list(rows[0]) == ["image", "auc_judd", "auc_borji", "auc_shuffled", "nss", "cc", "sim", "kl", "ig", "emd"]
     assert len(rows) == 3
     summary = json.loads((tmp_path / "s/summary.json").read_text())
     mean = summary["scores"]["maps"]["nss"]
@@ -44,7 +45,7 @@ def test_a_checkpoint_and_its_own_maps_score_alike(run: Run, trained: Path, fixa
         ended = run("evaluate", "--data", fixation_data, *source, "--protocol", "tuebingen", "--json")
         assert ended.code == 0, ended.err
         scores.append(next(iter(json.loads(ended.out)["scores"].values())))
-    assert list(scores[0]) == "auc,sauc,nss,cc,sim,kl,ig".split(",")
+    assert list(scores[0]) == ["auc", "sauc", "nss", "cc", "sim", "kl", "ig"]
     for name in scores[0]:
         assert scores[0][name]["mean"] == pytest.approx(scores[1][name]["mean"], abs=1e-5)
 
@@ -81,7 +82,8 @@ def test_a_map_file_and_the_mean_as_baseline(run: Run, fixation_data: Path) -> N
     one = next((fixation_data / "maps/train").iterdir())
     gains = []
     for baseline in ("mean", one, "centre"):
-        ended = run("evaluate", "--data", fixation_data, "--maps", fixation_data / "maps/val", "--baseline", baseline, "--json")
+        words = ("--data", fixation_data, "--maps", fixation_data / "maps/val", "--baseline", baseline)
+        ended = run("evaluate", *words, "--json")
         assert ended.code == 0, ended.err
         gains.append(json.loads(ended.out)["scores"]["maps"]["ig"]["mean"])
     assert len(set(gains)) == 3

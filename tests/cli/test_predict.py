@@ -50,8 +50,8 @@ def test_maps_mirror_the_inputs(run: Run, trained: Path, photos: Path, tmp_path:
 
 def test_formats_and_sizes_agree(run: Run, trained: Path, photos: Path, tmp_path: Path) -> None:
     for kind in ("png", "png16", "npy"):
-        words = ("predict", photos / "a.jpg", "--checkpoint", trained, "--format", kind, "--size", "180x320", "--out", kind)
-        assert run(*words).code == 0
+        words = ("--checkpoint", trained, "--format", kind, "--size", "180x320", "--out", kind)
+        assert run("predict", photos / "a.jpg", *words).code == 0
     exact = np.load(tmp_path / "npy/a.npy")
     assert exact.shape == (180, 320)
     assert exact.dtype == np.float32
@@ -112,9 +112,7 @@ def test_a_list_on_stdin_and_in_a_file(run: Run, trained: Path, photos: Path, tm
     assert run("predict", "@list.txt", "--checkpoint", trained, "--out", "m").code == 0
     assert [Path(row["image"]).name for row in rows(tmp_path / "m/results.csv")] == ["b.png", "a.jpg"]
     command = [sys.executable, "-m", "cvkit", "predict", "-", "--checkpoint", str(trained), "--out", "n", "--json"]
-    ended = subprocess.run(
-        command, input=f"{photos}/c.png\n", capture_output=True, text=True, timeout=120, check=False
-    )
+    ended = subprocess.run(command, input=f"{photos}/c.png\n", capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["counts"]["done"] == 1
     assert "\x1b" not in ended.stderr  # a log gets no control characters
@@ -122,9 +120,8 @@ def test_a_list_on_stdin_and_in_a_file(run: Run, trained: Path, photos: Path, tm
 
 def test_two_processes_share_the_inputs(trained: Path, photos: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cvkit", "predict", str(photos), "--checkpoint", str(trained), "--out", "m"]
-    ended = subprocess.run(
-        [*command, "--devices", "2", "--device", "cpu", "--json"], capture_output=True, text=True, timeout=120, check=False
-    )
+    command += ["--devices", "2", "--device", "cpu", "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["counts"]["done"] == 4
     assert [row["map"] for row in rows(tmp_path / "m/results.csv")] == ["a.png", "b.png", "below/a.png", "c.png"]

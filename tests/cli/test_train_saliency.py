@@ -21,14 +21,16 @@ from .conftest import TINY, Run
 
 
 def test_a_run_leaves_its_folder(run: Run, fixation_data: Path, tmp_path: Path) -> None:
-    ended = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 2, "--batch-size", 3, "--out", "r", "--json")
+    words = ("--epochs", 2, "--batch-size", 3, "--out", "r", "--json")
+    ended = run("train-saliency", "--data", fixation_data, *TINY, *words)
     assert ended.code == 0, ended.err
     result = json.loads(ended.out)
     assert result["training_images"] == 6
     assert result["validation_images"] == 3
     assert {"val_cc", "val_sim", "val_kl", "val_nss", "val_auc_judd", "val_loss"} <= set(result["best"])
     folder = tmp_path / "r"
-    for name in ("config.json", "history.csv", "curves.png", "samples/best.png", "samples/latest.png", "last.pt", "best.pt"):
+    pictures = ("curves.png", "samples/best.png", "samples/latest.png")
+    for name in ("config.json", "history.csv", "last.pt", "best.pt", *pictures):
         assert (folder / name).stat().st_size > 0, name
     settings = json.loads((folder / "config.json").read_text())
     assert settings["size"] == [64, 96]
@@ -47,7 +49,8 @@ def test_the_default_folder_counts_up(run: Run, fixation_data: Path, tmp_path: P
 
 
 def test_a_killed_run_resumes_bit_identical(run: Run, fixation_data: Path, tmp_path: Path) -> None:
-    words = ["train-saliency", "--data", str(fixation_data), *TINY, "--epochs", "3", "--batch-size", "2", "--augment", "full"]
+    words = ["train-saliency", "--data", str(fixation_data), *TINY, "--epochs", "3", "--batch-size", "2"]
+    words += ["--augment", "full"]
     assert run(*words, "--out", "whole").code == 0
     command = [sys.executable, "-m", "cvkit", *words, "--out", "parts"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -75,8 +78,8 @@ def test_an_interrupted_command_exits_with_130(fixation_data: Path, tmp_path: Pa
 
 
 def test_two_processes_train_one_model(fixation_data: Path, tmp_path: Path) -> None:
-    words = ["train-saliency", "--data", str(fixation_data), *TINY, "--epochs", "1", "--devices", "2", "--device", "cpu"]
-    command = [sys.executable, "-m", "cvkit", *words, "--out", "r", "--json", "--batch-size", "2"]
+    words = ["train-saliency", "--data", str(fixation_data), *TINY, "--epochs", "1", "--devices", "2"]
+    command = [sys.executable, "-m", "cvkit", *words, "--device", "cpu", "--out", "r", "--json", "--batch-size", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
     assert ended.returncode == 0, ended.stderr

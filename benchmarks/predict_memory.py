@@ -1,0 +1,53 @@
+"""Resident memory of `predict` over few and many images: peak of whole processes, the same photographs linked anew."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from cvkit.engine import checkpoint
+from cvkit.models import zoo
+from cvkit.models.predictor import SaliencyPredictor
+
+CHILD = """
+import json, resource, sys
+from cvkit.config import PredictConfig
+from cvkit.tasks.predict import predict
+predict(PredictConfig(inputs=(sys.argv[1],), checkpoint=sys.argv[2], out=sys.argv[3]))
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="../shared/data/osie", help="data set folder whose val photographs to use")
+    parser.add_argument("--few", type=int, default=100)
+    parser.add_argument("--many", type=int, default=10_000)
+    options = parser.parse_args()
+    photos = [path.resolve() for path in sorted(Path(options.data).glob("images/val/*.jpg"))]
+    peaks = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        torch.manual_seed(0)
+        # A small network: what is measured is the stream, which is the same for all.
+        model = zoo.build(zoo.SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_050"))
+        predictor = SaliencyPredictor(model, (64, 96))
+        checkpoint.save(folder / "best.pt", "saliency", {**predictor.card(), "weights": model.state_dict()})
+        for count in (options.few, options.many):
+            inputs = folder / f"in-{count}"
+            inputs.mkdir()
+            for number in range(count):
+                (inputs / f"{number:06d}.jpg").symlink_to(photos[number % len(photos)])
+            words = [sys.executable, "-c", CHILD, str(inputs), str(folder / "best.pt"), str(folder / f"out-{count}")]
+            ended = subprocess.run(words, check=True, capture_output=True, text=True)
+            peaks[count] = json.loads(ended.stdout) / 1024
+            print(f"{count:6d} images: peak resident memory {peaks[count]:.0f} MiB", flush=True)
+    print(f"growth: {peaks[options.many] / peaks[options.few] - 1:+.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""A training run of `train-saliency` against a bare hand-written loop over the same model, loss and data.
+
+Both train `mlnet` on a backbone with random weights on the training images of a data set, batch 8, AdamW, clipped
+gradients, from decoded images in memory. The bare loop has its batches ready and does nothing but normalise, forward,
+loss, backward, step; `cvkit` shuffles, augments, loads in workers, schedules, watches for NaN and saves. The seconds
+are those of the training part of an epoch, one epoch of each in turn. The share of time that the model is busy (not waiting
+for data) is read from `history.csv`.
+"""
+
+import argparse
+import csv
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cvkit.config import TrainSaliencyConfig
+from cvkit.data import layout
+from cvkit.data.saliency import Reading, read_sample
+from cvkit.losses import loss_named, match
+from cvkit.models import zoo
+from cvkit.models.predictor import SaliencyPredictor
+from cvkit.tasks.train_saliency import train_saliency
+
+BATCH, LR = 8, 1e-4
+
+
+def bare_epoch(samples: list[dict[str, torch.Tensor]], backbone: str, size: tuple[int, int]) -> float:
+    """Train one epoch by hand and return its seconds."""
+    torch.manual_seed(0)
+    model = zoo.build(zoo.SaliencySpec.of("mlnet", backbone=backbone)).train()
+    normalise = SaliencyPredictor(model, size).normalise
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
+    loss_of = loss_named("kl-cc-nss")
+    batches = [samples[i : i + BATCH] for i in range(0, len(samples), BATCH)]
+    ready = [{name: torch.stack([s[name] for s in part]) for name in part[0]} for part in batches]
+    began = time.perf_counter()
+    for batch in ready:
+        maps = model(normalise(batch["image"])).float()
+        counts = match(batch["counts"], maps, counts=True)
+        loss = loss_of(maps, match(batch["target"].float(), maps), counts)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return time.perf_counter() - began
+
+
+def cvkit_epoch(data: str, backbone: str, size: tuple[int, int], limit: int) -> tuple[float, float]:
+    """Train one epoch with the command's task and return its seconds and the share of time the model was busy."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "run"
+        config = TrainSaliencyConfig(
+            data=data, backbone=backbone, weights="none", size=size, limit=limit, epochs=1, lr=LR, samples=0,
+            batch_size=BATCH, out=str(folder),
+        )  # fmt: skip
+        train_saliency(config)
+        with (folder / "history.csv").open() as stream:
+            row = next(csv.DictReader(stream))
+    return float(row["seconds"]), float(row["busy"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="../shared/data/osie")
+    parser.add_argument("--backbone", default="mobilenet_v2")
+    parser.add_argument("--size", default="240x320")
+    parser.add_argument("--limit", type=int, default=160)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    height, width = map(int, options.size.split("x"))
+    train, _ = layout.divide(layout.read_layout(Path(options.data)), 0.1, 0)
+    samples = [read_sample(example, Reading(size=(height, width))) for example in train[: options.limit]]
+    bare, ours, busy = [], [], []
+    for number in range(options.rounds + 1):
+        one = bare_epoch(samples, options.backbone, (height, width))
+        two, share = cvkit_epoch(options.data, options.backbone, (height, width), options.limit)
+        if number:  # the first round only warms up
+            bare.append(one)
+            ours.append(two)
+            busy.append(share)
+            print(f"round {number}: bare {one:.2f} s, cvkit {two:.2f} s, busy {share:.1%}", flush=True)
+    print(f"a cvkit epoch takes {statistics.median(ours) / statistics.median(bare):.3f} of the bare loop (medians)")
+    print(f"the model is busy {statistics.median(busy):.1%} of the time")
+
+
+if __name__ == "__main__":
+    main()
