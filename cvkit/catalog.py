@@ -25,8 +25,6 @@ class SaliencyFacts:
     dropout: float
     prior: bool
     takes_backbone: bool
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
 
 
 SALIENCY_MODELS: dict[str, SaliencyFacts] = {

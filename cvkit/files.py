@@ -74,11 +74,11 @@ def _expand(word: str, stdin: Iterable[str] | None) -> Iterator[tuple[Path, str]
     elif glob.has_magic(word):
         matches = sorted(Path(p) for p in glob.glob(word, recursive=True))  # noqa: PTH207 (absolute patterns too)
         files = [p for p in matches if p.is_file()]
+        if "**" in word:
+            files = _without_results(files, Path(os.path.dirname(word.partition("**")[0])))  # noqa: PTH120
         if not files:
             raise DataError(f"the pattern {word} matches no file.")
         base = Path(os.path.commonpath([p.parent for p in files]))
-        if "**" in word:
-            files = _without_results(files, base)
         for file in files:
             yield file, file.relative_to(base).as_posix()
     else:
@@ -103,7 +103,7 @@ def _without_results(files: list[Path], base: Path) -> list[Path]:
 
     def is_result(folder: Path) -> bool:
         if folder not in inside:
-            inside[folder] = (folder / ".cvkit").is_dir() or is_result(folder.parent)
+            inside[folder] = (folder / ".cvkit").is_dir() or (folder != folder.parent and is_result(folder.parent))
         return inside[folder]
 
     return [file for file in files if not is_result(file.parent)]

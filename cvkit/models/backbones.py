@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD
 from cvkit.errors import UsageError, did_you_mean
 from cvkit.models.saliency import start_relu
 
+RGB = tuple[float, float, float]
 TIMM_PREFIX = "timm:"
 COARSEST = 32  # levels beyond this stride have no place left in them
 # Not square, so that (N, H, W, C) maps are told apart; 7x7 or 6x6 poolings give no stride up to 32 from it.
@@ -160,6 +162,17 @@ def _from_timm(name: str, first_stride: int) -> ForeignBackbone:
     _check_levels(name, list(pick), first_stride)
     shapes = [(stride, channels[i]) for stride, i in sorted(pick.items())]
     return ForeignBackbone(name, body, [i for _, i in sorted(pick.items())], shapes)
+
+
+def normalisation(name: str) -> tuple[RGB, RGB]:
+    """Return the mean and standard deviation (RGB, 0..1) that a backbone's pretrained weights expect of images."""
+    if name.startswith(TIMM_PREFIX):
+        import timm
+
+        facts = timm.get_pretrained_cfg(name.removeprefix(TIMM_PREFIX), allow_unregistered=True)
+        if facts is not None and len(facts.mean) == 3:
+            return tuple(facts.mean), tuple(facts.std)
+    return IMAGENET_MEAN, IMAGENET_STD
 
 
 def _check_levels(name: str, strides: list[int], first_stride: int) -> None:

@@ -29,6 +29,7 @@ from cvkit.metrics.fixation import nss
 from cvkit.metrics.similarity import cc, kl, sim
 from cvkit.models import weights as weight_files
 from cvkit.models import zoo
+from cvkit.models.backbones import normalisation
 from cvkit.models.predictor import SaliencyPredictor
 
 KIND = "saliency"  # of the checkpoints this command writes
@@ -125,7 +126,6 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
     for weights that do not fit, OutputError for a folder in use, TrainingError for a loss that is not finite, and
     StoppedBySignal after saving.
     """
-    facts = SALIENCY_MODELS[config.model]
     settings = _resolve(config)
     reading = Reading(size=settings.size, sigma_px=config.sigma_px, max_pixels=config.max_pixels)
     fabric = machine.start_fabric(config, deterministic=config.deterministic)
@@ -146,7 +146,7 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
         model.fix_norm()
     if config.freeze == "backbone":
         model.freeze_backbone()
-    predictor = SaliencyPredictor(model, settings.size, device=fabric.device, normalisation=(facts.mean, facts.std))
+    predictor = SaliencyPredictor(model, settings.size, device=fabric.device, normalisation=normalisation(config.backbone))
     learner = SaliencyLearner(predictor, config, loss_named(settings.loss, settings.alpha), train)
     parameters = sum(p.numel() for p in model.parameters())
     if fabric.global_rank == 0:

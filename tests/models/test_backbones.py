@@ -4,8 +4,9 @@ import warnings
 import pytest
 import torch
 
+from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD
 from cvkit.errors import UsageError
-from cvkit.models.backbones import foreign_backbone
+from cvkit.models.backbones import foreign_backbone, normalisation
 from cvkit.models.zoo import SaliencySpec, build
 
 
@@ -70,3 +71,9 @@ def test_networks_that_cannot_be_used(name: str, message: str, capfd: pytest.Cap
         foreign_backbone(name, first_stride=4)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
+
+
+def test_normalisation_is_that_of_the_pretrained_weights() -> None:
+    assert normalisation("vgg16") == (IMAGENET_MEAN, IMAGENET_STD)
+    assert normalisation("timm:resnet18") == (IMAGENET_MEAN, IMAGENET_STD)
+    assert normalisation("timm:inception_v3.tf_in1k") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
