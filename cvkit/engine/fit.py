@@ -21,7 +21,7 @@ from cvkit.engine.optim import WeightAverage, make_optimizer, schedule_factor, s
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
 from cvkit.engine.sampling import EpochSampler
 from cvkit.engine.state import Parts, State, weights_of
-from cvkit.engine.stop import StopSignal
+from cvkit.engine.stop import StopSignal, leave_signals_to_the_parent
 from cvkit.engine.validate import mean_scores
 from cvkit.errors import StoppedBySignal, TrainingError
 from cvkit.files import write_csv
@@ -110,6 +110,7 @@ class _Loop:
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers > 0 else None,
             pin_memory=self.fabric.device.type == "cuda",
+            worker_init_fn=leave_signals_to_the_parent,
         )
 
     def run(self) -> None:

@@ -56,9 +56,10 @@ class Ledger:
         self._lock = threading.Lock()
         self._state = work.folder / ".cvkit"
         self._manifest = work.folder / "manifest.json"
+        make_folder(work.folder)
         self._check_folder()
         make_folder(self._state)
-        self._known = self._read_all()
+        self._known = self._read_all(("kind", "stem", "stamp", "files"))
         self._check_stems()
         k, n = work.shard
         self._mine = list(work.inputs)[k - 1 :: n]
@@ -101,7 +102,7 @@ class Ledger:
             self._stream.flush()
         with _only_one(self._state / "lock"):
             # Read anew inside the lock: the last process to come here sees the notes of all the others.
-            known = self._read_all()
+            known = self._read_all(("kind", "message", "rows"))
             order = {item.name: place for place, item in enumerate(self.work.inputs)}
             names = sorted(known, key=lambda name: (order.get(name, len(order)), name))
             rows = [row for name in names for row in known[name].get("rows", ())]
@@ -124,8 +125,8 @@ class Ledger:
             self._stream.write(line + "\n")
             self._stream.flush()
 
-    def _read_all(self) -> dict[str, dict[str, Any]]:
-        """Return the last entry of each input; a line cut short by a kill is as if it were not there."""
+    def _read_all(self, wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return what is wanted of each input's last note; a line cut short by a kill is as if it were not there."""
         known: dict[str, dict[str, Any]] = {}
         for path in sorted(self._state.glob("*.jsonl")):
             with path.open(encoding="utf-8", errors="replace") as stream:
@@ -133,22 +134,22 @@ class Ledger:
                     entry = _entry(line)
                     # By the time of the note: the number of shards, and so the file, may have changed in between.
                     if entry and entry["at"] >= known.get(entry["input"], entry)["at"]:
-                        known[entry["input"]] = entry
+                        known[entry["input"]] = {name: entry[name] for name in ("at", *wanted) if name in entry}
         return known
 
     def _is_whole(self, item: Input) -> bool:
         """Tell whether an input is done, has not changed since, and all its files are there at their full size."""
         entry = self._known.get(item.name)
-        if entry is None or "kind" in entry or entry["stamp"] != _stamp(item.path):
+        if entry is None or "kind" in entry or entry.get("stamp") != _stamp(item.path):
             return False
         try:
-            return all((self.work.folder / name).stat().st_size == size for name, size in entry["files"].items())
+            return all((self.work.folder / name).stat().st_size == size for name, size in entry.get("files", {}).items())
         except OSError:
             return False
 
     def _check_folder(self) -> None:
         folder = self.work.folder
-        if not folder.exists() or not any(folder.iterdir()):
+        if not any(folder.iterdir()):
             return
         if not self._manifest.is_file():
             if self._state.is_dir():

@@ -32,3 +32,13 @@ class StopSignal:
         for number, handler in self._before.items():
             # None stands for a handler that was not set from Python and cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
+
+
+def leave_signals_to_the_parent(worker: int) -> None:
+    """Ignore, in a loading worker, the signals that a scheduler or a terminal sends to every process of a job.
+
+    The parent decides what they mean, and needs its workers to finish the step under way.
+    """
+    del worker
+    for number in (*SIGNALS, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

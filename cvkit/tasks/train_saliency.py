@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,9 @@ from cvkit.models import weights as weight_files
 from cvkit.models import zoo
 from cvkit.models.backbones import normalisation
 from cvkit.models.predictor import SaliencyPredictor
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 KIND = "saliency"  # of the checkpoints this command writes
 BATCH_SIZE = 8
@@ -127,32 +130,16 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
     StoppedBySignal after saving.
     """
     settings = _resolve(config)
-    reading = Reading(size=settings.size, sigma_px=config.sigma_px, max_pixels=config.max_pixels)
     fabric = machine.start_fabric(config, deterministic=config.deterministic)
-    default = f"runs/train-saliency/{config.model}"
-    # Only the first process chooses the folder: the others would each take the next free number.
-    out = fabric.broadcast(config.out or str(checkpoint.next_free(Path(default))))
-    folder = checkpoint.RunFolder(Path(out))
-    if fabric.global_rank == 0:
-        folder = checkpoint.open_run(out, config.as_dict(), config.resume)
-    train, val, problems = _read_data(config, reading, listen)
-
-    torch.manual_seed(config.seed)
-    spec = zoo.SaliencySpec.of(config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior)
-    model = zoo.build(spec)
-    if not config.resume:
-        weight_files.load_backbone(model, config.weights, zero_bias=config.zero_bias)
-    elif config.weights != "none":
-        model.fix_norm()
-    if config.freeze == "backbone":
-        model.freeze_backbone()
-    predictor = SaliencyPredictor(model, settings.size, device=fabric.device, normalisation=normalisation(config.backbone))
+    predictor = _build(config, settings.size, fabric.device)  # before the data: a wrong weights file shows at once
+    folder = _open_folder(config, fabric)
+    train, val, problems = _read_data(config, settings.size, listen)
     learner = SaliencyLearner(predictor, config, loss_named(settings.loss, settings.alpha), train)
-    parameters = sum(p.numel() for p in model.parameters())
+    pictures = _Pictures(folder, config, predictor, val)
+    parameters = sum(p.numel() for p in learner.model.parameters())
     if fabric.global_rank == 0:
         resolved = {**vars(settings), "parameters": parameters, "train": len(train), "val": len(val)}
         checkpoint.write_config(folder, config.as_dict(), resolved)
-    pictures = _Pictures(folder, config, predictor, val)
     job = Job(
         learner=learner,
         train=train,
@@ -179,6 +166,29 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
     )
 
 
+def _build(config: TrainSaliencyConfig, size: tuple[int, int], device: torch.device) -> SaliencyPredictor:
+    """Build the network with the weights it starts from, wrapped with its input size and normalisation."""
+    torch.manual_seed(config.seed)
+    spec = zoo.SaliencySpec.of(config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior)
+    model = zoo.build(spec)
+    if not config.resume:
+        weight_files.load_backbone(model, config.weights, zero_bias=config.zero_bias)
+    elif config.weights != "none":
+        model.fix_norm()
+    if config.freeze == "backbone":
+        model.freeze_backbone()
+    return SaliencyPredictor(model, size, device=device, normalisation=normalisation(config.backbone))
+
+
+def _open_folder(config: TrainSaliencyConfig, fabric: "Fabric") -> checkpoint.RunFolder:
+    """Return the run folder; the first process chooses it, since each of the others would take the next free number."""
+    free = checkpoint.next_free(Path(f"runs/train-saliency/{config.model}"))
+    out = fabric.broadcast(config.out or str(free))
+    if fabric.global_rank == 0:
+        return checkpoint.open_run(out, config.as_dict(), config.resume)
+    return checkpoint.RunFolder(Path(out))
+
+
 def _resolve(config: TrainSaliencyConfig) -> _Settings:
     """Fill in what was left open from the model's facts in the catalog."""
     facts = SALIENCY_MODELS[config.model]
@@ -194,9 +204,10 @@ def _resolve(config: TrainSaliencyConfig) -> _Settings:
 
 
 def _read_data(
-    config: TrainSaliencyConfig, reading: Reading, listen: Listener
+    config: TrainSaliencyConfig, size: tuple[int, int], listen: Listener
 ) -> tuple[SaliencyDataset, SaliencyDataset, int]:
     """Find the pairs, try every file, and say what cannot be used before training starts."""
+    reading = Reading(size=size, sigma_px=config.sigma_px, max_pixels=config.max_pixels)
     layout = layouts.read_layout(Path(config.data))
     train, val = layouts.divide(layout, config.val_fraction, config.seed)
     train, val = train[: config.limit], val[: config.limit]

@@ -66,14 +66,18 @@ def test_a_killed_run_resumes_bit_identical(run: Run, fixation_data: Path, tmp_p
     assert all((one["model"][name] == other["model"][name]).all() for name in one["model"])
 
 
-def test_an_interrupted_command_exits_with_130(fixation_data: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "cvkit", "train-saliency", "--data", str(fixation_data), *TINY, "--epochs", "500"]
-    process = subprocess.Popen([*command, "--out", "r"], stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGUSR1, 75), (signal.SIGINT, 130)])
+def test_a_signal_to_the_whole_job_leaves_the_workers_to_finish(
+    fixation_data: Path, tmp_path: Path, number: int, code: int
+) -> None:
+    words = ["train-saliency", "--data", str(fixation_data), *TINY[:-1], "2", "--epochs", "500", "--out", "r"]
+    command = [sys.executable, "-m", "cvkit", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not (tmp_path / "r/last.pt").exists() and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code, said
     assert "Traceback" not in said
 
 
