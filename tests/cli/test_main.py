@@ -1,0 +1,55 @@
+"""The program as a whole: help, version, exit codes, streams."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cvkit
+from cvkit.cli import main as program
+
+from .conftest import Run
+
+
+def test_help_names_every_command(run: Run) -> None:
+    ended = run("--help")
+    assert ended.code == 0
+    for command in ("train-saliency", "predict", "evaluate", "sample-data", "demo"):
+        assert command in ended.out
+
+
+@pytest.mark.parametrize("command", ["train-saliency", "predict", "evaluate", "sample-data", "demo"])
+def test_every_command_has_help(run: Run, command: str) -> None:
+    ended = run(command, "--help")
+    assert ended.code == 0
+    assert "Usage: cvkit " + command in ended.out.replace("\n", " ")
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out == f"cvkit {cvkit.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [("trainsaliency",), ("predict",), ("predict", "x", "--checkpont", "y")])
+def test_wrong_usage_is_one_line_and_exit_2(run: Run, words: tuple[str, ...]) -> None:
+    ended = run(*words)
+    assert ended.code == 2
+    assert ended.out == ""
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**options: object) -> int:
+        del options
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(program, "app", broken)
+    with pytest.raises(ZeroDivisionError):
+        program.main()
+
+
+def test_module_and_script_are_one_program(tmp_path: Path) -> None:
+    for command in ([sys.executable, "-m", "cvkit"], [str(Path(sys.executable).with_name("cvkit"))]):
+        ended = subprocess.run([*command, "--version"], capture_output=True, text=True, cwd=tmp_path, check=True)
+        assert ended.stdout == f"cvkit {cvkit.__version__}\n"
