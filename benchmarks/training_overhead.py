@@ -3,8 +3,8 @@
 Both train `mlnet` on a backbone with random weights on the training images of a data set, batch 8, AdamW, clipped
 gradients, from decoded images in memory. The bare loop has its batches ready and does nothing but normalise, forward,
 loss, backward, step; `cvkit` shuffles, augments, loads in workers, schedules, watches for NaN and saves. The seconds
-are those of the training part of an epoch, one epoch of each in turn. The share of time that the model is busy (not waiting
-for data) is read from `history.csv`.
+are those of the training part of an epoch, one epoch of each in turn. The share of time that the model is busy (not
+waiting for data) is read from `history.csv`.
 """
 
 import argparse

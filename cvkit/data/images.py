@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 178_000_000
+_ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
+_TURNS = {  # what brings an image stored in an orientation upright
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I")
 
 
@@ -58,9 +68,9 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def _to_rgb(image: "Image.Image") -> "Image.Image":
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode in _SIXTEEN_BIT or image.mode == "F":
         values = np.nan_to_num(np.asarray(image, dtype=np.float64))
         # Mode I is 32 bits wide, and holds 8-bit values as often as 16-bit ones.
@@ -74,12 +84,26 @@ def _to_rgb(image: "Image.Image") -> "Image.Image":
     return image.convert("RGB")
 
 
+def _upright(image: "Image.Image") -> "Image.Image":
+    """Turn an image by its EXIF orientation, and by nothing else of its EXIF, which is often damaged."""
+    from PIL import Image
+
+    image.load()  # in a PNG the orientation may stand after the pixels
+    turn = _TURNS.get(_orientation(image))
+    return image.transpose(Image.Transpose[turn]) if turn else image
+
+
+def _orientation(image: "Image.Image") -> int:
+    found = image.getexif().get(_ORIENTATION_TAG, 1)
+    return found if isinstance(found, int) else 1
+
+
 def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Return the (height, width) of an image as it stands upright, from its header alone."""
+    """Return the (height, width) of an image as it stands upright; only a PNG without EXIF ahead is decoded."""
     try:
         with open_image(path, max_pixels) as image:
             width, height = image.size
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            turned = _orientation(image) in (5, 6, 7, 8)
     except DataError:
         raise
     except Exception as error:
@@ -94,14 +118,12 @@ def read_map(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     their EXIF orientation; ``.npy`` files and images of floats keep their own scale. Raises DataError for what is no
     map: another shape, negative or non-finite values.
     """
-    from PIL import ImageOps
-
     if path.suffix.lower() == ".npy":
         return _checked_map(path, read_array(path))
     image = open_image(path, max_pixels)
     try:
         with image:
-            upright = ImageOps.exif_transpose(image)
+            upright = _upright(image)
             if upright.mode == "F":
                 values = np.asarray(upright)
             elif upright.mode in _SIXTEEN_BIT:

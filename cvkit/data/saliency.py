@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 
 from cvkit.data import fixations as fix
 from cvkit.data.augment import augment
-from cvkit.data.images import image_size, read_image, read_map, resize_image, resize_map
+from cvkit.data.images import read_image, read_map, resize_image, resize_map
 from cvkit.data.layout import Example
-from cvkit.device import free_memory
+from cvkit.device import free_memory, local_processes
 from cvkit.errors import DataError
 
 Sample = dict[str, Tensor]
@@ -207,9 +207,4 @@ def prepare(
 
 def _fits(count: int, size: tuple[int, int]) -> bool:
     bytes_needed = count * size[0] * size[1] * (3 + 2 + 2)
-    return bytes_needed < free_memory() / 4
-
-
-def original_size(example: Example, max_pixels: int) -> tuple[int, int]:
-    """Return the (height, width) of an example's image."""
-    return image_size(example.image, max_pixels)
+    return bytes_needed * local_processes() < free_memory() / 4  # each process keeps its own

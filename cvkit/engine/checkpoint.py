@@ -1,6 +1,8 @@
 """Checkpoints and run folders: written whole, read without ever unpickling code."""
 
+import contextlib
 import errno
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import torch
 
 import cvkit
 from cvkit.errors import OutputError, WeightsError, nearest
-from cvkit.files import atomic_path, make_folder, read_json, write_json
+from cvkit.files import atomic_path, make_folder, read_json, write_json, writing
 
 FORMAT = 1
 
@@ -109,12 +111,15 @@ def open_run(out: str, settings: dict[str, Any], resume: bool) -> RunFolder:
     return folder
 
 
-def next_free(base: Path) -> Path:
-    """Return ``base-N`` with the first N, counted from 1, that is not there yet."""
-    number = 1
-    while (candidate := base.with_name(f"{base.name}-{number}")).exists():
-        number += 1
-    return candidate
+def make_next(base: Path) -> Path:
+    """Make and return the folder ``base-N`` with the first N, counted from 1, that nobody has made before."""
+    make_folder(base.parent)
+    for number in itertools.count(1):
+        candidate = base.with_name(f"{base.name}-{number}")
+        with writing(candidate), contextlib.suppress(FileExistsError):
+            candidate.mkdir()
+            return candidate
+    raise AssertionError("there is always a next number")
 
 
 def _check_same(folder: RunFolder, settings: dict[str, Any]) -> None:

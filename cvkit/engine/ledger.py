@@ -143,7 +143,9 @@ class Ledger:
         if entry is None or "kind" in entry or entry.get("stamp") != _stamp(item.path):
             return False
         try:
-            return all((self.work.folder / name).stat().st_size == size for name, size in entry.get("files", {}).items())
+            return all(
+                (self.work.folder / name).stat().st_size == size for name, size in entry.get("files", {}).items()
+            )
         except OSError:
             return False
 

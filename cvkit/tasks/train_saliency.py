@@ -181,12 +181,12 @@ def _build(config: TrainSaliencyConfig, size: tuple[int, int], device: torch.dev
 
 
 def _open_folder(config: TrainSaliencyConfig, fabric: "Fabric") -> checkpoint.RunFolder:
-    """Return the run folder; the first process chooses it, since each of the others would take the next free number."""
-    free = checkpoint.next_free(Path(f"runs/train-saliency/{config.model}"))
-    out = fabric.broadcast(config.out or str(free))
+    """Return the run folder; the first process chooses and opens it for all."""
+    out = config.out
     if fabric.global_rank == 0:
-        return checkpoint.open_run(out, config.as_dict(), config.resume)
-    return checkpoint.RunFolder(Path(out))
+        out = out or str(checkpoint.make_next(Path(f"runs/train-saliency/{config.model}")))
+        checkpoint.open_run(out, config.as_dict(), config.resume)
+    return checkpoint.RunFolder(Path(str(fabric.broadcast(out))))
 
 
 def _resolve(config: TrainSaliencyConfig) -> _Settings:

@@ -30,6 +30,11 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
 def test_maps_mirror_the_inputs(run: Run, trained: Path, photos: Path, tmp_path: Path) -> None:
     ended = run("predict", photos, "--checkpoint", trained, "--out", "m", "--overlay", "--json")
     assert ended.code == 0, ended.err
@@ -38,10 +43,10 @@ def test_maps_mirror_the_inputs(run: Run, trained: Path, photos: Path, tmp_path:
     assert [row["map"] for row in table] == ["a.png", "b.png", "below/a.png", "c.png"]
     assert [(row["height"], row["width"]) for row in table] == [("60", "80"), ("100", "50"), ("33", "41"), ("64", "96")]
     for row in table:
-        values = np.asarray(Image.open(tmp_path / "m" / row["map"]))
+        values = pixels(tmp_path / "m" / row["map"])
         assert values.shape == (int(row["height"]), int(row["width"]))
         assert values.max() == 255
-        assert Image.open(tmp_path / "m" / row["overlay"]).size == (int(row["width"]), int(row["height"]))
+        assert pixels(tmp_path / "m" / row["overlay"]).shape == (int(row["height"]), int(row["width"]), 3)
     manifest = json.loads((tmp_path / "m/manifest.json").read_text())
     assert manifest["command"] == "predict"
     assert len(manifest["settings"]["checkpoint_sha256"]) == 64
@@ -56,8 +61,8 @@ def test_formats_and_sizes_agree(run: Run, trained: Path, photos: Path, tmp_path
     assert exact.shape == (180, 320)
     assert exact.dtype == np.float32
     assert exact.max() == 1
-    eight = np.asarray(Image.open(tmp_path / "png/a.png")) / 255
-    sixteen = np.asarray(Image.open(tmp_path / "png16/a.png")) / 65535
+    eight = pixels(tmp_path / "png/a.png") / 255
+    sixteen = pixels(tmp_path / "png16/a.png") / 65535
     assert np.abs(eight - exact).max() <= 0.5 / 255 + 1e-6
     assert np.abs(sixteen - exact).max() <= 0.5 / 65535 + 1e-6
 
@@ -70,7 +75,7 @@ def test_batch_size_workers_and_shards_change_nothing(run: Run, trained: Path, p
     results = [(tmp_path / name / "results.csv").read_text() for name in ("one", "all", "shards")]
     assert results[0] == results[1] == results[2]
     for row in rows(tmp_path / "one/results.csv"):
-        maps = [np.asarray(Image.open(tmp_path / name / row["map"])).astype(int) for name in ("one", "all", "shards")]
+        maps = [pixels(tmp_path / name / row["map"]).astype(int) for name in ("one", "all", "shards")]
         assert np.abs(maps[0] - maps[1]).max() <= 1
         assert np.abs(maps[0] - maps[2]).max() <= 1
 
@@ -100,7 +105,7 @@ def test_the_same_command_goes_on_and_does_only_what_is_missing(
     counts = json.loads(run(*words).out)["counts"]
     assert counts == {"inputs": 4, "skipped": 2, "done": 2, "failed": 0}
     assert (tmp_path / "m/a.png").stat().st_mtime_ns == times["a.png"]
-    assert Image.open(tmp_path / "m/b.png").size == (50, 100)
+    assert pixels(tmp_path / "m/b.png").shape == (100, 50)
     assert json.loads(run(*words, "--overwrite").out)["counts"]["done"] == 4
     ended = run(*words, "--blur-px", 3)
     assert ended.code == 1

@@ -31,7 +31,8 @@ def test_the_displays_are_in_the_documented_layout(run: Run, tmp_path: Path) -> 
     for row in rows:
         counts[int(row["y"]), int(row["x"])] += 1
     expected = blur(counts, 0.03 * 128)
-    stored = np.asarray(Image.open(folder / f"maps/train/{name}.png")) / 255
+    with Image.open(folder / f"maps/train/{name}.png") as image:
+        stored = np.asarray(image) / 255
     assert np.abs(stored - expected).max() <= 0.5 / 255 + 1e-6
 
 

@@ -35,8 +35,8 @@ def test_a_run_leaves_its_folder(run: Run, fixation_data: Path, tmp_path: Path) 
     settings = json.loads((folder / "config.json").read_text())
     assert settings["size"] == [64, 96]
     assert settings["resolved"]["loss"] == "kl-cc-nss"
-    sheet = np.asarray(Image.open(folder / "samples" / "best.png"))
-    assert sheet.std() > 10  # something is drawn
+    with Image.open(folder / "samples" / "best.png") as sheet:
+        assert np.asarray(sheet).std() > 10  # something is drawn
     predictor = SaliencyPredictor.from_card(checkpoint.load(folder / "best.pt", "saliency"))
     assert predictor.size == (64, 96)
 

@@ -55,6 +55,21 @@ def test_every_exif_orientation_comes_out_upright(tmp_path: Path, orientation: i
     assert image_size(path) == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("whole", "damaged"),
+    [(b"\x01\x0e\x00\x02", b"\x01\x0e\x00\x05"), (b"MM\x00*", b"XX\x00*"), (b"\x01\x12\x00\x03", b"\x01\x12\x00\x02")],
+)
+def test_damaged_exif_costs_nothing(tmp_path: Path, whole: bytes, damaged: bytes) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    exif[0x0112] = 3
+    Image.fromarray(CORNERS).save(tmp_path / "e.jpg", exif=exif)
+    content = (tmp_path / "e.jpg").read_bytes()
+    assert whole in content
+    (tmp_path / "e.jpg").write_bytes(content.replace(whole, damaged))
+    assert read_image(tmp_path / "e.jpg").shape == (2, 3, 3) and image_size(tmp_path / "e.jpg") == (2, 3)
+
+
 def test_palette_becomes_rgb(tmp_path: Path) -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 40, 50, 60])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from cvkit.data import saliency
 from cvkit.data.layout import Example
-from cvkit.data.saliency import Problems, Reading, SaliencyDataset, original_size, prepare, read_sample, read_truth
+from cvkit.data.saliency import Problems, Reading, SaliencyDataset, prepare, read_sample, read_truth
 from cvkit.errors import DataError
 
 READING = Reading(size=(24, 32), sigma_px=3.0)
@@ -157,7 +157,5 @@ def test_auto_keeps_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert prepare(examples, READING, "auto", 1, lambda _: None).kept is None
     monkeypatch.setattr(saliency, "free_memory", lambda: 4 * need + 4)
     assert prepare(examples, READING, "auto", 1, lambda _: None).kept is not None
-
-
-def test_original_size_is_height_then_width(tmp_path: Path) -> None:
-    assert original_size(example(tmp_path, "a"), 10_000) == (48, 64)
+    monkeypatch.setattr(saliency, "local_processes", lambda: 2)
+    assert prepare(examples, READING, "auto", 1, lambda _: None).kept is None

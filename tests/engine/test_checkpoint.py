@@ -1,0 +1,140 @@
+"""Checkpoints and run folders."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import cvkit
+from cvkit.engine import checkpoint
+from cvkit.engine.checkpoint import RunFolder, find, load, make_next, open_run, save, write_config
+from cvkit.errors import OutputError, WeightsError
+from cvkit.files import read_json
+
+
+def test_saved_and_loaded(tmp_path: Path) -> None:
+    save(tmp_path / "run" / "best.pt", "saliency", {"weights": {"w": torch.arange(3.0)}, "size": (1, 2)})
+    content = load(tmp_path / "run" / "best.pt", "saliency")
+    assert content["weights"]["w"].tolist() == [0, 1, 2] and content["cvkit"] == cvkit.__version__
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["best.pt"]
+
+
+class Evil:
+    """Unpickled without care it would make a file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("evil"),))
+
+
+def test_what_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"kind": "saliency", "x": Evil()}, tmp_path / "evil.pt")
+    torch.save({"conv.weight": torch.ones(1)}, tmp_path / "bare.pth")
+    torch.save(torch.ones(1), tmp_path / "tensor.pt")
+    save(tmp_path / "other.pt", "classifier", {})
+    save(tmp_path / "new.pt", "saliency", {"format": checkpoint.FORMAT + 1, "cvkit": "99.0"})
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "empty.pt").touch()
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "other.pt").read_bytes()[:200])
+    for name, words in {
+        "none.pt": "no such checkpoint",
+        "evil.pt": "not a cvkit checkpoint",
+        "text.pt": "not a cvkit checkpoint",
+        "empty.pt": "not a cvkit checkpoint",
+        "cut.pt": "not a cvkit checkpoint",
+        "bare.pth": r"holds bare weights, not a cvkit checkpoint; train with --weights bare\.pth",
+        "tensor.pt": "holds bare weights",
+        "other.pt": "a checkpoint of kind 'classifier'; this command needs one of kind 'saliency'",
+        "new.pt": r"written by cvkit 99\.0, newer than this",
+        ".": "cannot be read",
+    }.items():
+        with pytest.raises(WeightsError, match=words):
+            load(tmp_path / name, "saliency")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_full_disk_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:664] . PytorchStreamWriter failed writing file data/0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match=r"no space left to write .*best\.pt"):
+        save(tmp_path / "best.pt", "saliency", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_error_of_torch_is_not_called_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(RuntimeError, match="a bug of ours"):
+        save(tmp_path / "best.pt", "saliency", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_or_a_file_is_found(tmp_path: Path) -> None:
+    run = tmp_path / "run-1"
+    run.mkdir()
+    with pytest.raises(WeightsError, match=r"no best\.pt in this folder\.$"):
+        find(str(run))
+    (run / "last.pt").touch()
+    with pytest.raises(WeightsError, match=r"no best\.pt in this folder\. It has last\.pt: finish it with --resume"):
+        find(str(run))
+    (run / "best.pt").touch()
+    assert find(str(run)) == run / "best.pt" and find(str(run / "last.pt")) == run / "last.pt"
+    with pytest.raises(WeightsError, match=r"no such run folder or file\. Did you mean 'run-1'"):
+        find(str(tmp_path / "run1"))
+    with pytest.raises(WeightsError, match=r"no such run folder or file\.$"):
+        find(str(tmp_path / "zzz"))
+    with pytest.raises(WeightsError, match=r"no such run folder or file\.$"):
+        find(str(tmp_path / "no" / "such"))
+
+
+def test_make_next_counts_up_and_never_shares(tmp_path: Path) -> None:
+    base = tmp_path / "runs" / "mlnet"
+    assert [make_next(base).name for _ in range(2)] == ["mlnet-1", "mlnet-2"]
+    assert (tmp_path / "runs/mlnet-2").is_dir()
+    (tmp_path / "runs/mlnet-3").touch()
+    assert make_next(base).name == "mlnet-4"
+
+
+def test_a_new_run_wants_a_folder_of_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "run"
+    folder = open_run(str(out), {}, resume=False)
+    assert out.is_dir() and folder == RunFolder(out)
+    names = [path.name for path in (folder.last, folder.best, folder.history, folder.config)]
+    assert names == ["last.pt", "best.pt", "history.csv", "config.json"]
+    open_run(str(out), {}, resume=False)  # still empty
+    (out / "thesis.txt").touch()
+    with pytest.raises(OutputError, match="holds something else already"):
+        open_run(str(out), {}, resume=False)
+    write_config(folder, {}, {})
+    with pytest.raises(OutputError, match=r"holds a run already.*--resume"):
+        open_run(str(out), {}, resume=False)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file"):
+        open_run(str(tmp_path / "file"), {}, resume=False)
+
+
+def test_resuming_wants_the_same_settings(tmp_path: Path) -> None:
+    settings = {"model": "mlnet", "size": (240, 320), "batch_size": 8, "epochs": 3, "workers": None}
+    folder = open_run(str(tmp_path / "run"), settings, resume=False)
+    write_config(folder, settings, {"lr": 0.1})
+    with pytest.raises(OutputError, match=r"nothing to resume, there is no last\.pt"):
+        open_run(str(tmp_path / "run"), settings, resume=True)
+    folder.last.touch()
+    assert (
+        open_run(str(tmp_path / "run"), {**settings, "epochs": 9, "workers": 4, "resume": True}, resume=True) == folder
+    )
+    with pytest.raises(
+        OutputError, match=r"other settings: --size was .240, 320., is .48, 64.; --batch-size was 8, is 4"
+    ):
+        open_run(str(tmp_path / "run"), {**settings, "size": (48, 64), "batch_size": 4}, resume=True)
+
+
+def test_settings_and_what_they_came_to_are_written(tmp_path: Path) -> None:
+    write_config(RunFolder(tmp_path), {"size": (1, 2)}, {"lr": 0.5})
+    written = read_json(tmp_path / "config.json")
+    assert written["size"] == [1, 2] and written["resolved"] == {"lr": 0.5} and written["torch"] == torch.__version__

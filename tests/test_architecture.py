@@ -1,0 +1,126 @@
+"""The house keeps its plan: imports point down only, and nothing heavy lies on the way to --help."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "cvkit"
+FILES = sorted(PACKAGE.rglob("*.py"))
+FLOORS = {
+    "__main__": 6,
+    "cli": 5,
+    "tasks": 4,
+    "engine": 3,
+    "models": 2,
+    "data": 2,
+    "metrics": 2,
+    "attribution": 2,
+    "losses": 2,
+    "render": 2,
+    "device": 1,
+    "files": 1,
+    "catalog": 1,
+    "config": 0,
+    "errors": 0,
+}
+# Imports that the rule above forbids, each with the reason why it is right all the same.
+EXCEPTIONS = {
+    ("cvkit.config", "catalog"): "settings are checked against the table of models, which is data only",
+    ("cvkit.config", "errors"): "a setting that cannot be meant is refused by a kind of failure, which imports nothing",
+}
+HEAVY = ("torch", "torchvision", "timm", "skimage", "matplotlib", "PIL", "scipy", "lightning_fabric", "numpy", "ot")
+MOST_LINES = 320
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a module's file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module or name that a file imports, as a dotted name; those in function bodies too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where they point to"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def ours(path: Path) -> Iterator[tuple[str, ...]]:
+    """The imports from cvkit itself, as parts below it; those of the bare package (its version) are left out."""
+    for name in imports(path):
+        parts = tuple(name.split("."))
+        if parts[0] == "cvkit" and len(parts) > 1 and not parts[1].startswith("__"):
+            yield parts[1:]
+
+
+def ids(path: Path) -> str:
+    return name_of(path)
+
+
+def test_every_module_has_a_floor() -> None:
+    units = {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in FILES} - {"__init__"}
+    assert units <= FLOORS.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_imports_point_down(path: Path) -> None:
+    module = name_of(path)
+    if module == "cvkit":
+        assert not list(ours(path))
+        return
+    mine = module.split(".")[1]
+    wrong = [
+        unit
+        for unit, *_ in ours(path)
+        if unit != mine and FLOORS[unit] >= FLOORS[mine] and (module, unit) not in EXCEPTIONS
+    ]
+    assert not wrong, f"{module} (floor {FLOORS[mine]}) imports {wrong}"
+
+
+def test_the_exceptions_are_still_needed() -> None:
+    there = {(name_of(path), unit) for path in FILES for unit, *_ in ours(path)}
+    assert EXCEPTIONS.keys() <= there
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "tasks").glob("*.py")), ids=ids)
+def test_tasks_do_not_know_each_other(path: Path) -> None:
+    assert not [parts for parts in ours(path) if parts[0] == "tasks"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_terminal_libraries_live_in_cli_alone(path: Path) -> None:
+    if path.parent != PACKAGE / "cli":
+        assert not {"typer", "rich", "click"} & {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_one_printer(path: Path) -> None:
+    if path != PACKAGE / "cli" / "console.py":
+        calls = (
+            node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+        )
+        assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_files_stay_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_nothing_is_called_utils() -> None:
+    assert not [path for path in FILES if path.stem in ("utils", "util", "helpers", "misc", "common")]
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = f"import sys, cvkit.cli.main; print(*sorted(set({HEAVY}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == []

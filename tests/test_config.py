@@ -1,0 +1,148 @@
+"""Settings: what is refused, and the words it is refused with."""
+
+import json
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from cvkit.catalog import SALIENCY_MODELS
+from cvkit.config import (
+    ComputeConfig,
+    Config,
+    EvaluateConfig,
+    PredictConfig,
+    SampleFixationsConfig,
+    TrainingConfig,
+    TrainSaliencyConfig,
+    parse_shard,
+    parse_size,
+)
+from cvkit.errors import UsageError
+
+
+def train(**settings: Any) -> TrainSaliencyConfig:
+    return TrainSaliencyConfig(data="d", **settings)
+
+
+def predict(**settings: Any) -> PredictConfig:
+    return PredictConfig(**{"inputs": ("a.jpg",), "checkpoint": "run", **settings})
+
+
+def evaluate(**settings: Any) -> EvaluateConfig:
+    return EvaluateConfig(**{"data": "d", "maps": "m", **settings})
+
+
+def sample(**settings: Any) -> SampleFixationsConfig:
+    return SampleFixationsConfig(out="o", **settings)
+
+
+def test_sizes_are_height_by_width() -> None:
+    assert parse_size("--size", "240x320") == (240, 320) and parse_size("--size", "1X2") == (1, 2)
+    for text in ("240", "240x", "x320", "240x320x3", "0x5", "-1x5", "2.5x5", "axb", "", "²x³"):
+        with pytest.raises(UsageError, match=r"--size .* height x width in pixels"):
+            parse_size("--size", text)
+
+
+def test_shards_count_from_one() -> None:
+    assert parse_shard("2/8") == (2, 8) and parse_shard("1/1") == (1, 1)
+    for text in ("0/3", "4/3", "3", "1/2/3", "a/b", "/", "-1/3", "²/3"):
+        with pytest.raises(UsageError, match="--shard"):
+            parse_shard(text)
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "words"),
+    [
+        (ComputeConfig, {"device": "gpu"}, "--device 'gpu' is not one of auto, cpu, cuda, mps"),
+        (ComputeConfig, {"device": "cuda:x"}, "--device 'cuda:x'"),
+        (ComputeConfig, {"device": "cuda:"}, "--device 'cuda:'"),
+        (ComputeConfig, {"device": "cpu:0"}, "--device 'cpu:0'"),
+        (ComputeConfig, {"device": "cuda:1", "devices": 2}, "names one device"),
+        (ComputeConfig, {"precision": "fp64"}, "Did you mean 'fp16'|Did you mean 'fp32'"),
+        (ComputeConfig, {"devices": 0}, "--devices must be 1 or more, not 0"),
+        (ComputeConfig, {"nodes": 0}, "--nodes"),
+        (ComputeConfig, {"seed": -1}, "--seed"),
+        (ComputeConfig, {"batch_size": 0}, "--batch-size"),
+        (ComputeConfig, {"workers": -1}, "--workers"),
+        (TrainingConfig, {"epochs": 0}, "--epochs"),
+        (TrainingConfig, {"lr": 0.0}, "--lr must be above 0"),
+        (TrainingConfig, {"lr": float("nan")}, "--lr"),
+        (TrainingConfig, {"optimizer": "adm"}, "Did you mean 'adam'"),
+        (TrainingConfig, {"schedule": "line"}, "--schedule"),
+        (TrainingConfig, {"weight_decay": -1.0}, "--weight-decay"),
+        (TrainingConfig, {"warmup_epochs": -0.5}, "--warmup-epochs"),
+        (TrainingConfig, {"step_epochs": 0}, "--step-epochs"),
+        (TrainingConfig, {"step_factor": 1.0}, "--step-factor"),
+        (TrainingConfig, {"clip_norm": -1.0}, "--clip-norm"),
+        (TrainingConfig, {"accumulate": 0}, "--accumulate"),
+        (TrainingConfig, {"ema": 1.0}, "--ema must be at least 0 and below 1"),
+        (TrainingConfig, {"patience": -1}, "--patience"),
+        (TrainingConfig, {"resume": True}, "--resume needs --out"),
+        (train, {"model": "mlnett"}, "Did you mean 'mlnet'"),
+        (train, {"model": "salgan", "backbone": "resnet18"}, "salgan is built on vgg16 only"),
+        (train, {"model": "salgan", "prior": True}, "salgan has no learned prior"),
+        (train, {"size": (16, 320)}, "--size 16x320: mlnet needs 32 or more"),
+        (train, {"loss": "mse"}, "--loss"),
+        (train, {"alpha": 1.0}, "--alpha must be above 1"),
+        (train, {"dropout": 1.0}, "--dropout"),
+        (train, {"freeze": "head"}, "--freeze 'head'"),
+        (train, {"freeze": "²"}, "--freeze"),
+        (train, {"backbone_lr": -1.0}, "--backbone-lr"),
+        (train, {"augment": "some"}, "--augment"),
+        (train, {"val_fraction": 1.0}, "--val-fraction"),
+        (train, {"val_fraction": 0.0}, "--val-fraction"),
+        (train, {"sigma_px": 0.0}, "--sigma-px"),
+        (train, {"cache": "disk"}, "--cache"),
+        (train, {"limit": 0}, "--limit"),
+        (train, {"samples": -1}, "--samples"),
+        (train, {"max_pixels": 0}, "--max-pixels"),
+        (train, {"best_metric": "aucc"}, "--best-metric"),
+        (predict, {"inputs": ()}, "no inputs: name files"),
+        (predict, {"shard": (1, 2), "devices": 2}, "use one of them"),
+        (predict, {"format": "jpg"}, "--format"),
+        (predict, {"alpha": 1.5}, "--alpha"),
+        (predict, {"blur_px": -1.0}, "--blur-px"),
+        (predict, {"max_pixels": 0}, "--max-pixels"),
+        (evaluate, {"maps": None}, "either --maps DIR or --checkpoint RUN"),
+        (evaluate, {"checkpoint": "run"}, "not both"),
+        (evaluate, {"protocol": "cat"}, "--protocol"),
+        (evaluate, {"devices": 2}, "one process"),
+        (evaluate, {"shuffled_images": 0}, "--shuffled-images"),
+        (evaluate, {"sigma_px": -1.0}, "--sigma-px"),
+        (sample, {"train": 0}, "--train"),
+        (sample, {"val": 0}, "--val"),
+        (sample, {"size": (32, 320)}, "--size 32x320"),
+        (sample, {"sigma_px": 0.0}, "--sigma-px"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(make: Callable[..., Config], settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        make(**settings)
+
+
+def test_a_wrong_word_is_answered_once() -> None:
+    with pytest.raises(UsageError) as refused:
+        ComputeConfig(device="zzz")
+    assert str(refused.value) == "--device 'zzz' is not one of auto, cpu, cuda, mps."
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:3", "mps"])
+def test_devices_that_can_be_named(device: str) -> None:
+    assert ComputeConfig(device=device).device == device
+
+
+@pytest.mark.parametrize("model", sorted(SALIENCY_MODELS))
+def test_the_defaults_go_together(model: str) -> None:
+    assert train(model=model).best_metric == "cc"
+
+
+@pytest.mark.parametrize("make", [ComputeConfig, TrainingConfig, train, predict, evaluate, sample])
+def test_settings_are_frozen_and_plain(make: Callable[..., Config]) -> None:
+    config = make()
+    values = config.as_dict()
+    assert set(values) == {field.name for field in fields(config)}
+    json.dumps(values)
+    with pytest.raises(FrozenInstanceError):
+        config.seed = 1  # type: ignore[attr-defined]

@@ -1,0 +1,41 @@
+"""The kinds of failure and what the shell sees of them."""
+
+import pytest
+
+from cvkit import errors
+from cvkit.errors import CvkitError, ExitCode, did_you_mean, nearest
+
+
+def test_exit_codes_are_a_contract() -> None:
+    assert {code.name: int(code) for code in ExitCode} == {
+        "OK": 0,
+        "ERROR": 1,
+        "USAGE": 2,
+        "PARTIAL": 3,
+        "STOPPED": 75,
+        "INTERRUPTED": 130,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "kind"),
+    [
+        ("UsageError", 2, "usage"),
+        ("DataError", 1, "data"),
+        ("WeightsError", 1, "weights"),
+        ("OutputError", 1, "output"),
+        ("TrainingError", 1, "training"),
+        ("StoppedBySignal", 75, "stopped"),
+    ],
+)
+def test_every_kind_has_its_code_and_word(name: str, code: int, kind: str) -> None:
+    error = getattr(errors, name)("what is wrong.")
+    assert isinstance(error, CvkitError) and (error.exit_code, error.kind) == (code, kind)
+    assert str(error) == "what is wrong."
+
+
+def test_the_nearest_word_is_offered() -> None:
+    assert did_you_mean("resnet43", ["vgg16", "resnet34"]) == " Did you mean 'resnet34'?"
+    assert did_you_mean("zzz", ["vgg16", "resnet34"]) == " Known: resnet34, vgg16."
+    assert did_you_mean("zzz", []) == ""
+    assert nearest("vg16", iter(["vgg16"])) == " Did you mean 'vgg16'?" and nearest("zzz", ["vgg16"]) == ""
