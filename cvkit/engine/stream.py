@@ -1,9 +1,11 @@
 """Many files through a model: reading, inference and writing overlap, in bounded memory, results in input order."""
 
 import itertools
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -65,11 +67,13 @@ class _Pipe(Generic[Loaded, Inferred]):
         self.writers = ThreadPoolExecutor(pace.writers, thread_name_prefix="write")
         self.batch_size = pace.batch_size
         self.finished = 0
+        self.waited = {"reading": 0.0, "the model": 0.0, "writing": 0.0}  # seconds, of the thread that runs the model
 
     def take(self, item: Input, reading: "Future[Loaded]") -> None:
         """Add one read input to the batch of its shape, and run the batch when it is full."""
         try:
-            held = _Held(item, reading.result())
+            with self._waiting("reading"):
+                held = _Held(item, reading.result())
             shape = self.stages.shape(held.loaded)
         except Exception as error:
             self.fail(item, error)
@@ -85,7 +89,8 @@ class _Pipe(Generic[Loaded, Inferred]):
 
     def run(self, batch: list[_Held[Loaded]]) -> None:
         """Infer a batch and hand its results to the writers; a batch that fails is tried in halves, then one by one."""
-        results = self._infer(batch)
+        with self._waiting("the model"):
+            results = self._infer(batch)
         if results is None:
             # Outside the handler of the error, whose traceback keeps the memory of the failed batch.
             if torch.cuda.is_available():
@@ -117,22 +122,35 @@ class _Pipe(Generic[Loaded, Inferred]):
         while self.writing and (len(self.writing) > allowed or self.writing[0][1].done()):
             item, future = self.writing.popleft()
             try:
-                written = future.result()
+                with self._waiting("writing"):
+                    written = future.result()
                 self.ledger.note_done(item, written.rows, written.files)
             except OutputError:
                 raise  # a full disk fails every file to come: stop here
             except Exception as error:
                 self.fail(item, error)
                 continue
-            self.finished += 1
-            self.listen(Step(self.finished, {"failed": self.ledger.failed} if self.ledger.failed else {}))
+            self._tell()
 
     def fail(self, item: Input, error: Exception) -> None:
         """Note a failed input: our own kinds by their kind, anything else by the name of the exception."""
         kind = error.kind if isinstance(error, CvkitError) else type(error).__name__
         self.ledger.note_failed(item, kind, " ".join(str(error).split()) or kind)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell that one more input is finished, how many failed, and what the work waits for most."""
         self.finished += 1
-        self.listen(Step(self.finished, {"failed": self.ledger.failed}))
+        failed = {"failed": self.ledger.failed} if self.ledger.failed else {}
+        self.listen(Step(self.finished, {**failed, "slowest": max(self.waited, key=lambda part: self.waited[part])}))
+
+    @contextmanager
+    def _waiting(self, part: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.waited[part] += time.perf_counter() - began
 
     def drain(self) -> None:
         """Run what is left of every batch and wait for the writers."""

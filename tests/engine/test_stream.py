@@ -317,3 +317,26 @@ def test_reading_ahead_keeps_the_order_and_is_bounded() -> None:
 def test_an_error_while_reading_ahead_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         list(ahead(lambda number: 1 // number, [1, 0, 1], threads=2))
+
+
+@pytest.mark.parametrize("slowest", ["reading", "the model"])
+def test_progress_names_what_the_work_waits_for(tmp_path: Path, slowest: str) -> None:
+    shown: list[Any] = []
+
+    def read(item: Input) -> int:
+        time.sleep(0.01 if slowest == "reading" else 0)
+        return int(item.stem)
+
+    def infer(batch: list[int]) -> list[int]:
+        time.sleep(0.02 if slowest == "the model" else 0)
+        return batch
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Step):
+            shown.append(event.shown["slowest"])
+
+    work = Work(command="test", folder=tmp_path / "out", inputs=numbered(tmp_path, 12), identity={}, columns=["image"])
+    stages = Stages(read=read, infer=infer, write=lambda item, loaded, result: Written([{"image": item.name}], []))
+    with Ledger(work) as ledger:
+        stream(stages, Pace(batch_size=2, readers=1, writers=1), ledger, listen, StopSignal())
+    assert shown[-1] == slowest
