@@ -206,8 +206,10 @@ class _Loop:
 
     def _validate(self) -> dict[str, float]:
         """Return the mean scores of the weights as they are, or of their moving average when there is one."""
-        raw = {name: value.clone() for name, value in weights_of(self.bare).items()} if self.average else None
-        self.bare.load_state_dict(self._judged_weights())
+        raw = None
+        if self.average:
+            raw = {name: value.clone() for name, value in weights_of(self.bare).items()}
+            self.bare.load_state_dict(self.average.values)
         self.model.eval()
         means = mean_scores(
             self.fabric, self.job.learner, self.model, self.val_loader, self.listen, lambda: self.stop.requested
@@ -242,9 +244,8 @@ class _Loop:
             "busy": round(1 - state.waited / max(1e-9, state.seconds), 4),
         }
         state.history.append(row)
-        value = scores.get(config.best_metric, -scores["loss"])
-        if config.best_metric in LOWER_IS_BETTER:
-            value = -value if config.best_metric in scores else value
+        name = config.best_metric if config.best_metric in scores else "loss"
+        value = -scores[name] if name in LOWER_IS_BETTER else scores[name]
         if state.best is None or value > state.best:
             state.best, state.best_epoch = value, state.epoch
             self._save_best(row)
@@ -261,15 +262,15 @@ class _Loop:
 
     def _save_best(self, row: dict[str, Any]) -> None:
         if self.main:
-            content = {
-                **self.job.learner.card(),
-                "weights": self._judged_weights(),
-                "epoch": row["epoch"],
-                "scores": row,
-            }
-            checkpoint.save(self.job.folder.best, self.job.kind, content)
+            content = {"weights": self._judged_weights(), "epoch": row["epoch"], "scores": row}
+            checkpoint.save(self.job.folder.best, self.job.kind, {**self.job.learner.card(), **content})
 
     def _save_state(self) -> None:
+        if not all(bool(torch.isfinite(value).all()) for value in weights_of(self.bare).values()):
+            raise TrainingError(
+                f"a gradient was not finite in epoch {self.state.epoch + 1}, and the weights no longer are: take a "
+                f"lower --lr; {self.job.folder.last.name} keeps the last good state."
+            )
         if self.main:
             self._parts().save(self.job.folder.last, self.state)
         self.saved_at = time.monotonic()

@@ -21,7 +21,7 @@ from cvkit.engine import checkpoint
 from cvkit.engine.fit import Job, fit
 from cvkit.engine.optim import Group
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
-from cvkit.errors import DataError
+from cvkit.errors import DataError, UsageError
 from cvkit.files import write_atomic
 from cvkit.losses import Loss, loss_named, match
 from cvkit.metrics.auc import auc_judd
@@ -40,6 +40,7 @@ BATCH_SIZE = 8
 FINE_TUNING_LR = 1e-3
 SCRATCH_LR = 1e-4
 MLNET_LOSS_SHARE = 0.3  # of the learning rate: at more, its weights on bright pixels drive the ReLU map to zero
+NEEDS_FIXATIONS = ("nss", "auc_judd")
 FOREVER = 1_000_000  # epochs
 
 
@@ -134,6 +135,10 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
     predictor = _build(config, settings.size, fabric.device)  # before the data: a wrong weights file shows at once
     folder = _open_folder(config, fabric)
     train, val, problems = _read_data(config, settings.size, listen)
+    if config.best_metric in NEEDS_FIXATIONS and not val.has_fixations:
+        raise UsageError(
+            f"--best-metric {config.best_metric} needs fixations for every validation image; take cc or kl."
+        )
     learner = SaliencyLearner(predictor, config, loss_named(settings.loss, settings.alpha), train)
     pictures = _Pictures(folder, config, predictor, val)
     parameters = sum(p.numel() for p in learner.model.parameters())

@@ -235,3 +235,20 @@ def test_a_signal_during_validation_keeps_the_training_of_the_epoch(tmp_path: Pa
     assert not (parts / "best.pt").exists()
     run(parts, ema=0.5, resume=True)
     assert same(weights(whole), weights(parts))
+
+
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
+    class Explodes(Line):
+        def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+            value = super().loss(model, batch)
+            if self.calls == 8:  # the last batch of the second epoch: a finite loss, and a gradient that is not
+                value = value + (next(model.parameters()).sum() * 0).sqrt() * 0
+            return value
+
+        def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"loss": torch.zeros_like(super().scores(model, batch)["loss"])}
+
+    with pytest.raises(TrainingError, match="the weights no longer are"):
+        run(tmp_path, Explodes())
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+    assert checkpoint.load(tmp_path / "last.pt", "training-state")["state"]["epoch"] == 1
