@@ -10,6 +10,7 @@ from cvkit.data.fixations import Fixations
 from cvkit.data.images import resize_map
 
 CENTRE_SIGMA = 0.2  # of each side: close to the best for CC and NSS on OSIE
+OBSERVER_SPREAD = 0.1  # of the mass of a map made of few observers
 MEAN_SIZE = (240, 320)  # the size maps are averaged at
 KEPT_SIZES = 16  # of which the sum of all fixations is kept: a data set may have as many sizes as images
 
@@ -20,6 +21,20 @@ def centre_prior(size: tuple[int, int]) -> np.ndarray:
     y = (np.arange(height, dtype=np.float32) + 0.5) / height - 0.5
     x = (np.arange(width, dtype=np.float32) + 0.5) / width - 0.5
     return np.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (2 * CENTRE_SIGMA**2))
+
+
+def observer_map(counts: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Return the map that some observers' (H, W) fixation counts make of an image: (H, W) float32, 0..1.
+
+    Blurred as a human map is, with OBSERVER_SPREAD of its mass laid out as the centre prior. Without that, a place that
+    none of a few observers looked at would have probability zero, and KL and IG would be those of the zeros.
+    """
+    blurred = fix.blur(counts, sigma_px)
+    prior = centre_prior((counts.shape[0], counts.shape[1]))
+    share = prior / prior.sum() * OBSERVER_SPREAD
+    if blurred.any():
+        share = share + blurred / blurred.sum() * (1 - OBSERVER_SPREAD)
+    return (share / share.max()).astype(np.float32)
 
 
 class MeanMap:

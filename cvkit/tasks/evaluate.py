@@ -152,13 +152,17 @@ class _Scorer:
         truths = [self._truth_of(part, scene) for part in parts]
         if not all(truth.map.any() for truth in truths):
             return None
-        one = self._scores(scene, truths[0].map, truths[1])
-        other = self._scores(scene, truths[1].map, truths[0])
+        sigma = self._sigma(scene)
+        maps = [baselines.observer_map(truth.counts, sigma) for truth in truths if truth.counts is not None]
+        one, other = self._scores(scene, maps[0], truths[1]), self._scores(scene, maps[1], truths[0])
         return {"image": _name(scene.example), **{name: (one[name] + other[name]) / 2 for name in one}}
 
     def _truth_of(self, part: fix.Fixations, scene: _Scene) -> GroundTruth:
         counts = fix.count_map(part, part.size or scene.size, scene.size)
-        return GroundTruth(fix.blur(counts, self.config.sigma_px or fix.default_sigma(scene.size)), counts)
+        return GroundTruth(fix.blur(counts, self._sigma(scene)), counts)
+
+    def _sigma(self, scene: _Scene) -> float:
+        return self.config.sigma_px or fix.default_sigma(scene.size)
 
     def _scores(self, scene: _Scene, values: np.ndarray, truth: GroundTruth) -> dict[str, float]:
         others = self.negatives.for_image(scene.index) if self.negatives and truth.counts is not None else None

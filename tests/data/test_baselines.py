@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from cvkit.data.baselines import KEPT_SIZES, MEAN_SIZE, MeanMap, Negatives, centre_prior, halves
+from cvkit.data.baselines import (
+    KEPT_SIZES,
+    MEAN_SIZE,
+    OBSERVER_SPREAD,
+    MeanMap,
+    Negatives,
+    centre_prior,
+    halves,
+    observer_map,
+)
 from cvkit.data.fixations import Fixations
 
 
@@ -19,6 +28,18 @@ def test_centre_prior_is_a_gaussian_of_a_fifth_of_each_side() -> None:
     assert prior[25, 50] == 1
     np.testing.assert_allclose(prior[25, 50 + 25], np.exp(-((25 / 101) ** 2) / (2 * 0.04)), rtol=1e-5)
     np.testing.assert_allclose(prior, prior[::-1, ::-1], atol=1e-6)
+
+
+def test_observer_map_spreads_a_tenth_of_its_mass() -> None:
+    counts = np.zeros((60, 80), np.int16)
+    counts[5, 5] = 3
+    values = observer_map(counts, 1.0)
+    share = values / values.sum()
+    prior = centre_prior((60, 80))
+    assert values.max() == 1 and values.min() > 0
+    np.testing.assert_allclose(share[40:, 40:], OBSERVER_SPREAD * (prior / prior.sum())[40:, 40:], rtol=1e-4)
+    np.testing.assert_allclose(share[:12, :12].sum(), 1 - OBSERVER_SPREAD, atol=0.01)
+    np.testing.assert_allclose(observer_map(counts * 0, 1.0), prior / prior.max(), rtol=1e-5)
 
 
 def test_mean_map_weighs_every_map_alike() -> None:
