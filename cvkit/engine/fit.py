@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from cvkit.config import TrainingConfig
-from cvkit.device import worker_count
 from cvkit.engine import checkpoint
 from cvkit.engine.board import Board
 from cvkit.engine.learner import Batch, Learner
@@ -42,6 +41,7 @@ class Job:
     config: TrainingConfig
     lr: float
     batch_size: int
+    workers: int
     kind: str
     after_epoch: Callable[[list[dict[str, Any]]], None] = lambda _: None
 
@@ -101,7 +101,7 @@ class _Loop:
             self._restore()
 
     def _loader(self, data: Dataset, sampler: EpochSampler) -> DataLoader:
-        workers = worker_count(self.config.workers)
+        workers = self.job.workers
         return DataLoader(
             data,
             batch_size=self.job.batch_size,

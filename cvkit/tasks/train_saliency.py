@@ -153,6 +153,7 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
         config=config,
         lr=settings.lr,
         batch_size=settings.batch_size,
+        workers=_workers(config, train, fabric.device),
         kind=KIND,
         after_epoch=pictures.after_epoch,
     )
@@ -169,6 +170,16 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
         parameters=parameters,
         problems=problems,
     )
+
+
+def _workers(config: TrainSaliencyConfig, data: SaliencyDataset, device: torch.device) -> int:
+    """Return the number of loading processes: none by default where samples are in memory and the processor computes.
+
+    Augmenting a sample in memory takes a millisecond; a process of its own would take more from the network's threads.
+    """
+    if config.workers is None and data.kept is not None and device.type == "cpu":
+        return 0
+    return machine.worker_count(config.workers)
 
 
 def _build(config: TrainSaliencyConfig, size: tuple[int, int], device: torch.device) -> SaliencyPredictor:

@@ -88,6 +88,7 @@ def run(folder: Path, learner: Line | None = None, data: Dataset | None = None, 
         config=config(folder, **changes),
         lr=0.05,
         batch_size=3,
+        workers=changes.get("workers", 0),
         kind="line",
     )
     return fit(job, Fabric(accelerator="cpu", devices=1))
@@ -170,7 +171,7 @@ def test_accumulation_equals_a_larger_batch(tmp_path: Path) -> None:
         folder.mkdir()
         settings = config(folder, accumulate=accumulate, clip_norm=0.0)
         parts = {"learner": Plain(), "train": Points(12), "val": Points(6), "config": settings}
-        job = Job(folder=checkpoint.RunFolder(folder), lr=0.05, batch_size=size, kind="line", **parts)  # type: ignore[arg-type]
+        job = Job(folder=checkpoint.RunFolder(folder), lr=0.05, batch_size=size, workers=0, kind="line", **parts)  # type: ignore[arg-type]
         fit(job, Fabric(accelerator="cpu", devices=1))
         return weights(folder)
 
