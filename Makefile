@@ -13,7 +13,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 demo: install
-	rm -rf demo
+	@if [ -d demo/data/images ]; then rm -rf demo; fi
 	$(BIN)/cvkit demo --out demo
 
 test: install

@@ -59,14 +59,20 @@ def worker_count(asked: int | None) -> int:
 
 
 def launched_processes() -> tuple[int, int] | None:
-    """Return (processes a node, nodes) when torchrun or Slurm started this process, else None."""
+    """Return (processes a node, nodes) when torchrun or a Slurm step started this process, else None.
+
+    Slurm's variables without a step (an sbatch script without srun) describe the allocation, not processes of ours.
+    """
     env = os.environ
     if "TORCHELASTIC_RUN_ID" in env:
         local = int(env["LOCAL_WORLD_SIZE"])
         return local, int(env["WORLD_SIZE"]) // local
-    if "SLURM_PROCID" in env and "SLURM_STEP_ID" in env and int(env.get("SLURM_NTASKS", "1")) > 1:
-        nodes = int(env.get("SLURM_NNODES", "1"))
-        return max(1, int(env["SLURM_NTASKS"]) // nodes), nodes
+    if "SLURM_PROCID" in env and "SLURM_STEP_ID" in env:
+        tasks = int(env.get("SLURM_STEP_NUM_TASKS", env.get("SLURM_NTASKS", "1")))
+        nodes = int(env.get("SLURM_STEP_NUM_NODES", env.get("SLURM_NNODES", "1")))
+        if tasks > 1 and tasks % nodes:
+            raise UsageError(f"{tasks} tasks on {nodes} nodes: give each node as many (--ntasks-per-node).")
+        return (tasks // nodes, nodes) if tasks > 1 else None
     return None
 
 
@@ -78,10 +84,17 @@ def local_processes() -> int:
 
 def is_main_process() -> bool:
     """Tell whether this process is the one that speaks: the first of those that share the work."""
-    for name in ("RANK", "LOCAL_RANK", "NODE_RANK"):
-        if os.environ.get(name, "0") != "0":
-            return False
-    return launched_processes() is None or os.environ.get("SLURM_PROCID", "0") == "0"
+    env = os.environ
+    if "TORCHELASTIC_RUN_ID" in env:
+        return env.get("RANK", "0") == "0"
+    if launched_processes() is not None:
+        return env.get("SLURM_PROCID", "0") == "0"
+    return all(env.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+
+
+def is_started_by_us() -> bool:
+    """Tell whether this process was started by another one of this same command (``--devices N``)."""
+    return launched_processes() is None and os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def choose_device(name: str) -> "torch.device":
@@ -139,7 +152,10 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
     ``deterministic`` allows only algorithms that repeat bit for bit (a processor's always do).
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
 
+    if config.nodes > 1 and launched_processes() is None and "MASTER_ADDR" not in os.environ:
+        raise UsageError(f"--nodes {config.nodes} needs a launcher on every node: use srun or torchrun.")
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     devices, nodes = process_plan(config)
@@ -162,6 +178,8 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
         num_nodes=nodes,
         strategy="ddp" if several else "auto",
         precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
+        # Fabric would take any Slurm variables for those of a launcher and wait for processes that never come.
+        plugins=[LightningEnvironment()] if launched_processes() is None else None,
     )
     if several:
         fabric.launch()

@@ -44,8 +44,11 @@ def find_inputs(words: Sequence[str], stdin: Iterable[str] | None = None) -> lis
     """
     found: dict[Path, str] = {}
     for word in words:
-        for path, mirrored in _expand(word, stdin):
-            found.setdefault(path, mirrored)
+        try:
+            for path, mirrored in _expand(word, stdin):
+                found.setdefault(path, mirrored)
+        except OSError as error:
+            raise DataError(f"{word[:60]}: {_reason(error)}; give a long list as @list.txt.") from error
     return _with_stems(found)
 
 

@@ -15,7 +15,7 @@ MEANINGS = {
     ExitCode.OK: "all done",
     ExitCode.ERROR: "an error you can act on; one line on stderr says what and how",
     ExitCode.USAGE: "wrong usage",
-    ExitCode.PARTIAL: "done, but some inputs failed (each is in `failures.csv`)",
+    ExitCode.PARTIAL: "done, but some inputs failed (each is in `failures.csv` of the result folder)",
     ExitCode.STOPPED: "stopped early by SIGTERM or SIGUSR1 after saving; the same command goes on (a run: `--resume`)",
     ExitCode.INTERRUPTED: "Ctrl-C",
 }
@@ -30,11 +30,17 @@ def reference() -> str:
         "",
         "Results go to stdout, everything else to stderr. `--json` puts one JSON document on stdout and nothing else.",
         "",
+        "A list (`@list.txt`, or `-` for stdin) has one file a line, relative to the working folder; empty lines and",
+        "lines that begin with `#` are passed over. Folders and patterns stand on the command line, not in a list.",
+        "",
         "## Exit codes",
         "",
         "| code | meaning |",
         "|---|---|",
         *(f"| {code.value} | {MEANINGS[code]} |" for code in ExitCode),
+        "",
+        "Under torchrun, which has exit codes of its own, every code but 0 becomes 1. Training answers a signal by 75",
+        "from its first step on; before that, while the data is read, there is nothing to save and the signal ends it.",
     ]
     for command in app.registered_commands:
         lines += _command(f"cvkit {command.name}", command.callback)

@@ -147,3 +147,27 @@ def test_sharing_out_among_one() -> None:
 def test_more_devices_than_there_are() -> None:
     with pytest.raises(UsageError, match="--devices 3: this machine has 2 GPUs"):
         machine.start_fabric(ComputeConfig(device="cuda", precision="fp32", devices=3))
+
+
+def test_slurm_variables_of_an_allocation_start_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_env(monkeypatch, SLURM_JOB_ID=1, SLURM_PROCID=0, SLURM_NTASKS=4, SLURM_NNODES=1, SLURM_JOB_NAME="batch")
+    fabric = machine.start_fabric(ComputeConfig(device="cpu"))
+    assert fabric.world_size == 1
+    set_env(monkeypatch, SLURM_STEP_ID=0, SLURM_STEP_NUM_TASKS=1, SLURM_STEP_NUM_NODES=1)
+    assert machine.launched_processes() is None
+    set_env(monkeypatch, SLURM_STEP_NUM_TASKS=3, SLURM_STEP_NUM_NODES=2)
+    with pytest.raises(UsageError, match="each node as many"):
+        machine.launched_processes()
+
+
+def test_several_nodes_want_a_launcher() -> None:
+    with pytest.raises(UsageError, match="srun or torchrun"):
+        machine.start_fabric(ComputeConfig(device="cpu", nodes=2))
+
+
+def test_who_speaks_and_who_was_started_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.is_main_process() and not machine.is_started_by_us()
+    set_env(monkeypatch, LOCAL_RANK=1)
+    assert not machine.is_main_process() and machine.is_started_by_us()
+    set_env(monkeypatch, TORCHELASTIC_RUN_ID="x", RANK=0, LOCAL_WORLD_SIZE=2, WORLD_SIZE=2, SLURM_PROCID=3)
+    assert machine.is_main_process() and not machine.is_started_by_us()

@@ -65,7 +65,7 @@ class Console:
         """Write the result as one JSON document on stdout, when asked for JSON."""
         self.close()
         if self.speaks and self.json_output:
-            sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(_plain(document), indent=2) + "\n")
 
     def lines(self, *lines: str) -> None:
         """Write lines on stdout, unless the result is JSON."""
@@ -95,9 +95,8 @@ class Console:
 
 
 def show_error(message: str) -> None:
-    """Write an error as one line on stderr."""
-    if is_main_process():
-        _write_error(f"error: {' '.join(message.split())}")
+    """Write an error as one line on stderr, whichever process it is that fails."""
+    _write_error(f"error: {' '.join(message.split())}")
 
 
 def _write_error(text: str) -> None:

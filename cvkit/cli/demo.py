@@ -56,14 +56,17 @@ def demo(
             device=device,
         )
         train_saliency(config, console.listen)
-        step(f"predict {data}/images/val --checkpoint {run} --overlay --out {maps}")
+        step(f"predict {data}/images/val --checkpoint {run} --format png16 --overlay --out {maps}")
         predict(
-            PredictConfig(inputs=(f"{data}/images/val",), checkpoint=run, out=maps, overlay=True, device=device),
+            PredictConfig(
+                inputs=(f"{data}/images/val",), checkpoint=run, out=maps, format="png16", overlay=True, device=device
+            ),
             console.listen,
         )
         step(f"evaluate --data {data} --maps {maps} --with-baselines --no-emd --out {scores}")
         result = evaluate(
-            EvaluateConfig(data=data, maps=maps, with_baselines=True, emd=False, out=scores), console.listen
+            EvaluateConfig(data=data, maps=maps, with_baselines=True, emd=False, out=scores, device=device),
+            console.listen,
         )
         console.result(result)
         columns = list(result.scores["maps"])

@@ -8,6 +8,7 @@ import typer
 import cvkit
 from cvkit.cli import demo, evaluate, predict, sample_data, train_saliency
 from cvkit.cli.console import show_error
+from cvkit.device import is_main_process, is_started_by_us
 from cvkit.errors import CvkitError, ExitCode
 
 app = typer.Typer(
@@ -42,17 +43,28 @@ def _cvkit(
 
 def main() -> None:
     """Run the command line and exit with a code of ``errors.ExitCode``."""
-    sys.exit(_run())
+    code = _run()
+    if is_started_by_us() and code in (ExitCode.PARTIAL, ExitCode.STOPPED):
+        # The process that started this one ends with the code; an error here would make it be killed before it has.
+        code = ExitCode.OK
+    sys.exit(code)
 
 
 def _run() -> int:
     try:
-        return int(app(standalone_mode=False) or ExitCode.OK)
+        code = int(app(standalone_mode=False) or ExitCode.OK)
+        if code == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        return code
     except CvkitError as error:
-        show_error(str(error))
+        # What every process finds alike is said by one; what befalls a single one is said by that one.
+        alike = error.exit_code in (ExitCode.USAGE, ExitCode.STOPPED)
+        if is_main_process() or not alike:
+            show_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        show_error("interrupted.")
+        if is_main_process():
+            show_error("interrupted.")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:  # whoever read our output has left: nothing more to say
         sys.stderr.close()

@@ -42,6 +42,22 @@ class Problems:
         """Note one file's problem."""
         self.by_kind.setdefault(kind, []).append(message)
 
+    def take(self, others: "Problems") -> None:
+        """Add what another check found."""
+        for kind, messages in others.by_kind.items():
+            self.by_kind[kind] = self.by_kind.get(kind, []) + messages
+
+    def lines(self) -> list[str]:
+        """Return a line a kind: how many, and the first few by name."""
+        return [
+            f"{kind}: {len(messages)} ({'; '.join(messages[:3])}{'; ...' if len(messages) > 3 else ''})"
+            for kind, messages in self.by_kind.items()
+        ]
+
+    def first(self) -> str:
+        """Return the first message."""
+        return next((messages[0] for messages in self.by_kind.values()), "none was found.")
+
     def count(self) -> int:
         """Return how many problems there are."""
         return sum(len(messages) for messages in self.by_kind.values())

@@ -96,10 +96,14 @@ FREE_TO_CHANGE = frozenset(
 def open_run(out: str, settings: dict[str, Any], resume: bool) -> RunFolder:
     """Return the folder of a new run, or of the one to resume; raises OutputError where it is in use or not a run.
 
-    A resumed run must have been started with the same settings, but for those that do not change what is learned.
+    A resumed run must have been started with the same settings, but for those that do not change what is learned. A
+    run that ended before anything was saved is begun anew.
     """
     path = Path(out)
     folder = RunFolder(path)
+    begun = folder.config.is_file() and not folder.last.is_file() and not folder.best.is_file()
+    if begun:
+        return folder
     if resume:
         if not folder.last.is_file():
             raise OutputError(f"{path}: nothing to resume, there is no last.pt in it.")

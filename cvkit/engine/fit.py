@@ -1,6 +1,7 @@
 """The one training loop: batches, a model, a loss and scores; it does not know what they are about."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from cvkit.engine.learner import Batch, Learner
 from cvkit.engine.optim import WeightAverage, make_optimizer, schedule_factor, set_rates
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
 from cvkit.engine.sampling import EpochSampler
-from cvkit.engine.state import Parts, State, weights_of
+from cvkit.engine.state import Parts, State, summary, weights_of
 from cvkit.engine.stop import StopSignal, leave_signals_to_the_parent
 from cvkit.engine.validate import mean_scores
 from cvkit.errors import StoppedBySignal, TrainingError
@@ -97,7 +98,7 @@ class _Loop:
         self.board = Board(job.folder.path, enabled=self.main)
         self.saved_at = time.monotonic()
         self.leaving = False
-        if config.resume:
+        if config.resume and job.folder.last.is_file():
             self._restore()
 
     def _loader(self, data: Dataset, sampler: EpochSampler) -> DataLoader:
@@ -110,6 +111,8 @@ class _Loop:
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers > 0 else None,
             pin_memory=self.fabric.device.type == "cuda",
+            # Forked workers share what is kept in memory; spawned ones would each get a copy.
+            multiprocessing_context="fork" if workers > 0 and sys.platform == "linux" else None,
             worker_init_fn=leave_signals_to_the_parent,
         )
 
@@ -256,7 +259,7 @@ class _Loop:
             write_csv(self.job.folder.history, columns, state.history)
             self.board.add(row)
             self.job.after_epoch(state.history)
-        self.listen(Note(_summary(row, state.best_epoch)))
+        self.listen(Note(summary(row, state.best_epoch)))
         if self._agree_to_leave() and state.epoch < config.epochs:
             self._leave_if_agreed()
 
@@ -294,6 +297,7 @@ class _Loop:
 
     def _leave_if_agreed(self) -> None:
         if self.leaving:
+            self.fabric.barrier()  # nobody leaves before the state is written
             raise StoppedBySignal(
                 f"stopped by a signal after {self.state.epoch} epochs and {self.state.batch} batches; all is saved: "
                 f"the same command with --resume --out {self.job.folder.path} goes on from there."
@@ -309,11 +313,3 @@ def _timed(batches: Any) -> Iterator[tuple[Batch, float]]:
         if batch is None:
             return
         yield batch, time.perf_counter() - began
-
-
-def _summary(row: Mapping[str, Any], best_epoch: int) -> str:
-    shown = {name: value for name, value in row.items() if name.startswith(("train_", "val_"))}
-    figures = "  ".join(f"{name.removeprefix('val_')} {value:.4f}" for name, value in shown.items())
-    mark = "  (best)" if row["epoch"] == best_epoch else ""
-    speed = f"  {row['images_per_second']:.1f} images/s, model busy {row['busy']:.0%}"
-    return f"epoch {row['epoch']}: {figures}{speed}{mark}"

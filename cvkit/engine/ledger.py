@@ -105,7 +105,8 @@ class Ledger:
             known = self._read_all(("kind", "message", "rows"))
             order = {item.name: place for place, item in enumerate(self.work.inputs)}
             names = sorted(known, key=lambda name: (order.get(name, len(order)), name))
-            rows = [row for name in names for row in known[name].get("rows", ())]
+            # A failed input keeps its place, with its name alone.
+            rows = [row for name in names for row in known[name].get("rows", [{self.work.columns[0]: name}])]
             failures = [{"input": name, **known[name]} for name in names if "kind" in known[name]]
             write_csv(self.work.folder / "results.csv", self.work.columns, rows)
             if failures:

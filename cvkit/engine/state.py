@@ -1,5 +1,6 @@
 """Where a training run stands, and how it is kept in ``last.pt`` so that it goes on bit for bit."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,3 +82,12 @@ class Parts:
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Return a model's weights and buffers as they are now, not copied."""
     return {name: value.detach() for name, value in model.state_dict().items()}
+
+
+def summary(row: Mapping[str, Any], best_epoch: int) -> str:
+    """Return one line about an epoch's row of the history."""
+    shown = {name: value for name, value in row.items() if name.startswith(("train_", "val_"))}
+    figures = "  ".join(f"{name.removeprefix('val_')} {value:.4f}" for name, value in shown.items())
+    mark = "  (best)" if row["epoch"] == best_epoch else ""
+    speed = f"  {row['images_per_second']:.1f} images/s, model busy {row['busy']:.0%}"
+    return f"epoch {row['epoch']}: {figures}{speed}{mark}"

@@ -1,8 +1,10 @@
 """Weights from files and by name: read safely, brought to the names of the network, checked before they are used."""
 
 import pickle
+import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
@@ -162,12 +164,14 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
         if backbone.startswith(TIMM_PREFIX):
             import timm
 
-            return timm.create_model(backbone.removeprefix(TIMM_PREFIX), pretrained=True).state_dict()
+            with redirect_stdout(sys.stderr):
+                return timm.create_model(backbone.removeprefix(TIMM_PREFIX), pretrained=True).state_dict()
         from torchvision.models import get_model_weights
 
         weights = get_model_weights(backbone)
         chosen = next((entry for entry in weights if entry.name == "IMAGENET1K_V1"), weights.DEFAULT)
-        return chosen.get_state_dict(progress=False, check_hash=True)
+        with redirect_stdout(sys.stderr):  # stdout is for results: torch says there what it downloads
+            return chosen.get_state_dict(progress=False, check_hash=True)
     except Exception as error:  # whatever the network, its proxy and two libraries raise: the way out is the same
         library = "timm" if backbone.startswith(TIMM_PREFIX) else "torchvision"
         name = f" (torchvision's file is called {VGG16_FILE})" if backbone == "vgg16" else ""

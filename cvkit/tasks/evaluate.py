@@ -1,7 +1,7 @@
 """Score saliency maps against where people looked."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from cvkit import device as machine
-from cvkit import files
 from cvkit.config import EvaluateConfig
 from cvkit.data import baselines, layout
 from cvkit.data import fixations as fix
@@ -19,9 +18,10 @@ from cvkit.data.map_folder import MapFolder
 from cvkit.data.saliency import GroundTruth, read_truth
 from cvkit.engine import checkpoint
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
+from cvkit.engine.scores import ScoreTable, open_scores, write_scores
 from cvkit.engine.stream import ahead
-from cvkit.errors import DataError, OutputError, UsageError, did_you_mean
-from cvkit.metrics.bootstrap import MeanInterval, mean_interval
+from cvkit.errors import DataError, UsageError, did_you_mean
+from cvkit.metrics.bootstrap import MeanInterval
 from cvkit.metrics.protocols import PROTOCOLS, Protocol, ScoreInputs
 from cvkit.models.predictor import SaliencyPredictor
 
@@ -52,40 +52,33 @@ class _Scene:
     points: fix.Fixations | None
 
 
-@dataclass
-class _Table:
-    """The scores of one source of maps, a row an image."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def means(self, columns: Sequence[str]) -> dict[str, MeanInterval]:
-        return {
-            name: mean_interval(torch.tensor([row[name] for row in self.rows], dtype=torch.float64)) for name in columns
-        }
-
-
 def evaluate(config: EvaluateConfig, listen: Listener = ignore) -> EvaluateResult:
     """Score the maps of a folder, or of a checkpoint, on one split of a data set.
 
     Raises DataError when nothing can be scored, UsageError for a baseline that is none, WeightsError for a checkpoint
     of another kind, OutputError for a folder that holds something else. An image that cannot be scored is listed.
     """
+    if machine.process_plan(config) != (1, 1):
+        raise UsageError("evaluate runs in one process: start it without torchrun or several Slurm tasks.")
     protocol = PROTOCOLS[config.protocol]
     columns = [name for name in protocol.columns if name != "emd" or config.emd]
-    out = _open_out(config)
+    out = open_scores(config.out, overwrite=config.overwrite)
     data = layout.read_layout(Path(config.data))
     examples = layout.for_evaluation(data, config.split)
+    _say_what_is_scored(data, examples, config.split, listen)
     source = _from_folder(config, examples) if config.maps else _from_checkpoint(config)
     sources: dict[str, Source] = {"maps" if config.maps else "model": source}
     mean = _mean_map(config, data, examples, listen)
     baseline = _baseline(config, mean)
     if config.with_baselines:
-        sources |= {"centre prior": lambda scene: baselines.centre_prior(scene.size), "mean map": mean}
+        sources["centre prior"] = lambda scene: baselines.centre_prior(scene.size)
+        if mean is not None:
+            sources["mean map"] = mean
     negatives = _negatives(config, examples, listen)
-    scorer = _Scorer(config, protocol, columns, baseline, negatives)
-    tables: dict[str, _Table] = {name: _Table() for name in sources}
+    scorer = _Scorer(config, protocol, columns, baseline, negatives, machine.choose_device(config.device))
+    tables: dict[str, ScoreTable] = {name: ScoreTable() for name in sources}
     if config.with_baselines:
-        tables["inter-observer"] = _Table()
+        tables["inter-observer"] = ScoreTable()
     failed: list[dict[str, str]] = []
 
     listen(Stage("scoring", len(examples)))
@@ -99,24 +92,34 @@ def evaluate(config: EvaluateConfig, listen: Listener = ignore) -> EvaluateResul
     listen(StageEnd())
     for failure in failed[:5]:
         listen(Note(failure["message"], "warning"))
+    if len(failed) > 5:
+        listen(Note(f"and {len(failed) - 5} more that could not be scored", "warning"))
     if not next(iter(tables.values())).rows:
         raise DataError(f"none of the {len(examples)} images could be scored: {failed[0]['message']}")
     tables = {name: table for name, table in tables.items() if table.rows}
     result = EvaluateResult(
         protocol=protocol.name,
-        split=examples[0].split or "all",
+        split="all" if config.split == "all" else examples[0].split or "all",
         images=len(examples),
         failed=failed,
         scores={name: table.means(columns) for name, table in tables.items()},
         out=out,
     )
     if out is not None:
-        _write(out, config, result, tables, columns)
+        head = {"protocol": result.protocol, "split": result.split, "images": result.images}
+        write_scores(out, tables, columns, failed, {**head, "settings": config.as_dict()})
     return result
 
 
+def _say_what_is_scored(data: layout.Layout, examples: Sequence[Example], split: str | None, listen: Listener) -> None:
+    for kind, names in data.unpaired.items():
+        listen(Note(f"left out, {kind}: {len(names)} (such as {names[0]})", "warning"))
+    if split is None and examples[0].split not in ("val", "test"):
+        listen(Note("no val or test split: all images are scored, those that a model was trained on too", "warning"))
+
+
 def _score_scene(
-    scene: _Scene, sources: dict[str, Source], tables: dict[str, _Table], scorer: "_Scorer"
+    scene: _Scene, sources: dict[str, Source], tables: dict[str, ScoreTable], scorer: "_Scorer"
 ) -> list[dict[str, str]]:
     """Score one image by every source; when the main source fails, the image is left out of all tables."""
     rows = {}
@@ -139,6 +142,10 @@ class _Scorer:
     columns: list[str]
     baseline: Source
     negatives: baselines.Negatives | None
+    device: torch.device
+
+    def _batch(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.array(values))[None].to(self.device)
 
     def row(self, scene: _Scene, values: np.ndarray) -> dict[str, Any]:
         """Return the scores of one map, its name under ``image``."""
@@ -167,17 +174,13 @@ class _Scorer:
     def _scores(self, scene: _Scene, values: np.ndarray, truth: GroundTruth) -> dict[str, float]:
         others = self.negatives.for_image(scene.index) if self.negatives and truth.counts is not None else None
         inputs = ScoreInputs(
-            pred=_batch(values),
-            target=_batch(truth.map),
-            fixations=None if truth.counts is None else _batch(truth.counts),
-            others=None if others is None else _batch(others),
-            baseline=_batch(self.baseline(scene)),
+            pred=self._batch(values),
+            target=self._batch(truth.map),
+            fixations=None if truth.counts is None else self._batch(truth.counts),
+            others=None if others is None else self._batch(others),
+            baseline=self._batch(self.baseline(scene)),
         )
         return {name: float(score[0]) for name, score in self.protocol.score(inputs, self.columns).items()}
-
-
-def _batch(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.array(values))[None]
 
 
 def _name(example: Example) -> str:
@@ -219,10 +222,15 @@ def _from_folder(config: EvaluateConfig, examples: Sequence[Example]) -> Source:
     return lambda scene: folder.read(scene.example, scene.size)
 
 
-def _mean_map(config: EvaluateConfig, data: layout.Layout, examples: Sequence[Example], listen: Listener) -> Source:
-    """Return the mean map of the training split; without one, that of the other images scored. Read when needed."""
+def _mean_map(
+    config: EvaluateConfig, data: layout.Layout, examples: Sequence[Example], listen: Listener
+) -> Source | None:
+    """Return the mean map of the training split; without one, that of the other images scored.
+
+    None when it is not asked for, or when there is no other image to make it of.
+    """
     if not (config.with_baselines or config.baseline == "mean"):
-        return lambda scene: baselines.centre_prior(scene.size)
+        return None
     training = [example for example in data.split("train") if example not in examples]
     mean = baselines.MeanMap()
     listen(Stage("reading maps for the mean", len(training or examples)))
@@ -240,17 +248,19 @@ def _mean_map(config: EvaluateConfig, data: layout.Layout, examples: Sequence[Ex
         listen(Step(done))
     listen(StageEnd())
     if mean.count < (1 if training else 2):
-        raise DataError(f"{config.data}: a mean map needs a training split, or more than one image.")
+        return None
     if training:
         return lambda scene: mean.at(scene.size)
     return lambda scene: mean.at(scene.size, without=scene.truth.map)
 
 
-def _baseline(config: EvaluateConfig, mean: Source) -> Source:
+def _baseline(config: EvaluateConfig, mean: Source | None) -> Source:
     """Return the map that information gain is measured against: centre, mean, or one map file for all images."""
     if config.baseline == "centre":
         return lambda scene: baselines.centre_prior(scene.size)
     if config.baseline == "mean":
+        if mean is None:
+            raise DataError(f"{config.data}: a mean map needs a training split, or more than one image.")
         return mean
     path = Path(config.baseline)
     if not path.is_file():
@@ -279,44 +289,3 @@ def _negatives(config: EvaluateConfig, examples: Sequence[Example], listen: List
         return None
     some = config.shuffled_images or (MIT_OTHERS if config.protocol == "mit" else None)
     return baselines.Negatives(points, sizes, some=some, seed=config.seed)
-
-
-def _open_out(config: EvaluateConfig) -> Path | None:
-    if config.out is None:
-        return None
-    out = Path(config.out)
-    files.make_folder(out)
-    if any(out.iterdir()) and not (out / "summary.json").is_file():
-        raise OutputError(f"{out} holds something else (no summary.json): name another --out.")
-    if (out / "summary.json").is_file() and not config.overwrite:
-        raise OutputError(f"{out} holds scores already: name another --out, or add --overwrite.")
-    return out
-
-
-def _write(
-    out: Path, config: EvaluateConfig, result: EvaluateResult, tables: dict[str, _Table], columns: list[str]
-) -> None:
-    """Write scores.csv (an undefined score is an empty cell), a file for each baseline, failures.csv, summary.json."""
-    for place, (name, table) in enumerate(tables.items()):
-        rows = [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()} for row in table.rows]
-        file_name = "scores.csv" if place == 0 else f"scores-{name.replace(' ', '-')}.csv"
-        files.write_csv(out / file_name, ["image", *columns], rows)
-    if result.failed:
-        files.write_csv(out / "failures.csv", ("input", "kind", "message"), result.failed)
-    else:
-        (out / "failures.csv").unlink(missing_ok=True)
-    means = {
-        name: {column: _interval(interval) for column, interval in columns_.items()}
-        for name, columns_ in result.scores.items()
-    }
-    head = {"protocol": result.protocol, "split": result.split, "images": result.images, "failed": len(result.failed)}
-    files.write_json(out / "summary.json", {**head, "scores": means, "settings": config.as_dict()})
-
-
-def _interval(interval: MeanInterval) -> dict[str, float | int | None]:
-    ends = {"mean": interval.mean, "low": interval.low, "high": interval.high}
-    return {**{name: _finite(value) for name, value in ends.items()}, "n": interval.n}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

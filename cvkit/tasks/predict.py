@@ -72,7 +72,7 @@ def predict(config: PredictConfig, listen: Listener = ignore, stdin: Iterable[st
         inputs=inputs,
         identity=_identity(config, weights, precision),
         columns=_columns(config),
-        shard=config.shard if share.count == 1 else (share.rank + 1, share.count),
+        shard=((config.shard[0] - 1) * share.count + share.rank + 1, config.shard[1] * share.count),
         overwrite=config.overwrite,
     )
     began = time.perf_counter()

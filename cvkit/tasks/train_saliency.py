@@ -16,7 +16,7 @@ from cvkit.catalog import SALIENCY_MODELS
 from cvkit.config import TrainSaliencyConfig
 from cvkit.data import layout as layouts
 from cvkit.data.images import read_image
-from cvkit.data.saliency import Prepared, Reading, SaliencyDataset, prepare
+from cvkit.data.saliency import Prepared, Problems, Reading, SaliencyDataset, prepare
 from cvkit.engine import checkpoint
 from cvkit.engine.fit import Job, fit
 from cvkit.engine.optim import Group
@@ -139,6 +139,8 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
         raise UsageError(
             f"--best-metric {config.best_metric} needs fixations for every validation image; take cc or kl."
         )
+    if min(len(train), len(val)) < fabric.world_size:
+        raise DataError(f"{min(len(train), len(val))} images cannot be shared by {fabric.world_size} processes.")
     learner = SaliencyLearner(predictor, config, loss_named(settings.loss, settings.alpha), train)
     pictures = _Pictures(folder, config, predictor, val)
     parameters = sum(p.numel() for p in learner.model.parameters())
@@ -187,7 +189,7 @@ def _build(config: TrainSaliencyConfig, size: tuple[int, int], device: torch.dev
     torch.manual_seed(config.seed)
     spec = zoo.SaliencySpec.of(config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior)
     model = zoo.build(spec)
-    if not config.resume:
+    if not (config.resume and checkpoint.RunFolder(Path(config.out or "")).last.is_file()):
         weight_files.load_backbone(model, config.weights, zero_bias=config.zero_bias)
     elif config.weights != "none":
         model.fix_norm()
@@ -227,17 +229,19 @@ def _read_data(
     layout = layouts.read_layout(Path(config.data))
     train, val = layouts.divide(layout, config.val_fraction, config.seed)
     train, val = train[: config.limit], val[: config.limit]
-    problems = dict(layout.unpaired)
+    problems = Problems(dict(layout.unpaired))
     parts = []
     for name, examples in (("training", train), ("validation", val)):
         prepared = _prepare(examples, reading, config.cache, f"reading {name} images", listen)
-        for kind, messages in prepared.problems.by_kind.items():
-            problems[kind] = problems.get(kind, []) + messages
+        problems.take(prepared.problems)
         parts.append(prepared)
-    count = _report(problems, config.strict, listen)
+    for line in problems.lines():
+        listen(Note(f"left out, {line}", "warning"))
+    if config.strict and problems.count():
+        raise DataError(f"{problems.count()} problems in the data and --strict is set: {problems.first()}")
     for name, prepared in zip(("training", "validation"), parts, strict=True):
         if not prepared.examples:
-            raise DataError(f"{config.data}: no usable {name} image is left: {_first(problems)}")
+            raise DataError(f"{config.data}: no usable {name} image is left: {problems.first()}")
     kept = parts[0].kept is not None
     listen(
         Note(
@@ -248,7 +252,7 @@ def _read_data(
     train_set = SaliencyDataset(
         parts[0].examples, reading, kept=parts[0].kept, augmentation=config.augment, seed=config.seed
     )
-    return train_set, SaliencyDataset(parts[1].examples, reading, kept=parts[1].kept), count
+    return train_set, SaliencyDataset(parts[1].examples, reading, kept=parts[1].kept), problems.count()
 
 
 def _prepare(examples: list[layouts.Example], reading: Reading, cache: str, title: str, listen: Listener) -> Prepared:
@@ -256,21 +260,6 @@ def _prepare(examples: list[layouts.Example], reading: Reading, cache: str, titl
     prepared = prepare(examples, reading, cache, machine.cpu_count(), lambda done: listen(Step(done)))
     listen(StageEnd())
     return prepared
-
-
-def _report(problems: dict[str, list[str]], strict: bool, listen: Listener) -> int:
-    """List the problems with their counts, the first few of each kind by name; with ``strict`` they are an error."""
-    count = sum(len(messages) for messages in problems.values())
-    for kind, messages in problems.items():
-        shown = "; ".join(messages[:3]) + (f"; and {len(messages) - 3} more" if len(messages) > 3 else "")
-        listen(Note(f"left out, {kind}: {len(messages)} ({shown})", "warning"))
-    if strict and count:
-        raise DataError(f"{count} problems in the data and --strict is set: {_first(problems)}")
-    return count
-
-
-def _first(problems: dict[str, list[str]]) -> str:
-    return next((messages[0] for messages in problems.values()), "none was found.")
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ def points(*pairs: tuple[float, float], subjects: str | None = None) -> Fixation
     return Fixations(x=array[:, 0], y=array[:, 1], subject=named)
 
 
-def test_centre_prior_is_a_gaussian_of_a_fifth_of_each_side() -> None:
+def test_centre_prior_is_a_gaussian_of_a_quarter_of_each_side() -> None:
     prior = centre_prior((51, 101))
     assert prior.shape == (51, 101) and prior.dtype == np.float32
     assert prior[25, 50] == 1
-    np.testing.assert_allclose(prior[25, 50 + 25], np.exp(-((25 / 101) ** 2) / (2 * 0.04)), rtol=1e-5)
+    np.testing.assert_allclose(prior[25, 50 + 25], np.exp(-((25 / 101) ** 2) / (2 * 0.0625)), rtol=1e-5)
     np.testing.assert_allclose(prior, prior[::-1, ::-1], atol=1e-6)
 
 

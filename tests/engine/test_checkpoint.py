@@ -111,6 +111,8 @@ def test_a_new_run_wants_a_folder_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="holds something else already"):
         open_run(str(out), {}, resume=False)
     write_config(folder, {}, {})
+    assert open_run(str(out), {}, resume=False) == folder  # a run that ended before it saved anything
+    folder.last.touch()
     with pytest.raises(OutputError, match=r"holds a run already.*--resume"):
         open_run(str(out), {}, resume=False)
     (tmp_path / "file").touch()
@@ -121,9 +123,10 @@ def test_a_new_run_wants_a_folder_of_its_own(tmp_path: Path) -> None:
 def test_resuming_wants_the_same_settings(tmp_path: Path) -> None:
     settings = {"model": "mlnet", "size": (240, 320), "batch_size": 8, "epochs": 3, "workers": None}
     folder = open_run(str(tmp_path / "run"), settings, resume=False)
-    write_config(folder, settings, {"lr": 0.1})
     with pytest.raises(OutputError, match=r"nothing to resume, there is no last\.pt"):
         open_run(str(tmp_path / "run"), settings, resume=True)
+    write_config(folder, settings, {"lr": 0.1})
+    assert open_run(str(tmp_path / "run"), settings, resume=True) == folder  # begun anew
     folder.last.touch()
     assert (
         open_run(str(tmp_path / "run"), {**settings, "epochs": 9, "workers": 4, "resume": True}, resume=True) == folder

@@ -105,7 +105,10 @@ def test_something_done_that_fails_later_leaves_the_results(tmp_path: Path, inpu
     run(work(tmp_path, inputs))
     inputs[0].path.write_text("broken now")
     run(work(tmp_path, inputs), bad="d")
-    assert len(table(tmp_path / "out/results.csv")) == 7 and len(table(tmp_path / "out/failures.csv")) == 2
+    results = table(tmp_path / "out/results.csv")
+    assert results[1] == ["in/d.jpg", ""]  # a failed input keeps its place, with its name alone
+    assert len(results) == 8 and all(row[1] for row in results[2:])
+    assert len(table(tmp_path / "out/failures.csv")) == 2
 
 
 def test_other_settings_are_refused_with_the_difference(tmp_path: Path, inputs: list[Input]) -> None:
@@ -141,7 +144,7 @@ def test_shards_share_one_folder_in_any_order(tmp_path: Path, inputs: list[Input
     parts = {k: run(work(tmp_path, inputs, shard=(k, 3)), bad="c") for k in (1, 3, 2)}
     assert {k: todo for k, (todo, _) in parts.items()} == {1: ["d", "c", "e"], 2: ["a", "f"], 3: ["g", "b"]}
     assert parts[1][1] == Counts(inputs=3, skipped=0, done=2, failed=1)
-    assert [row[0] for row in table(tmp_path / "out/results.csv")[1:]] == [f"in/{s}.jpg" for s in "dagfbe"]
+    assert [row[0] for row in table(tmp_path / "out/results.csv")[1:]] == [f"in/{s}.jpg" for s in "dagcfbe"]
     assert len(table(tmp_path / "out/failures.csv")) == 2
     # The same work in one process, or in other shards, knows what the shards did.
     assert run(work(tmp_path, inputs, shard=(2, 2)), bad="c")[0] == ["c"]

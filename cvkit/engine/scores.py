@@ -1,0 +1,74 @@
+"""Tables of scores: a row an image, means with intervals, and the folder they are written to."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cvkit import files
+from cvkit.errors import OutputError
+from cvkit.metrics.bootstrap import MeanInterval, mean_interval
+
+
+@dataclass
+class ScoreTable:
+    """The scores of one source of maps: rows with ``image`` and a float a column, NaN where undefined."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def means(self, columns: Sequence[str]) -> dict[str, MeanInterval]:
+        """Return the mean of each column over the images where it is defined, with its 95 % interval."""
+        return {
+            name: mean_interval(torch.tensor([row[name] for row in self.rows], dtype=torch.float64)) for name in columns
+        }
+
+
+def open_scores(out: str | None, *, overwrite: bool) -> Path | None:
+    """Return the folder to write scores to, made; raises OutputError for one that holds scores or something else."""
+    if out is None:
+        return None
+    folder = Path(out)
+    files.make_folder(folder)
+    if any(folder.iterdir()) and not (folder / "summary.json").is_file():
+        raise OutputError(f"{folder} holds something else (no summary.json): name another --out.")
+    if (folder / "summary.json").is_file() and not overwrite:
+        raise OutputError(f"{folder} holds scores already: name another --out, or add --overwrite.")
+    return folder
+
+
+def write_scores(
+    folder: Path,
+    tables: Mapping[str, ScoreTable],
+    columns: Sequence[str],
+    failed: Sequence[Mapping[str, str]],
+    head: Mapping[str, Any],
+) -> None:
+    """Write ``scores.csv`` (the first table), ``scores-NAME.csv`` (the others), ``failures.csv`` and ``summary.json``.
+
+    An undefined score is an empty cell. ``head`` goes into the summary beside the means.
+    """
+    for place, (name, table) in enumerate(tables.items()):
+        rows = [{column: _or_none(value) for column, value in row.items()} for row in table.rows]
+        file_name = "scores.csv" if place == 0 else f"scores-{name.replace(' ', '-')}.csv"
+        files.write_csv(folder / file_name, ["image", *columns], rows)
+    if failed:
+        files.write_csv(folder / "failures.csv", ("input", "kind", "message"), failed)
+    else:
+        (folder / "failures.csv").unlink(missing_ok=True)
+    means = {
+        name: {column: _interval(interval) for column, interval in table.means(columns).items()}
+        for name, table in tables.items()
+    }
+    files.write_json(folder / "summary.json", {**head, "failed": len(failed), "scores": means})
+
+
+def _interval(interval: MeanInterval) -> dict[str, float | int | None]:
+    ends = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+    return {**{name: _or_none(value) for name, value in ends.items()}, "n": interval.n}
+
+
+def _or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
