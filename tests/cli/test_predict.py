@@ -126,12 +126,13 @@ def test_a_list_on_stdin_and_in_a_file(run: Run, trained: Path, photos: Path, tm
 
 
 def test_two_processes_share_the_inputs(trained: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "d.png").write_text("no image")
     command = [sys.executable, "-m", "cvkit", "predict", str(photos), "--checkpoint", str(trained), "--out", "m"]
     command += ["--devices", "2", "--device", "cpu", "--json"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["counts"]["done"] == 4
-    assert [row["map"] for row in rows(tmp_path / "m/results.csv")] == ["a.png", "b.png", "below/a.png", "c.png"]
+    assert ended.returncode == 3, ended.stderr
+    assert json.loads(ended.stdout)["counts"] == {"inputs": 5, "skipped": 0, "done": 4, "failed": 1}
+    assert [row["map"] for row in rows(tmp_path / "m/results.csv")] == ["a.png", "b.png", "below/a.png", "c.png", ""]
 
 
 def test_checkpoints_that_are_none(run: Run, trained: Path, photos: Path, tmp_path: Path) -> None:

@@ -93,6 +93,35 @@ def test_two_processes_train_one_model(fixation_data: Path, tmp_path: Path) -> N
     assert int(row["step"]) == 2  # three images for each process, in batches of two
 
 
+def test_two_processes_stop_together_and_resume_bit_identical(fixation_data: Path, tmp_path: Path) -> None:
+    words = [
+        "train-saliency",
+        "--data",
+        str(fixation_data),
+        *TINY,
+        "--batch-size",
+        "1",
+        "--epochs",
+        "7",
+        "--samples",
+        "0",
+    ]
+    command = [sys.executable, "-m", "cvkit", *words, "--devices", "2", "--device", "cpu", "--out"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*command, "parts"], stderr=subprocess.PIPE, text=True, env=environment)
+    while not (tmp_path / "parts/last.pt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)  # to one of the two
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 75, said
+    assert "Traceback" not in said
+    for folder in (["whole"], ["parts", "--resume"]):
+        ended = subprocess.run([*command, *folder], capture_output=True, text=True, env=environment, check=False)
+        assert ended.returncode == 0, ended.stderr
+    one, other = (checkpoint.load(tmp_path / name / "last.pt", "training-state") for name in ("whole", "parts"))
+    assert all((one["model"][name] == other["model"][name]).all() for name in one["model"])
+
+
 def test_resume_refuses_other_settings(run: Run, fixation_data: Path) -> None:
     assert run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 1, "--out", "r").code == 0
     ended = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 2, "--out", "r", "--resume", "--lr", 0.1)
