@@ -1,5 +1,6 @@
 """Which device, which precision and which process: asked once, in one place."""
 
+import atexit
 import contextlib
 import os
 from collections.abc import Iterator
@@ -183,7 +184,16 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
     )
     if several:
         fabric.launch()
+        atexit.register(_leave_group)
     return fabric
+
+
+def _leave_group() -> None:
+    """Take down the connections between processes; left to the end of the program, their threads may abort it."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        code = int(app(standalone_mode=False) or ExitCode.OK)
+        code = int(app(prog_name="cvkit", standalone_mode=False) or ExitCode.OK)
         if code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
         return code

@@ -210,7 +210,8 @@ def prepare(
             return error
         return sample if keep else {}
 
-    with ThreadPoolExecutor(max_workers=threads) as pool:
+    pool = ThreadPoolExecutor(max_workers=threads)
+    try:
         for number, (example, outcome) in enumerate(zip(examples, pool.map(attempt, examples), strict=True), start=1):
             if isinstance(outcome, DataError):
                 problems.add("unreadable" if outcome.kind == "data" else outcome.kind, str(outcome))
@@ -218,6 +219,8 @@ def prepare(
                 usable.append(example)
                 kept.append(outcome)
             on_progress(number)
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for the files still to come
     return Prepared(usable, kept if keep else None, problems)
 
 

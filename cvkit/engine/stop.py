@@ -35,10 +35,17 @@ class StopSignal:
 
 
 def leave_signals_to_the_parent(worker: int) -> None:
-    """Ignore, in a loading worker, the signals that a scheduler or a terminal sends to every process of a job.
+    """Pass over, in a loading worker, the signals that a scheduler or a terminal sends to every process of a job.
 
-    The parent decides what they mean, and needs its workers to finish the step under way.
+    The parent decides what they mean, and needs its workers to finish the step under way. A second SIGTERM does end a
+    worker: that is how a parent that leaves gets rid of one that does not answer.
     """
     del worker
     for number in (*SIGNALS, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+
+    def at_first(number: int, frame: FrameType | None) -> None:
+        del frame
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, at_first)

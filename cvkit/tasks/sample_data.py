@@ -40,9 +40,12 @@ def sample_fixations(config: SampleFixationsConfig, listen: Listener = ignore) -
         _write(folder, splits[index], f"{index:05d}", display(config.seed, index, config.size), config.sigma_px)
 
     listen(Stage("displays", len(splits)))
-    with ThreadPoolExecutor(cpu_count()) as pool:
+    pool = ThreadPoolExecutor(cpu_count())
+    try:
         for done, _ in enumerate(pool.map(make, range(len(splits))), start=1):
             listen(Step(done))
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for the displays still to come
     listen(StageEnd())
     return SampleDataResult(folder, config.train, config.val)
 

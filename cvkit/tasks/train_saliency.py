@@ -20,8 +20,9 @@ from cvkit.data.saliency import Prepared, Problems, Reading, SaliencyDataset, pr
 from cvkit.engine import checkpoint
 from cvkit.engine.fit import Job, fit
 from cvkit.engine.optim import Group
-from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
-from cvkit.errors import DataError, UsageError
+from cvkit.engine.progress import Event, Listener, Note, Stage, StageEnd, Step, ignore
+from cvkit.engine.stop import StopSignal
+from cvkit.errors import DataError, StoppedBySignal, UsageError
 from cvkit.files import write_atomic
 from cvkit.losses import Loss, loss_named, match
 from cvkit.metrics.auc import auc_judd
@@ -41,7 +42,6 @@ FINE_TUNING_LR = 1e-3
 SCRATCH_LR = 1e-4
 MLNET_LOSS_SHARE = 0.3  # of the learning rate: at more, its weights on bright pixels drive the ReLU map to zero
 NEEDS_FIXATIONS = ("nss", "auc_judd")
-FOREVER = 1_000_000  # epochs
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,11 @@ class SaliencyLearner:
         ]
         shown = F.interpolate(maps, size=batch["target"].shape[-2:], mode="bilinear", align_corners=False)[:, 0]
         target = batch["target"][:, 0]
-        scores = {"loss": torch.stack(each), "cc": cc(shown, target), "sim": sim(shown, target)}
-        scores["kl"] = kl(shown, target)
+        scores = {"cc": cc(shown, target), "sim": sim(shown, target), "kl": kl(shown, target)}
+        scores["loss"] = torch.stack(each)
         if "counts" in batch:
             counts = batch["counts"][:, 0]
-            scores["nss"] = nss(shown, counts)
-            scores["auc_judd"] = auc_judd(shown, counts)
+            scores |= {"nss": nss(shown, counts), "auc_judd": auc_judd(shown, counts)}
         return scores
 
     def names(self, batch: dict[str, Tensor]) -> list[str]:
@@ -115,7 +114,7 @@ class SaliencyLearner:
         config = self.config
         scale = 1.0 if config.weights == "none" else config.backbone_lr
         frozen = int(config.freeze) if config.freeze.isdigit() else 0
-        backbone = Group(list(self.model.backbone_parameters()), scale, FOREVER if scale == 0 else frozen)
+        backbone = Group(list(self.model.backbone_parameters()), scale, config.epochs if scale == 0 else frozen)
         return [backbone, Group(list(self.model.head_parameters()))]
 
     def card(self) -> dict[str, Any]:
@@ -134,7 +133,8 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
     fabric = machine.start_fabric(config, deterministic=config.deterministic)
     predictor = _build(config, settings.size, fabric.device)  # before the data: a wrong weights file shows at once
     folder = _open_folder(config, fabric)
-    train, val, problems = _read_data(config, settings.size, listen)
+    with StopSignal() as stop:
+        train, val, problems = _read_data(config, settings.size, _heeding(stop, listen))
     if config.best_metric in NEEDS_FIXATIONS and not val.has_fixations:
         raise UsageError(
             f"--best-metric {config.best_metric} needs fixations for every validation image; take cc or kl."
@@ -253,6 +253,17 @@ def _read_data(
         parts[0].examples, reading, kept=parts[0].kept, augmentation=config.augment, seed=config.seed
     )
     return train_set, SaliencyDataset(parts[1].examples, reading, kept=parts[1].kept), problems.count()
+
+
+def _heeding(stop: StopSignal, listen: Listener) -> Listener:
+    """Return a listener that leaves, between two files, when a signal came."""
+
+    def heed(event: Event) -> None:
+        listen(event)
+        if stop.requested:
+            raise StoppedBySignal("stopped by a signal before training began: the same command begins anew.")
+
+    return heed
 
 
 def _prepare(examples: list[layouts.Example], reading: Reading, cache: str, title: str, listen: Listener) -> Prepared:

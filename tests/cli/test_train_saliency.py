@@ -188,3 +188,23 @@ def test_bad_words_get_one_clear_line(run: Run, fixation_data: Path, words: tupl
     assert said in ended.err
     assert "Traceback" not in ended.err
     assert len([line for line in ended.err.splitlines() if line.startswith("error:")]) == 1
+
+
+def test_a_signal_while_the_data_is_read_ends_with_75(
+    run: Run, fixation_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cvkit.data import saliency
+
+    read = saliency.read_sample
+
+    def signalled(*words: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return read(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(saliency, "read_sample", signalled)
+    words = ("train-saliency", "--data", fixation_data, *TINY, "--epochs", 1, "--out", "r")
+    ended = run(*words)
+    assert ended.code == 75
+    assert "before training began" in ended.err
+    monkeypatch.setattr(saliency, "read_sample", read)
+    assert run(*words).code == 0

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from cvkit.engine.stop import SIGNALS, StopSignal, leave_signals_to_the_parent
+from cvkit.engine.stop import SIGNALS, StopSignal
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send these signals")
@@ -47,12 +49,17 @@ def test_other_threads_install_nothing() -> None:
     assert seen == [(False, outer)]
 
 
-def test_loading_workers_ignore_what_their_parent_decides_on() -> None:
-    numbers = [*SIGNALS, signal.SIGINT]
-    outer = {number: signal.getsignal(number) for number in numbers}
-    try:
-        leave_signals_to_the_parent(0)
-        assert {signal.getsignal(number) for number in numbers} == {signal.SIG_IGN}
-    finally:
-        for number, handler in outer.items():
-            signal.signal(number, handler)
+def test_a_worker_passes_over_the_first_signals_and_ends_at_a_second_sigterm() -> None:
+    script = (
+        "import os, signal\n"
+        "from cvkit.engine.stop import leave_signals_to_the_parent\n"
+        "leave_signals_to_the_parent(0)\n"
+        "for name in ('SIGINT', 'SIGUSR1', 'SIGINT', 'SIGTERM'):\n"
+        "    os.kill(os.getpid(), getattr(signal, name))\n"
+        "print('still here', flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "print('never')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGTERM
+    assert ended.stdout == "still here\n"
