@@ -7,7 +7,7 @@ import typer
 
 from cvkit.cli import options as o
 from cvkit.cli.console import ProgressMode
-from cvkit.cli.session import session
+from cvkit.cli.session import session, show_scores
 from cvkit.config import EvaluateConfig, PredictConfig, SampleFixationsConfig, TrainSaliencyConfig
 from cvkit.engine.progress import Note
 from cvkit.errors import OutputError
@@ -69,7 +69,5 @@ def demo(
             console.listen,
         )
         console.result(result)
-        columns = list(result.scores["maps"])
-        rows = [[name, *(means[column].mean for column in columns)] for name, means in result.scores.items()]
-        console.table([f"{result.protocol}, {result.split}, {result.images} images", *columns], rows)
+        show_scores(console, result)
         console.lines(f"input, human and predicted maps: {run}/samples/best.png", f"learning curves: {run}/curves.png")

@@ -6,7 +6,7 @@ import typer
 
 from cvkit.cli import options as o
 from cvkit.cli.console import ProgressMode
-from cvkit.cli.session import session, settings
+from cvkit.cli.session import session, settings, show_scores
 from cvkit.config import EvaluateConfig as C
 from cvkit.errors import ExitCode
 
@@ -67,10 +67,7 @@ def evaluate(
 
         result = task(config, console.listen)
         console.result(result)
-        columns = list(next(iter(result.scores.values())))
-        rows = [[name, *(means[column].mean for column in columns)] for name, means in result.scores.items()]
-        scored = result.images - len(result.failed)
-        console.table([f"{result.protocol}, {result.split}, {scored} images", *columns], rows)
+        show_scores(console, result)
         if result.out:
             console.lines(f"scores in {result.out}/scores.csv, means with 95 % intervals in summary.json")
     if result.failed:

@@ -41,6 +41,14 @@ def finish_batch(console: Console, counts: Any, folder: Path, what: str) -> None
         raise typer.Exit(ExitCode.PARTIAL)
 
 
+def show_scores(console: Console, result: Any) -> None:
+    """Show the mean scores of an evaluation, a row for each source of maps."""
+    columns = list(next(iter(result.scores.values())))
+    rows = [[name, *(means[column].mean for column in columns)] for name, means in result.scores.items()]
+    scored = result.images - len(result.failed)
+    console.table([f"{result.protocol}, {result.split}, {scored} images", *columns], rows)
+
+
 @contextmanager
 def session(progress: ProgressMode, quiet: bool, json: bool) -> Iterator[Console]:
     """Yield the console of one command, and take down its display whatever happens."""

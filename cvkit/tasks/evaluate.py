@@ -52,6 +52,10 @@ class _Scene:
     points: fix.Fixations | None
 
 
+_Outcome = _Scene | tuple[Example, DataError]
+Failures = list[dict[str, str]]
+
+
 def evaluate(config: EvaluateConfig, listen: Listener = ignore) -> EvaluateResult:
     """Score the maps of a folder, or of a checkpoint, on one split of a data set.
 
@@ -79,23 +83,9 @@ def evaluate(config: EvaluateConfig, listen: Listener = ignore) -> EvaluateResul
     tables: dict[str, ScoreTable] = {name: ScoreTable() for name in sources}
     if config.with_baselines:
         tables["inter-observer"] = ScoreTable()
-    failed: list[dict[str, str]] = []
-
-    listen(Stage("scoring", len(examples)))
-    for done, outcome in enumerate(_scenes(config, examples), start=1):
-        if isinstance(outcome, _Scene):
-            failed += _score_scene(outcome, sources, tables, scorer)
-        else:
-            example, error = outcome
-            failed.append({"input": str(example.image), "kind": error.kind, "message": str(error)})
-        listen(Step(done, {"failed": len(failed)} if failed else {}))
-    listen(StageEnd())
-    for failure in failed[:5]:
-        listen(Note(failure["message"], "warning"))
-    if len(failed) > 5:
-        listen(Note(f"and {len(failed) - 5} more that could not be scored", "warning"))
-    if not next(iter(tables.values())).rows:
-        raise DataError(f"none of the {len(examples)} images could be scored: {failed[0]['message']}")
+    failed = _score_all(
+        examples, _scenes(config, examples), lambda scene: _score_scene(scene, sources, tables, scorer), listen
+    )
     tables = {name: table for name, table in tables.items() if table.rows}
     result = EvaluateResult(
         protocol=protocol.name,
@@ -111,6 +101,29 @@ def evaluate(config: EvaluateConfig, listen: Listener = ignore) -> EvaluateResul
     return result
 
 
+def _score_all(
+    examples: Sequence[Example], outcomes: Iterator[_Outcome], score: Callable[[_Scene], Failures], listen: Listener
+) -> Failures:
+    """Score the images one after the other, and return what could not be scored; DataError when nothing could."""
+    failed: Failures = []
+    listen(Stage("scoring", len(examples)))
+    for done, outcome in enumerate(outcomes, start=1):
+        if isinstance(outcome, _Scene):
+            failed += score(outcome)
+        else:
+            example, error = outcome
+            failed.append({"input": str(example.image), "kind": error.kind, "message": str(error)})
+        listen(Step(done, {"failed": len(failed)} if failed else {}))
+    listen(StageEnd())
+    if len(failed) == len(examples):
+        raise DataError(f"none of the {len(examples)} images could be scored: {failed[0]['message']}")
+    for failure in failed[:5]:
+        listen(Note(failure["message"], "warning"))
+    if len(failed) > 5:
+        listen(Note(f"and {len(failed) - 5} more that could not be scored", "warning"))
+    return failed
+
+
 def _say_what_is_scored(data: layout.Layout, examples: Sequence[Example], split: str | None, listen: Listener) -> None:
     for kind, names in data.unpaired.items():
         listen(Note(f"left out, {kind}: {len(names)} (such as {names[0]})", "warning"))
@@ -120,7 +133,7 @@ def _say_what_is_scored(data: layout.Layout, examples: Sequence[Example], split:
 
 def _score_scene(
     scene: _Scene, sources: dict[str, Source], tables: dict[str, ScoreTable], scorer: "_Scorer"
-) -> list[dict[str, str]]:
+) -> Failures:
     """Score one image by every source; when the main source fails, the image is left out of all tables."""
     rows = {}
     for name, source in sources.items():
@@ -187,10 +200,10 @@ def _name(example: Example) -> str:
     return example.key + example.image.suffix
 
 
-def _scenes(config: EvaluateConfig, examples: Sequence[Example]) -> Iterator[_Scene | tuple[Example, DataError]]:
+def _scenes(config: EvaluateConfig, examples: Sequence[Example]) -> Iterator[_Outcome]:
     """Yield every image with its truth, read ahead in threads, in order; what cannot be read comes with its error."""
 
-    def read(numbered: tuple[int, Example]) -> _Scene | tuple[Example, DataError]:
+    def read(numbered: tuple[int, Example]) -> _Outcome:
         index, example = numbered
         try:
             size = image_size(example.image, config.max_pixels)
