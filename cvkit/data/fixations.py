@@ -1,7 +1,6 @@
 """Eye fixations: read them from the formats data sets come in, count them on a grid, blur them into maps."""
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,13 +195,3 @@ def blur(counts: np.ndarray, sigma_px: float) -> np.ndarray:
 def default_sigma(size: tuple[int, int]) -> float:
     """Return the sigma in pixels used when none is given: 0.03 of the longer side."""
     return SIGMA_OF_SIDE * max(size)
-
-
-def subjects_of(all_fixations: Sequence[Fixations]) -> list[str]:
-    """Return the names of all subjects, sorted; empty where a file does not tell them."""
-    names: set[str] = set()
-    for fixations in all_fixations:
-        if fixations.subject is None:
-            return []
-        names.update(str(name) for name in fixations.subject)
-    return sorted(names)

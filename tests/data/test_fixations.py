@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from cvkit.data.fixations import Fixations, blur, count_map, default_sigma, places, read_fixations, subjects_of
+from cvkit.data.fixations import Fixations, blur, count_map, default_sigma, places, read_fixations
 from cvkit.errors import DataError
 
 
@@ -209,9 +209,3 @@ def test_blur_of_nothing_is_nothing() -> None:
 
 def test_default_sigma_is_of_the_longer_side() -> None:
     assert default_sigma((600, 800)) == 24 and default_sigma((800, 600)) == 24
-
-
-def test_subjects_of_several_files() -> None:
-    with_names = Fixations(np.zeros(2), np.zeros(2), subject=np.array(["b", "a"]))
-    assert subjects_of([with_names, with_names]) == ["a", "b"]
-    assert subjects_of([with_names, points((1, 1))]) == []
