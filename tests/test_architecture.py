@@ -30,8 +30,11 @@ FLOORS = {
 }
 # Imports that the rule above forbids, each with the reason why it is right all the same.
 EXCEPTIONS = {
-    ("cvkit.config", "catalog"): "settings are checked against the table of models, which is data only",
-    ("cvkit.config", "errors"): "a setting that cannot be meant is refused by a kind of failure, which imports nothing",
+    ("cvkit.config.saliency", "catalog"): "settings are checked against the table of models, which is data only",
+    **{
+        (f"cvkit.config.{part}", "errors"): "a setting that cannot be meant is refused by a kind of failure"
+        for part in ("base", "checks", "saliency")
+    },
 }
 HEAVY = ("torch", "torchvision", "timm", "skimage", "matplotlib", "PIL", "scipy", "lightning_fabric", "numpy", "ot")
 MOST_LINES = 320

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cvkit.catalog import SALIENCY_MODELS
-from cvkit.config import LOSSES
+from cvkit.config.saliency import LOSSES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

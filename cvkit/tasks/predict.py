@@ -1,7 +1,6 @@
 """Predict a saliency map for every image."""
 
 import io
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,30 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import cvkit
 from cvkit import device as machine
 from cvkit import files, render
 from cvkit.config import PredictConfig
 from cvkit.data.images import encode_jpeg, read_image, resize_image, resize_map
 from cvkit.engine import checkpoint
-from cvkit.engine.ledger import Counts, Ledger, Work
-from cvkit.engine.progress import Listener, Note, ignore
-from cvkit.engine.stop import StopSignal
-from cvkit.engine.stream import Pace, Stages, Written, stream
-from cvkit.errors import StoppedBySignal
+from cvkit.engine.batch import Batch, BatchResult, find_inputs, run_batch
+from cvkit.engine.progress import Listener, ignore
+from cvkit.engine.stream import Stages, Written
 from cvkit.models.predictor import SaliencyPredictor
 
 SUFFIX = {"png": ".png", "png16": ".png", "npy": ".npy"}
-
-
-@dataclass(frozen=True)
-class PredictResult:
-    """Where the maps are, how many inputs there were, and how fast it went."""
-
-    folder: Path
-    counts: Counts
-    seconds: float
-    images_per_second: float
 
 
 @dataclass(frozen=True)
@@ -46,16 +32,14 @@ class _Photo:
     whole: np.ndarray | None
 
 
-def predict(config: PredictConfig, listen: Listener = ignore, stdin: Iterable[str] | None = None) -> PredictResult:
+def predict(config: PredictConfig, listen: Listener = ignore, stdin: Iterable[str] | None = None) -> BatchResult:
     """Send every input through a trained saliency network and write its map into the result folder.
 
     Raises DataError when no input is found, WeightsError for a checkpoint of another kind, OutputError for a folder
     that holds something else or a full disk, and StoppedBySignal after a drain. A bad image is a row of
     ``failures.csv``.
     """
-    processes, nodes = machine.process_plan(config)
-    files.refuse_stdin_in_many_processes(config.inputs, processes * nodes)
-    inputs = files.find_inputs(config.inputs, stdin)
+    inputs = find_inputs(config, stdin)
     path = checkpoint.find(config.checkpoint)
     card = checkpoint.load(path, "saliency")
     if config.overlay:
@@ -65,36 +49,14 @@ def predict(config: PredictConfig, listen: Listener = ignore, stdin: Iterable[st
     predictor = SaliencyPredictor.from_card(
         card, device=share.device, dtype=machine.autocast_dtype(precision) or torch.float32
     )
-    weights = files.sha256(path)
-    work = Work(
+    batch = Batch(
         command="predict",
         folder=Path(config.out),
-        inputs=inputs,
-        identity=_identity(config, weights, precision),
+        identity=_identity(config, files.sha256(path), precision),
         columns=_columns(config),
-        shard=((config.shard[0] - 1) * share.count + share.rank + 1, config.shard[1] * share.count),
-        overwrite=config.overwrite,
+        details={"model": card["spec"], "checkpoint": str(path)},
     )
-    began = time.perf_counter()
-    with StopSignal() as stop, Ledger(work) as ledger:
-        listen(Note(f"{len(ledger.todo)} of {len(inputs)} images to do, into {work.folder}"))
-        pace = Pace(
-            batch_size=config.batch_size or (32 if share.device.type == "cuda" else 4),
-            readers=max(2, machine.worker_count(config.workers)),
-            writers=max(2, machine.worker_count(config.workers) // 2),
-        )
-        try:
-            whole = stream(_stages(config, predictor), pace, ledger, listen, stop)
-        finally:
-            details = {"model": card["spec"], "checkpoint": str(path), "device": machine.describe(share.device)}
-            mine = ledger.finish({**details, "versions": {"cvkit": cvkit.__version__, "torch": torch.__version__}})
-    seconds = time.perf_counter() - began
-    *totals, stopped = share.total([mine.inputs, mine.skipped, mine.done, mine.failed, int(not whole)])
-    counts = Counts(*totals)
-    if stopped:
-        left = counts.inputs - counts.skipped - counts.done - counts.failed
-        raise StoppedBySignal(f"stopped by a signal with {left} images to do: the same command goes on from there.")
-    return PredictResult(work.folder, counts, seconds, (counts.done + counts.failed) / max(1e-9, seconds))
+    return run_batch(config, batch, inputs, _stages(config, predictor), share, listen)
 
 
 def _identity(config: PredictConfig, weights: str, precision: str) -> dict[str, Any]:

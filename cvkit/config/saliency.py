@@ -1,135 +1,18 @@
-"""One frozen dataclass a command: every default and every check is written here, once."""
+"""The settings of the commands that train, use and score saliency networks."""
 
-import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from cvkit.catalog import SALIENCY_MODELS
-from cvkit.errors import UsageError, did_you_mean, nearest
+from cvkit.config.base import ComputeConfig, Config, InferenceConfig, TrainingConfig
+from cvkit.config.checks import at_least, one_of, within
+from cvkit.errors import UsageError, did_you_mean
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("cosine", "step", "constant")
 LOSSES = ("auto", "mlnet", "bce", "kl", "kl-cc", "kl-cc-nss")
 AUGMENTATIONS = ("none", "flip", "full")
 CACHES = ("auto", "ram", "none")
 BEST_METRICS = ("cc", "sim", "kl", "nss", "auc_judd", "loss")
 MAP_FORMATS = ("png", "png16", "npy")
 PROTOCOLS = ("mit", "tuebingen")
-
-
-def one_of(flag: str, value: str, known: tuple[str, ...]) -> None:
-    """Refuse a word that is not one of the known ones."""
-    if value not in known:
-        raise UsageError(f"{flag} {value!r} is not one of {', '.join(known)}.{nearest(value, known)}")
-
-
-def at_least(flag: str, value: float, low: float) -> None:
-    """Refuse a number below ``low``, or one that is no number."""
-    if not math.isfinite(value) or value < low:
-        raise UsageError(f"{flag} must be {low:g} or more, not {value:g}.")
-
-
-def within(flag: str, value: float, low: float, high: float) -> None:
-    """Refuse a number outside ``low <= value < high``."""
-    if not low <= value < high:
-        raise UsageError(f"{flag} must be at least {low:g} and below {high:g}, not {value:g}.")
-
-
-def parse_size(flag: str, text: str) -> tuple[int, int]:
-    """Read ``HxW`` in pixels (height first): ``'240x320' -> (240, 320)``."""
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"{flag} {text!r} is not a size: write height x width in pixels, for example 240x320.")
-    return int(parts[0]), int(parts[1])
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """Read ``K/N`` with 1 <= K <= N."""
-    parts = text.split("/")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts) or not 1 <= int(parts[0]) <= int(parts[1]):
-        raise UsageError(f"--shard {text!r} is not a share: write K/N with 1 <= K <= N, for example 2/8.")
-    return int(parts[0]), int(parts[1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """What every command's settings share."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the settings as plain values that JSON and a checkpoint can hold."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComputeConfig(Config):
-    """Where and how a command computes."""
-
-    device: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    precision: str = "auto"
-    batch_size: int | None = None
-    workers: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        name, colon, number = self.device.partition(":")
-        if colon and not (name == "cuda" and number.isdecimal()):
-            raise UsageError(f"--device {self.device!r} is not one of auto, cpu, cuda, cuda:N, mps.")
-        one_of("--device", name, DEVICES)
-        one_of("--precision", self.precision, PRECISIONS)
-        at_least("--devices", self.devices, 1)
-        at_least("--nodes", self.nodes, 1)
-        at_least("--seed", self.seed, 0)
-        if number and self.devices > 1:
-            raise UsageError(f"--device {self.device} names one device; with --devices {self.devices} write cuda.")
-        if self.batch_size is not None:
-            at_least("--batch-size", self.batch_size, 1)
-        if self.workers is not None:
-            at_least("--workers", self.workers, 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig(ComputeConfig):
-    """What every training command's loop is told (``engine.fit``)."""
-
-    epochs: int = 20
-    lr: float | None = None
-    optimizer: str = "adamw"
-    weight_decay: float = 1e-4
-    schedule: str = "cosine"
-    warmup_epochs: float = 0.5
-    step_epochs: int = 10
-    step_factor: float = 0.1
-    clip_norm: float = 1.0
-    accumulate: int = 1
-    ema: float = 0.0
-    patience: int = 0
-    best_metric: str = "loss"
-    compile: bool = False
-    deterministic: bool = False
-    resume: bool = False
-    out: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("--epochs", self.epochs, 1)
-        if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
-            raise UsageError(f"--lr must be above 0, not {self.lr:g}.")
-        one_of("--optimizer", self.optimizer, OPTIMIZERS)
-        one_of("--schedule", self.schedule, SCHEDULES)
-        at_least("--weight-decay", self.weight_decay, 0)
-        at_least("--warmup-epochs", self.warmup_epochs, 0)
-        at_least("--step-epochs", self.step_epochs, 1)
-        within("--step-factor", self.step_factor, 0, 1)
-        at_least("--clip-norm", self.clip_norm, 0)
-        at_least("--accumulate", self.accumulate, 1)
-        within("--ema", self.ema, 0, 1)
-        at_least("--patience", self.patience, 0)
-        if self.resume and self.out is None:
-            raise UsageError("--resume needs --out RUN: the folder of the run to go on with.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,25 +71,6 @@ class TrainSaliencyConfig(TrainingConfig):
         at_least("--samples", self.samples, 0)
         at_least("--max-pixels", self.max_pixels, 1)
         one_of("--best-metric", self.best_metric, BEST_METRICS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class InferenceConfig(ComputeConfig):
-    """What every command that sends many files through a model is told (``engine.stream``)."""
-
-    inputs: tuple[str, ...]
-    out: str
-    overwrite: bool = False
-    shard: tuple[int, int] = (1, 1)
-    max_pixels: int = 178_000_000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.inputs:
-            raise UsageError("no inputs: name files, folders, globs, @list.txt, or - for a list on stdin.")
-        at_least("--max-pixels", self.max_pixels, 1)
-        if self.shard != (1, 1) and (self.devices > 1 or self.nodes > 1):
-            raise UsageError("--shard and --devices both share out the inputs: use one of them.")
 
 
 @dataclass(frozen=True, kw_only=True)
