@@ -80,3 +80,36 @@ SALIENCY_MODELS: dict[str, SaliencyFacts] = {
         ),
     )
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a classifier's weights want their images.
+
+    ``resize`` is what the shorter side becomes in pixels, or a (height, width) that the whole image is brought to;
+    then the middle ``crop`` (height, width) is cut out, with black around where the image is smaller (timm's volo),
+    scaled to 0..1 and normalised by ``mean`` and ``std`` (RGB).
+    ``interpolation`` is nearest, bilinear, bicubic, box, hamming or lanczos, antialiased.
+    """
+
+    resize: int | tuple[int, int]
+    crop: tuple[int, int]
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetLayer:
+    """The layer whose activation a class activation map is made of.
+
+    ``name`` is one of the network's ``named_modules()``; ``relu`` takes its output after a ReLU, which the network
+    applies as a function right behind it. ``layout`` is "nchw", "nhwc" (Swin) or "tokens" ((N, prefix + h * w, C), with
+    ``prefix`` class or register tokens ahead of the patches), ``grid`` the (h, w) of the map.
+    """
+
+    name: str
+    relu: bool = False
+    layout: str = "nchw"
+    grid: tuple[int, int] = (0, 0)
+    prefix: int = 0

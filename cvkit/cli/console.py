@@ -73,8 +73,11 @@ class Console:
         if self.speaks and not self.json_output:
             sys.stdout.write("".join(f"{line}\n" for line in lines))
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Write a table on stdout, unless the result is JSON: figures to the right, four places."""
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: Sequence[int] = ()) -> None:
+        """Write a table on stdout, unless the result is JSON: figures to the right, four places.
+
+        The first column, and those of the numbers ``left``, are words.
+        """
         self.close()
         if not self.speaks or self.json_output or not rows:
             return
@@ -88,10 +91,17 @@ class Console:
             console = RichConsole(file=sys.stdout, width=400, no_color=True)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for index, name in enumerate(columns):
-            table.add_column(escape(name), justify="left" if index == 0 else "right", no_wrap=index > 0)
+            words = index == 0 or index in left
+            table.add_column(escape(name), justify="left" if words else "right", no_wrap=not words)
         for row in rows:
             table.add_row(*(escape(_cell(value)) for value in row))
         console.print(table)
+
+
+def bar(share: float, cells: int = 12) -> str:
+    """Return a share 0..1 as a bar of text, to an eighth of a cell."""
+    eighths = round(max(0.0, min(1.0, share)) * cells * 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 def show_error(message: str) -> None:

@@ -14,6 +14,10 @@ Nodes = Annotated[int, typer.Option(help="Nodes that share the work.", rich_help
 Precision = Annotated[
     str, typer.Option(help="auto, fp32, bf16 or fp16; auto is bf16 on a GPU that has it.", rich_help_panel=COMPUTE)
 ]
+MapPrecision = Annotated[
+    str,
+    typer.Option(help="fp32 (auto), bf16 or fp16; the latter two change the maps visibly.", rich_help_panel=COMPUTE),
+]
 BatchSize = Annotated[str, typer.Option(help="Images a batch, or auto.", rich_help_panel=COMPUTE, metavar="N|auto")]
 Workers = Annotated[
     int | None, typer.Option(help="Loading workers.", rich_help_panel=COMPUTE, show_default="by the cores")
@@ -26,9 +30,33 @@ Shard = Annotated[
 Inputs = Annotated[
     list[str], typer.Argument(help="Images, folders, globs, @list.txt, or - for a list on stdin.", metavar="INPUTS...")
 ]
+Classifier = Annotated[
+    str,
+    typer.Option(
+        help="A classifier of torchvision (vgg16, mobilenet_v2.IMAGENET1K_V2) or timm (timm:NAME); see models list.",
+        metavar="NAME",
+    ),
+]
+ClassifierWeights = Annotated[
+    str, typer.Option(help="pretrained, a file (of any number of classes), or none (random).", metavar="FILE")
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of the classes: a line each, CSV or JSON.", metavar="FILE", show_default="those of the weights"
+    ),
+]
+ClassifierFolder = Annotated[
+    str,
+    typer.Option(
+        help="Result folder; the same command again does what is missing.", show_default="named by command and model"
+    ),
+]
 Checkpoint = Annotated[str, typer.Option(help="Run folder, or a checkpoint file.", metavar="RUN")]
 ResultFolder = Annotated[str, typer.Option(help="Result folder; the same command again does what is missing.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do anew what is done already.")]
+ColorMap = Annotated[str, typer.Option(help="Colours of the heat: a matplotlib colour map.")]
+Alpha = Annotated[float, typer.Option(help="Strength of the overlay, 0 to 1.")]
 SigmaPx = Annotated[
     float | None,
     typer.Option(

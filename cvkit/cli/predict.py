@@ -22,8 +22,8 @@ def predict(
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write the map laid over the image (NAME.overlay.jpg).")
     ] = C.overlay,
-    colormap: Annotated[str, typer.Option(help="Colours of the overlay: a matplotlib colour map.")] = C.colormap,
-    alpha: Annotated[float, typer.Option(help="Strength of the overlay, 0 to 1.")] = C.alpha,
+    colormap: o.ColorMap = C.colormap,
+    alpha: o.Alpha = C.alpha,
     overwrite: o.Overwrite = C.overwrite,
     shard: o.Shard = "1/1",
     max_pixels: o.MaxPixels = C.max_pixels,

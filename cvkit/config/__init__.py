@@ -2,17 +2,23 @@
 
 from cvkit.config.base import ComputeConfig, Config, InferenceConfig, TrainingConfig
 from cvkit.config.checks import parse_shard, parse_size
+from cvkit.config.classifiers import ClassifierConfig, ClassifyConfig, GradcamConfig, ShowModelConfig, parse_ranks
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig, TrainSaliencyConfig
 
 __all__ = [
+    "ClassifierConfig",
+    "ClassifyConfig",
     "ComputeConfig",
     "Config",
     "EvaluateConfig",
+    "GradcamConfig",
     "InferenceConfig",
     "PredictConfig",
     "SampleFixationsConfig",
+    "ShowModelConfig",
     "TrainSaliencyConfig",
     "TrainingConfig",
+    "parse_ranks",
     "parse_shard",
     "parse_size",
 ]

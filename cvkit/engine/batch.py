@@ -12,7 +12,7 @@ import cvkit
 from cvkit import device as machine
 from cvkit import files
 from cvkit.config import InferenceConfig
-from cvkit.engine.ledger import Counts, Ledger, Work
+from cvkit.engine.ledger import Counts, Ledger, Report, Work
 from cvkit.engine.progress import Listener, Note
 from cvkit.engine.stop import StopSignal
 from cvkit.engine.stream import Pace, Stages, stream
@@ -37,7 +37,7 @@ class Batch:
     """What one inference command makes of its inputs.
 
     ``identity`` are the settings that the files depend on (a folder keeps to one set of them), ``columns`` those of
-    ``results.csv``, ``details`` what else the manifest tells.
+    ``results.csv``, ``details`` what else the manifest tells. ``report`` writes more reports of all rows in the folder.
     """
 
     command: str
@@ -45,6 +45,7 @@ class Batch:
     identity: Mapping[str, Any]
     columns: Sequence[str]
     details: Mapping[str, Any]
+    report: Report = lambda _: None
 
 
 def find_inputs(config: InferenceConfig, stdin: Iterable[str] | None) -> list[files.Input]:
@@ -84,7 +85,7 @@ def run_batch(
         finally:
             versions = {"cvkit": cvkit.__version__, "torch": torch.__version__}
             device = machine.describe(share.device)
-            mine = ledger.finish({**batch.details, "device": device, "versions": versions})
+            mine = ledger.finish({**batch.details, "device": device, "versions": versions}, batch.report)
     seconds = time.perf_counter() - began
     *totals, stopped = share.total([mine.inputs, mine.skipped, mine.done, mine.failed, int(not whole)])
     counts = Counts(*totals)

@@ -8,7 +8,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cvkit.errors import OutputError
 from cvkit.files import Input, make_folder, read_json, write_csv, write_json, writing
 
 FAILURE_COLUMNS = ("input", "kind", "message")
+Report = Callable[[list[dict[str, Any]]], None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Ledger:
         make_folder(work.folder)
         self._check_folder()
         make_folder(self._state)
-        self._known = self._read_all(("kind", "stem", "stamp", "files"))
+        self._known = _read_all(self._state, ("kind", "stem", "stamp", "files"))
         self._check_stems()
         k, n = work.shard
         self._mine = list(work.inputs)[k - 1 :: n]
@@ -96,19 +97,23 @@ class Ledger:
         self._append(item, {"kind": kind, "message": message})
         self.failed += 1
 
-    def finish(self, details: Mapping[str, Any]) -> Counts:
-        """Write the reports of the folder from what all processes have noted, and return this process's counts."""
+    def finish(self, details: Mapping[str, Any], report: Report = lambda _: None) -> Counts:
+        """Write the reports of the folder from what all processes have noted, and return this process's counts.
+
+        ``report`` may write more of them: it gets the rows of all inputs that are done, one process at a time.
+        """
         with writing(self._file):
             self._stream.flush()
         with _only_one(self._state / "lock"):
             # Read anew inside the lock: the last process to come here sees the notes of all the others.
-            known = self._read_all(("kind", "message", "rows"))
+            known = _read_all(self._state, ("kind", "message", "rows"))
             order = {item.name: place for place, item in enumerate(self.work.inputs)}
             names = sorted(known, key=lambda name: (order.get(name, len(order)), name))
             # A failed input keeps its place, with its name alone.
             rows = [row for name in names for row in known[name].get("rows", [{self.work.columns[0]: name}])]
             failures = [{"input": name, **known[name]} for name in names if "kind" in known[name]]
             write_csv(self.work.folder / "results.csv", self.work.columns, rows)
+            report([row for name in names for row in known[name].get("rows", [])])
             if failures:
                 write_csv(self.work.folder / "failures.csv", FAILURE_COLUMNS, failures)
             else:
@@ -125,18 +130,6 @@ class Ledger:
         with self._lock, writing(self._file):
             self._stream.write(line + "\n")
             self._stream.flush()
-
-    def _read_all(self, wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return what is wanted of each input's last note; a line cut short by a kill is as if it were not there."""
-        known: dict[str, dict[str, Any]] = {}
-        for path in sorted(self._state.glob("*.jsonl")):
-            with path.open(encoding="utf-8", errors="replace") as stream:
-                for line in stream:
-                    entry = _entry(line)
-                    # By the time of the note: the number of shards, and so the file, may have changed in between.
-                    if entry and entry["at"] >= known.get(entry["input"], entry)["at"]:
-                        known[entry["input"]] = {name: entry[name] for name in ("at", *wanted) if name in entry}
-        return known
 
     def _is_whole(self, item: Input) -> bool:
         """Tell whether an input is done, has not changed since, and all its files are there at their full size."""
@@ -180,6 +173,26 @@ class Ledger:
     def _write_manifest(self, details: Mapping[str, Any]) -> None:
         head = {"command": self.work.command, "settings": dict(self.work.identity), "cvkit": cvkit.__version__}
         write_json(self._manifest, {**head, **details})
+
+
+def read_rows(folder: Path, inputs: Sequence[Input]) -> list[dict[str, Any]]:
+    """Return the rows of the inputs that are done, in their order, with what they hold beside the columns."""
+    known = _read_all(folder / ".cvkit", ("kind", "rows"))
+    entries = (known.get(item.name, {}) for item in inputs)
+    return [row for entry in entries if "kind" not in entry for row in entry.get("rows", [])]
+
+
+def _read_all(state: Path, wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what is wanted of each input's last note; a line cut short by a kill is as if it were not there."""
+    known: dict[str, dict[str, Any]] = {}
+    for path in sorted(state.glob("*.jsonl")):
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                entry = _entry(line)
+                # By the time of the note: the number of shards, and so the file, may have changed in between.
+                if entry and entry["at"] >= known.get(entry["input"], entry)["at"]:
+                    known[entry["input"]] = {name: entry[name] for name in ("at", *wanted) if name in entry}
+    return known
 
 
 def _entry(line: str) -> dict[str, Any] | None:

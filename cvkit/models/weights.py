@@ -92,7 +92,7 @@ def fill(
     form = canonical or (lambda name: name)
     wanted = module.state_dict()
     found = max(
-        ({form(name): tensor for name, tensor in names.items()} for names in _without_prefixes(given)),
+        ({form(name): tensor for name, tensor in names.items()} for names in without_prefixes(given)),
         key=lambda names: sum(form(name) in names or _other(name, also_named) in names for name in wanted),
     )
     chosen: dict[str, Tensor] = {}
@@ -112,7 +112,7 @@ def fill(
     module.load_state_dict(chosen, strict=False)
 
 
-def _without_prefixes(given: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+def without_prefixes(given: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """Return the tensors under their names as given, and again with each prefix that wrappers put there taken off."""
     variants = [dict(given)]
     for names in variants:  # grows while it is walked: prefixes can be stacked

@@ -1,0 +1,122 @@
+"""The settings of the commands around image classifiers."""
+
+from dataclasses import dataclass
+
+from cvkit.config.base import ComputeConfig, InferenceConfig
+from cvkit.config.checks import at_least, one_of
+from cvkit.errors import UsageError
+
+TABLE_FORMATS = ("csv", "json", "parquet")
+FITS = ("crop", "squash")
+GRADCAM_FORMATS = ("png16", "png", "colour")
+SAVES = ("map", "overlay", "panel", "npy")
+
+
+def parse_ranks(text: str) -> tuple[int, ...]:
+    """Read ranks such as ``2``, ``1-3`` or ``1,3``, counted from 1, each once and in order."""
+    ranks: set[int] = set()
+    for part in text.split(","):
+        ends = part.strip().split("-")
+        if len(ends) > 2 or not all(end.strip().isdecimal() for end in ends):
+            raise UsageError(f"--rank {text!r}: write a rank, a range or a list, such as 2, 1-3 or 1,3.")
+        low, high = int(ends[0]), int(ends[-1])
+        if low < 1:
+            raise UsageError(f"--rank {text}: ranks count from 1, the class the network holds most likely.")
+        if high < low:
+            raise UsageError(f"--rank {text}: the range {part.strip()} is empty; write {high}-{low}.")
+        ranks.update(range(low, high + 1))
+    return tuple(sorted(ranks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierConfig(InferenceConfig):
+    """What every command that sends images through a classifier is told.
+
+    ``weights`` is pretrained, none (random) or a file; an empty ``out`` is a folder named after command and model.
+    """
+
+    model: str
+    weights: str = "pretrained"
+    labels: str | None = None
+    out: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.model:
+            raise UsageError("--model is empty: name a classifier, such as vgg16 or timm:vit_tiny_patch16_224.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyConfig(ClassifierConfig):
+    """``cvkit classify``. ``truth`` is "folders" or a CSV file of true classes."""
+
+    top: int = 3
+    format: str = "csv"
+    truth: str | None = None
+    per_class: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("--top", self.top, 1)
+        one_of("--format", self.format, TABLE_FORMATS)
+        if self.per_class and self.truth is None:
+            raise UsageError("--per-class needs the true classes: add --truth labels.csv or --truth folders.")
+        if not self.out:
+            object.__setattr__(self, "out", f"classify/{folder_name(self.model)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradcamConfig(ClassifierConfig):
+    """``cvkit gradcam``. ``classes`` (words of ``--class``) replaces ``rank``; ``layer`` None is the model's own."""
+
+    model: str = "vgg16"
+    rank: tuple[int, ...] = (1,)
+    classes: tuple[str, ...] = ()
+    layer: str | None = None
+    fit: str = "crop"
+    method: str = "gradcam"
+    smooth: bool = False
+    save: tuple[str, ...] = ("map", "overlay", "panel")
+    format: str = "png16"
+    colormap: str = "turbo"
+    alpha: float = 0.6
+    faithfulness: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.rank and not self.classes:
+            raise UsageError("name what to explain: --rank 1, or --class with a name or an index.")
+        one_of("--fit", self.fit, FITS)
+        one_of("--format", self.format, GRADCAM_FORMATS)
+        if not self.save:
+            raise UsageError(f"--save is empty: name what to write, of {', '.join(SAVES)}.")
+        for kind in self.save:
+            one_of("--save", kind, SAVES)
+        if not 0 <= self.alpha <= 1:
+            raise UsageError(f"--alpha must be between 0 and 1, not {self.alpha:g}.")
+        if not self.out:
+            object.__setattr__(self, "out", f"gradcam/{folder_name(self.model)}-{self._asked()}")
+
+    def _asked(self) -> str:
+        """Name what is explained, for a folder."""
+        if self.classes:
+            return "class-" + "-".join(folder_name(word) for word in self.classes)
+        return "rank" + "-".join(map(str, self.rank))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowModelConfig(ComputeConfig):
+    """``cvkit models show``. ``size`` None is the model's own input size."""
+
+    model: str
+    size: tuple[int, int] | None = None
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("--batch", self.batch, 1)
+
+
+def folder_name(text: str) -> str:
+    """Return a name that every file system takes: letters, digits, dots, dashes and underscores."""
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in text).strip(".-") or "unnamed"

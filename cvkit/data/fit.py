@@ -1,0 +1,121 @@
+"""From a photograph to a classifier's input, and where that input lies in the photograph."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cvkit.catalog import Preprocessing
+from cvkit.data.images import resize_map
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The part of a photograph that a network sees: edges in pixels of the photograph, from its upper left corner.
+
+    Edges may lie outside the photograph where the preprocessing pads.
+    """
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The edges (top, left, bottom, right) rounded to whole pixels."""
+        return round(self.top), round(self.left), round(self.bottom), round(self.right)
+
+
+def fit_crop(image: np.ndarray, way: Preprocessing) -> "tuple[torch.Tensor, Window]":
+    """Return an image (H, W, 3) uint8 resized and cropped as the weights want it, (3, h, w) uint8, and its window.
+
+    The arithmetic is torchvision's on PIL images (``transforms.functional.resize`` and ``center_crop``), which timm's
+    evaluation transforms use as well, so that the pixels are the same.
+    """
+    height, width = image.shape[:2]
+    tall, wide = _resized(height, width, way)
+    resized = _resize(image, (tall, wide), way.interpolation)
+    top, left = _offset(tall, way.crop[0]), _offset(wide, way.crop[1])
+    window = Window(
+        top=top * height / tall,
+        left=left * width / wide,
+        bottom=(top + way.crop[0]) * height / tall,
+        right=(left + way.crop[1]) * width / wide,
+    )
+    return _to_tensor(_cut(resized, top, left, way.crop)), window
+
+
+def fit_squash(image: np.ndarray, way: Preprocessing) -> "tuple[torch.Tensor, Window]":
+    """Return the whole image (H, W, 3) uint8 brought to the input size, (3, h, w) uint8, and its window: all of it."""
+    height, width = image.shape[:2]
+    return _to_tensor(_resize(image, way.crop, way.interpolation)), Window(top=0, left=0, bottom=height, right=width)
+
+
+def place_map(values: np.ndarray, window: Window, size: tuple[int, int]) -> np.ndarray:
+    """Lay a map (h, w) float over its window in a photograph of ``size`` (H, W), bilinear; zero outside.
+
+    The result (H, W) float32 is scaled to 0..1 by its least and largest value inside the window; a constant map is all
+    zeros.
+    """
+    height, width = size
+    top, left, bottom, right = window.box
+    laid = scale(resize_map(values, (max(1, bottom - top), max(1, right - left))))
+    if (top, left, bottom, right) == (0, 0, height, width):
+        return laid
+    placed = np.zeros(size, dtype=np.float32)
+    rows, columns = slice(max(0, top), min(height, bottom)), slice(max(0, left), min(width, right))
+    placed[rows, columns] = laid[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    return placed
+
+
+def scale(values: np.ndarray) -> np.ndarray:
+    """Return a map (H, W) as float32 in 0..1 by its least and largest value; a constant map is all zeros."""
+    low, high = float(values.min()), float(values.max())
+    if not high - low > np.finfo(np.float32).tiny:
+        return np.zeros(values.shape, dtype=np.float32)
+    scaled = np.subtract(values, low, dtype=np.float32)
+    scaled /= high - low
+    return scaled.clip(0, 1, out=scaled)
+
+
+def _resized(height: int, width: int, way: Preprocessing) -> tuple[int, int]:
+    if not isinstance(way.resize, int):
+        return way.resize
+    long = int(way.resize * max(height, width) / min(height, width))
+    return (way.resize, long) if height <= width else (long, way.resize)
+
+
+def _offset(side: int, crop: int) -> int:
+    if side >= crop:
+        return round((side - crop) / 2.0)  # to even, as torchvision rounds
+    return -((crop - side) // 2)  # padded: what is odd goes to the right and to the bottom
+
+
+def _cut(image: np.ndarray, top: int, left: int, crop: tuple[int, int]) -> np.ndarray:
+    height, width = image.shape[:2]
+    if top >= 0 and left >= 0:
+        return image[top : top + crop[0], left : left + crop[1]]
+    cut = np.zeros((*crop, 3), dtype=np.uint8)
+    part = image[max(0, top) : min(height, top + crop[0]), max(0, left) : min(width, left + crop[1])]
+    down, across = max(0, -top), max(0, -left)
+    cut[down : down + part.shape[0], across : across + part.shape[1]] = part
+    return cut
+
+
+def _resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
+    from PIL import Image
+
+    if image.shape[:2] == size:
+        return image
+    way = Image.Resampling[interpolation.upper()]
+    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), way))
+
+
+def _to_tensor(image: np.ndarray) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))

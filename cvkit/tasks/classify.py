@@ -1,0 +1,193 @@
+"""Name what is in every image."""
+
+import importlib.util
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cvkit import device as machine
+from cvkit import files
+from cvkit.config import ClassifyConfig
+from cvkit.data.fit import fit_crop
+from cvkit.data.images import read_image
+from cvkit.data.truth import Truth, read_truth
+from cvkit.engine.batch import Batch, BatchResult, find_inputs, run_batch
+from cvkit.engine.ledger import read_rows
+from cvkit.engine.progress import Listener, Note, ignore
+from cvkit.engine.stream import Stages, Written
+from cvkit.errors import UsageError
+from cvkit.metrics.classification import Accuracy, ClassAccuracy, accuracy, ranks_of
+from cvkit.models import classifiers
+from cvkit.models.classifiers import Classifier
+
+COLUMNS = ("image", "rank", "class_index", "class_id", "label", "probability")
+# What else the ledger keeps of an image, for the accuracy; no columns of results.csv.
+TRUE_CLASS, TRUE_RANK = "true_index", "true_rank"
+PER_CLASS = ("class_index", "class_id", "label", "images", "top1", "top1_low", "top1_high", "top5", "often")
+
+
+@dataclass(frozen=True)
+class ClassifyResult:
+    """The batch's counts, the rows of ``results.csv`` of this command's inputs, and the accuracy where truth is given.
+
+    ``unjudged`` is the number of images that the truth says nothing of.
+    """
+
+    batch: BatchResult
+    rows: list[dict[str, Any]]
+    accuracy: Accuracy | None
+    unjudged: int
+
+
+@dataclass(frozen=True)
+class _Photo:
+    pixels: Tensor
+    true_class: int | None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    classes: list[int]
+    probabilities: list[float]
+    true_rank: int | None
+
+
+def classify(config: ClassifyConfig, listen: Listener = ignore, stdin: Iterable[str] | None = None) -> ClassifyResult:
+    """Send every input through a classifier and write its most likely classes into the result folder.
+
+    Raises DataError when no input is found or the truth cannot be read, UsageError for an unknown model, WeightsError
+    for weights that cannot be had or do not fit, OutputError for a folder that holds something else or a full disk, and
+    StoppedBySignal after a drain. A bad image is a row of ``failures.csv``.
+    """
+    inputs = find_inputs(config, stdin)
+    if config.format == "parquet":
+        _need_parquet()
+    loaded = classifiers.load(config.model, config.weights, config.labels, lambda text: listen(Note(text)))
+    share = machine.share_out(config)
+    precision = machine.choose_precision(config.precision, share.device)
+    dtype = machine.autocast_dtype(precision) or torch.float32
+    classifier = Classifier(loaded.module, loaded.facts, device=share.device, dtype=dtype)
+    if config.top > loaded.facts.num_classes:
+        raise UsageError(f"--top {config.top}: {config.model} has {loaded.facts.num_classes} classes.")
+    truth = _truth(config, classifier, inputs)
+    batch = Batch(
+        command="classify",
+        folder=Path(config.out),
+        identity=loaded.identity | {"precision": precision, "top": config.top, "truth": _fingerprint(config.truth)},
+        columns=COLUMNS,
+        details=loaded.details,
+        report=lambda rows: _report(config, rows, classifier),
+    )
+    result = run_batch(config, batch, inputs, _stages(config, classifier, truth), share, listen)
+    noted = read_rows(result.folder, inputs) if machine.is_main_process() else []
+    rows = [{name: row[name] for name in COLUMNS} for row in noted]
+    judged, unjudged = _judge(noted) if truth is not None else (None, 0)
+    return ClassifyResult(result, rows, judged, unjudged)
+
+
+def _fingerprint(truth: str | None) -> str | None:
+    """Return what the truth of a result folder is told from others by: the sha256 of its file, or its name."""
+    return files.sha256(Path(truth)) if truth and Path(truth).is_file() else truth
+
+
+def _truth(config: ClassifyConfig, classifier: Classifier, inputs: list[files.Input]) -> Truth | None:
+    """Read the true classes, and look every input up before any work: what is unclear is told now."""
+    if config.truth is None:
+        return None
+    facts = classifier.facts
+    truth = read_truth(config.truth, facts.labels, facts.class_ids, facts.num_classes)
+    for item in inputs:
+        truth.of(item)
+    return truth
+
+
+def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None) -> Stages[_Photo, _Answer]:
+    def read(item: files.Input) -> _Photo:
+        pixels, _ = fit_crop(read_image(item.path, config.max_pixels), classifier.preprocessing)
+        return _Photo(pixels, truth.of(item) if truth else None)
+
+    def infer(batch: list[_Photo]) -> list[_Answer]:
+        logits = classifier.logits(torch.stack([photo.pixels for photo in batch]))
+        # A stable sort: equal scores keep the order of their indices, whatever the device.
+        order = logits.argsort(dim=1, descending=True, stable=True)[:, : config.top]
+        probabilities = logits.softmax(1).gather(1, order).tolist()
+        known = [0 if photo.true_class is None else photo.true_class for photo in batch]
+        ranks = ranks_of(logits, torch.tensor(known, device=logits.device)).tolist()
+        return [
+            _Answer(classes, shares, None if photo.true_class is None else rank)
+            for photo, classes, shares, rank in zip(batch, order.tolist(), probabilities, ranks, strict=True)
+        ]
+
+    def write(item: files.Input, photo: _Photo, answer: _Answer) -> Written:
+        rows = [
+            {"image": item.name, "rank": place, **classifier.name_class(index), "probability": share}
+            for place, (index, share) in enumerate(zip(answer.classes, answer.probabilities, strict=True), start=1)
+        ]
+        if photo.true_class is not None:
+            rows[0] |= {TRUE_CLASS: photo.true_class, TRUE_RANK: answer.true_rank}
+        return Written(rows, [])
+
+    return Stages(read=read, infer=infer, write=write)
+
+
+def _judge(rows: list[dict[str, Any]]) -> tuple[Accuracy, int]:
+    """Return the accuracy over the images whose true class is known, and the number of the others."""
+    firsts = [row for row in rows if row["rank"] == 1]
+    judged = [row for row in firsts if TRUE_CLASS in row]
+    found = accuracy(
+        [row[TRUE_CLASS] for row in judged],
+        [row[TRUE_RANK] for row in judged],
+        [row["class_index"] for row in judged],
+    )
+    return found, len(firsts) - len(judged)
+
+
+def _report(config: ClassifyConfig, rows: list[dict[str, Any]], classifier: Classifier) -> None:
+    """Write, beside ``results.csv``, the same rows in another format, and the accuracy."""
+    folder = Path(config.out)
+    plain = [{name: row[name] for name in COLUMNS} for row in rows]
+    if config.format == "json":
+        files.write_json(folder / "results.json", plain)
+    elif config.format == "parquet":
+        files.write_atomic(folder / "results.parquet", _as_parquet(plain))
+    if config.truth is None:
+        return
+    found, unjudged = _judge(rows)
+    document: dict[str, Any] = {"truth": config.truth, "unjudged": unjudged, "balanced": _or_none(found.balanced)}
+    for name, share in (("top1", found.top1), ("top5", found.top5)):
+        document[name] = {part: _or_none(value) for part, value in asdict(share).items()}
+    files.write_json(folder / "accuracy.json", document)
+    if config.per_class:
+        files.write_csv(folder / "per_class.csv", PER_CLASS, (_class_row(one, classifier) for one in found.classes))
+
+
+def _class_row(one: ClassAccuracy, classifier: Classifier) -> dict[str, Any]:
+    row = classifier.name_class(one.class_index) | {"images": one.top1.n, "top5": one.top5.value}
+    row |= {"top1": one.top1.value, "top1_low": one.top1.low, "top1_high": one.top1.high}
+    return row | {"often": "" if one.often is None else classifier.label(one.often) or one.often}
+
+
+def _as_parquet(rows: list[dict[str, Any]]) -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    kinds = (pyarrow.string(), pyarrow.int32(), pyarrow.int32(), pyarrow.string(), pyarrow.string(), pyarrow.float64())
+    buffer = io.BytesIO()
+    table = pyarrow.Table.from_pylist(rows, pyarrow.schema(list(zip(COLUMNS, kinds, strict=True))))
+    parquet.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def _need_parquet() -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UsageError("--format parquet needs pyarrow, which is not here: pip install 'cvkit[parquet]'.")
+
+
+def _or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

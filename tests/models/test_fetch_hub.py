@@ -1,0 +1,168 @@
+import errno
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
+
+from cvkit.errors import OutputError, WeightsError
+from cvkit.models.fetch import cached, download, offline_hint
+from cvkit.models.pretrained import facts
+
+CONTENT = b"some tensors" * 1000
+COMMIT = "0123456789" * 4
+RESNET = facts("timm:resnet18")
+
+
+class Hub:
+    """Stands for the Hugging Face hub: puts its files into the cache as the real client does."""
+
+    def __init__(self, cache: Path, links: bool = True) -> None:
+        self.cache, self.links = cache, links
+        self.files = {"model.safetensors": CONTENT}
+        self.given: dict[str, str] = {}  # what the hub says the SHA-256 of a file is, where not the true one
+        self.asked: list[tuple[str, str, str | None]] = []
+
+    def digest(self, name: str) -> str:
+        return self.given.get(name, hashlib.sha256(self.files[name]).hexdigest())
+
+    def put(self, repository: str, name: str, content: bytes) -> Path:
+        folder = self.cache / f"models--{repository.replace('/', '--')}"
+        pointer = folder / "snapshots" / COMMIT / name
+        for parent in (pointer.parent, folder / "blobs", folder / "refs"):
+            parent.mkdir(parents=True, exist_ok=True)
+        (folder / "refs/main").write_text(COMMIT)
+        if self.links:
+            (folder / "blobs" / self.digest(name)).write_bytes(content)
+            pointer.symlink_to(Path("../../blobs") / self.digest(name))
+        else:
+            pointer.write_bytes(content)
+        return pointer
+
+    def hf_hub_download(self, repository: str, name: str, *, revision: str | None) -> str:
+        self.asked.append((repository, name, revision))
+        if name not in self.files:
+            raise EntryNotFoundError(f"no {name}")
+        return str(self.put(repository, name, self.files[name]))
+
+    def get_hf_file_metadata(self, url: str) -> Any:
+        name = url.rsplit("/", 1)[1]
+        return type("Metadata", (), {"etag": self.digest(name)})
+
+
+@pytest.fixture(params=[True, False], ids=["links", "copies"])
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Hub:
+    hub = Hub(tmp_path, links=request.param)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for name in ("hf_hub_download", "get_hf_file_metadata"):
+        monkeypatch.setattr(huggingface_hub, name, getattr(hub, name))
+    return hub
+
+
+def test_a_file_is_fetched_once_into_the_cache_of_the_hub(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = list[str]()
+    assert cached(RESNET) is None
+    path = download(RESNET, lines.append)
+    assert path.name == "model.safetensors"
+    assert path.read_bytes() == CONTENT
+    assert cached(RESNET) == path
+    assert download(RESNET) == path
+    assert hub.asked == [("timm/resnet18.a1_in1k", "model.safetensors", None)]
+    assert lines == ["Fetching the weights timm:resnet18.a1_in1k (timm/resnet18.a1_in1k)."]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_safetensors_the_bin_file_is_taken(hub: Hub) -> None:
+    hub.files = {"pytorch_model.bin": CONTENT}
+    path = download(RESNET)
+    assert path.name == "pytorch_model.bin"
+    assert cached(RESNET) == path
+
+
+def test_a_revision_and_a_file_are_kept_to(hub: Hub) -> None:
+    hub.files = {"open_clip_model.safetensors": CONTENT}
+    entry = replace(RESNET, source="owner/name@v2/open_clip_model.safetensors")
+    assert download(entry).read_bytes() == CONTENT
+    assert hub.asked == [("owner/name", "open_clip_model.safetensors", "v2")]
+
+
+def test_a_repository_without_weights_is_told_so(hub: Hub) -> None:
+    hub.files = {}
+    with pytest.raises(WeightsError, match=r"resnet18\.a1_in1k holds no model\.safetensors or pytorch_model\.bin"):
+        download(RESNET)
+
+
+def test_a_file_of_the_hub_with_another_hash_is_not_kept(hub: Hub, tmp_path: Path) -> None:
+    hub.given = {"model.safetensors": "0" * 64}
+    with pytest.raises(WeightsError, match="another hash") as caught:
+        download(RESNET)
+    assert str(caught.value).endswith(offline_hint(RESNET.name))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["main"]
+
+
+def test_a_damaged_file_of_the_hub_is_fetched_again(hub: Hub) -> None:
+    if not hub.links:
+        pytest.skip("without links the cache does not tell the hash")
+    damaged = hub.put("timm/resnet18.a1_in1k", "model.safetensors", CONTENT[:-1])
+    assert cached(RESNET) == damaged
+    assert download(RESNET).read_bytes() == CONTENT
+    assert len(hub.asked) == 1
+
+
+def test_a_file_whose_hash_the_hub_does_not_tell_is_taken(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.given = {"model.safetensors": "b" * 40}  # a small file: the hub names it by git's hash
+    assert download(RESNET).read_bytes() == CONTENT
+
+    def fail(_url: str) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", fail)
+    assert download(replace(RESNET, source="timm/resnet18.a2_in1k")).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            LocalEntryNotFoundError("Cannot find the files, and the hub is not reached.\nMore."),
+            "the hub is not reached",
+        ),
+        (ConnectionError("offline mode is enabled"), "offline mode is enabled"),
+        (RuntimeError("whatever the client raises"), "whatever the client raises"),
+    ],
+)
+def test_without_the_hub_the_error_is_one_line_that_ends_in_the_hint(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def fail(*_args: Any, **_more: Any) -> None:
+        hub.asked.append(("", "", None))
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(WeightsError, match=reason) as caught:
+        download(RESNET)
+    assert str(caught.value).endswith(offline_hint(RESNET.name))
+    assert "\n" not in str(caught.value)
+    assert len(hub.asked) == 1
+
+
+def test_a_full_disk_is_an_output_error(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: Any, **_more: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(OutputError, match=r"No space left on device.*HF_HOME"):
+        download(RESNET)
+    assert hub.asked == []
+
+
+def test_offline_mode_of_the_real_client_is_told_with_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError) as caught:
+        download(RESNET)
+    assert str(caught.value).endswith(offline_hint(RESNET.name))
+    assert "\n" not in str(caught.value)
