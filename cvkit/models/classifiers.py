@@ -27,12 +27,16 @@ SEED = 0  # of random weights, so that two runs without weights agree
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A network with its weights, and where they came from: a file and its sha256, both empty for random weights."""
+    """A network with its weights, and where they came from: a file and its sha256, both empty for random weights.
+
+    ``note`` says what was taken for granted, for the person who watches; it is empty where nothing was.
+    """
 
     module: nn.Module
     facts: Pretrained
     file: str
     sha256: str
+    note: str = ""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -127,6 +131,7 @@ def load(name: str, weights: str = "pretrained", labels: str | None = None, say:
 
 
 def _load(name: str, weights: str, say: Say) -> Loaded:
+    note = ""
     if weights == "pretrained":
         facts = pretrained.facts(name)
         file = fetch.download(facts, say)  # checks what is in the cache, and fetches what is not
@@ -136,7 +141,7 @@ def _load(name: str, weights: str, say: Say) -> Loaded:
             raise WeightsError(f"--weights {weights}: no such file.{_meant_a_tag(name, weights)}")
         facts, known = pretrained.identify(name, file)
         if not known:
-            say(f"{file} is none of the published files of {name}: images are prepared as for {facts.name}.")
+            note = f"{file} is none of the published files of {name}: images are prepared as for {facts.name}."
     given = read_tensors(file)
     classes = _classes_in(name, given, str(file), facts.num_classes)
     with _NoInit():
@@ -144,7 +149,7 @@ def _load(name: str, weights: str, say: Say) -> Loaded:
     _fill(module, given, str(file))
     if classes != facts.num_classes:
         facts = replace(facts, num_classes=classes, labels=(), class_ids=(), top1=None)
-    return Loaded(module=module, facts=facts, file=str(file), sha256=files.sha256(file))
+    return Loaded(module=module, facts=facts, file=str(file), sha256=files.sha256(file), note=note)
 
 
 def make(name: str, num_classes: int | None = None) -> nn.Module:

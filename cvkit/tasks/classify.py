@@ -76,6 +76,8 @@ def classify(config: ClassifyConfig, listen: Listener = ignore, stdin: Iterable[
     if config.top > loaded.facts.num_classes:
         raise UsageError(f"--top {config.top}: {config.model} has {loaded.facts.num_classes} classes.")
     truth = _truth(config, classifier, inputs)
+    if loaded.note:
+        listen(Note(loaded.note))
     batch = Batch(
         command="classify",
         folder=Path(config.out),

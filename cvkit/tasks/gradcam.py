@@ -98,6 +98,8 @@ def gradcam(config: GradcamConfig, listen: Listener = ignore, stdin: Iterable[st
     explainer = Explainer(
         classifier.module, target, method=config.method, smooth=config.smooth, autocast=classifier.autocast
     )
+    if loaded.note:
+        listen(Note(loaded.note))
     batch = Batch(
         command="gradcam",
         folder=Path(config.out),
