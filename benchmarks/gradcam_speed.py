@@ -94,7 +94,7 @@ def main() -> None:
     report(medians, "forward", options.batch)
     for classes in ("1 class", "3 classes"):
         ours, theirs = medians[f"cvkit, {classes}"], medians[f"pytorch-grad-cam, {classes}"]
-        print(f"{classes}: {theirs / ours:.1f} times pytorch-grad-cam, {ours / medians['forward']:.3f} of the forward pass")
+        print(f"{classes}: {theirs / ours:.1f} times pytorch-grad-cam, {ours / medians['forward']:.3f} of the forward")
     print(", ".join(f"{way}: {peak:.0f} MiB" for way, peak in peaks.items()))
     print(f"peak memory is {peaks['cvkit'] / peaks['pytorch-grad-cam']:.0%} of pytorch-grad-cam's")
 

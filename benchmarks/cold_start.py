@@ -1,0 +1,74 @@
+"""One image, cold: `cvkit gradcam` as a process against a bare script that imports torch and torchvision, in turn.
+
+Both load VGG-16's weights from a file, explain one photograph for its first class, and write the map as a PNG.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from side_by_side import report, seconds
+
+from cvkit.models import classifiers
+
+SCRIPT = """
+import sys
+import torch
+import torchvision
+from PIL import Image
+from torchvision.io import write_png
+from torchvision.transforms.functional import resize
+
+weights, photo, target, name = sys.argv[1:]
+model = torchvision.models.get_model(name)
+model.load_state_dict(torch.load(weights, weights_only=True))
+model.eval()
+way = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
+image = Image.open(photo).convert("RGB")
+held = {}
+layer = model.features[29] if name.startswith("vgg") else model.features[-1]
+layer.register_forward_hook(lambda m, i, o: held.update(a=o))
+logits = model(way(image)[None])
+score = logits[0].max()
+gradient = torch.autograd.grad(score, held["a"])[0]
+cam = (gradient.mean((2, 3), keepdim=True) * held["a"]).sum(1).relu()
+cam = resize((cam / cam.max()).detach(), (image.height, image.width), antialias=False)
+write_png((cam * 255).to(torch.uint8), target)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photo", default="../shared/data/photos/dog.jpg")
+    parser.add_argument("--model", default="vgg16")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "bare.py").write_text(SCRIPT)
+        weights = str(folder / "weights.pth")
+        torch.save(classifiers.load(options.model, "none").module.state_dict(), weights)
+
+        def process(*words: str) -> None:
+            subprocess.run([sys.executable, *words], check=True, capture_output=True)
+
+        out = str(folder / "out")
+        cvkit = ["-m", "cvkit", "gradcam", options.photo, "--model", options.model, "--weights", weights]
+        ways = {
+            "bare script": lambda: process(
+                str(folder / "bare.py"), weights, options.photo, str(folder / "a.png"), options.model
+            ),
+            "cvkit gradcam --save map": lambda: process(*cvkit, "--out", out, "--overwrite", "--save", "map"),
+            "cvkit gradcam": lambda: process(*cvkit, "--out", out + "2", "--overwrite"),
+        }
+        medians = seconds(ways, options.rounds)
+    report(medians, "bare script")
+    for name in list(ways)[1:]:
+        print(f"{name}: {medians[name] - medians['bare script']:+.2f} s")
+
+
+if __name__ == "__main__":
+    main()
