@@ -6,7 +6,7 @@ import typer
 
 from cvkit.cli import options as o
 from cvkit.cli.console import Console, ProgressMode, bar
-from cvkit.cli.session import finish_batch, session, settings
+from cvkit.cli.session import finish_batch, session, settings, shown
 from cvkit.config import ClassifyConfig as C
 from cvkit.config import parse_shard
 
@@ -58,21 +58,24 @@ def classify(
         from cvkit.tasks.classify import classify as task
 
         result = task(config, console.listen)
-        console.result(result)
-        _show(console, result)
+        if console.json_output:
+            console.result({**shown(result), "rows": result.rows()})
+        else:
+            _show(console, result)
         finish_batch(console, result.batch.counts, result.batch.folder, "images classified, results")
 
 
 def _show(console: Console, result: "ClassifyResult") -> None:
-    firsts = [place for place, row in enumerate(result.rows) if row["rank"] == 1]
-    shown = result.rows[: firsts[SHOWN]] if len(firsts) > SHOWN else result.rows
-    rows = []
-    for row in shown:
+    rows, images = [], 0
+    for row in result.rows():
+        images += row["rank"] == 1
+        if images > SHOWN:
+            break
         name, share = row["image"] if row["rank"] == 1 else "", row["probability"]
         rows.append([name, row["label"] or row["class_index"], share, bar(share)])
     console.table(["image", "class", "probability", ""], rows, left=(1, 3))
-    if len(firsts) > SHOWN:
-        console.lines(f"... and {len(firsts) - SHOWN} more images: {result.batch.folder}/results.csv has them all.")
+    if images > SHOWN:
+        console.lines(f"... the first {SHOWN} images; {result.batch.folder}/results.csv has them all.")
     if result.accuracy is not None:
         found = result.accuracy
         right = [

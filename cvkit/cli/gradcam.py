@@ -6,7 +6,7 @@ import typer
 
 from cvkit.cli import options as o
 from cvkit.cli.console import Console, ProgressMode
-from cvkit.cli.session import finish_batch, session, settings
+from cvkit.cli.session import finish_batch, session, settings, shown
 from cvkit.config import GradcamConfig as C
 from cvkit.config import parse_ranks, parse_shard
 
@@ -77,13 +77,15 @@ def gradcam(
         from cvkit.tasks.gradcam import gradcam as task
 
         result = task(config, console.listen)
-        console.result(result)
-        _show(console, result)
+        if console.json_output:
+            console.result({**shown(result), "rows": result.rows(), "predictions": dict(result.predictions())})
+        else:
+            _show(console, result)
         finish_batch(console, result.batch.counts, result.batch.folder, "images explained, results")
 
 
 def _show(console: Console, result: "GradcamResult") -> None:
-    for image, top in result.predictions.items():
+    for image, top in result.predictions():
         named = (f"{place} {label} {share:.1%}" for place, (label, share) in enumerate(top, start=1))
         console.lines(f"{image}: {', '.join(named)}")
     if result.faithfulness:

@@ -41,6 +41,11 @@ def finish_batch(console: Console, counts: Any, folder: Path, what: str) -> None
         raise typer.Exit(ExitCode.PARTIAL)
 
 
+def shown(result: Any) -> dict[str, Any]:
+    """Return a result's fields for JSON, but for those that it keeps from being shown (``repr=False``)."""
+    return {field.name: getattr(result, field.name) for field in fields(result) if field.repr}
+
+
 def show_scores(console: Console, result: Any) -> None:
     """Show the mean scores of an evaluation, a row for each source of maps."""
     columns = list(next(iter(result.scores.values())))

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import cvkit
+from cvkit.engine.notes import Notes
 from cvkit.errors import OutputError
 from cvkit.files import Input, make_folder, read_json, write_csv, write_json, writing
 
 FAILURE_COLUMNS = ("input", "kind", "message")
-Report = Callable[[list[dict[str, Any]]], None]
+Rows = Callable[[], Iterator[dict[str, Any]]]
+Report = Callable[[Rows], None]
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,12 @@ class Ledger:
         make_folder(work.folder)
         self._check_folder()
         make_folder(self._state)
-        self._known = _read_all(self._state, ("kind", "stem", "stamp", "files"))
+        wanted = ("kind", "stem", "stamp", "files")
+        notes = Notes(self._state)
+        self._known = {
+            entry["input"]: {name: entry[name] for name in wanted if name in entry}
+            for entry in notes.entries(notes.in_order(()))
+        }
         self._check_stems()
         k, n = work.shard
         self._mine = list(work.inputs)[k - 1 :: n]
@@ -100,29 +107,33 @@ class Ledger:
     def finish(self, details: Mapping[str, Any], report: Report = lambda _: None) -> Counts:
         """Write the reports of the folder from what all processes have noted, and return this process's counts.
 
-        ``report`` may write more of them: it gets the rows of all inputs that are done, one process at a time.
+        ``report`` may write more of them: it gets what yields the rows of all inputs that are done, as often as it is
+        called. One process at a time does so.
         """
         with writing(self._file):
             self._stream.flush()
         with _only_one(self._state / "lock"):
             # Read anew inside the lock: the last process to come here sees the notes of all the others.
-            known = _read_all(self._state, ("kind", "message", "rows"))
-            order = {item.name: place for place, item in enumerate(self.work.inputs)}
-            names = sorted(known, key=lambda name: (order.get(name, len(order)), name))
-            # A failed input keeps its place, with its name alone.
-            rows = [row for name in names for row in known[name].get("rows", [{self.work.columns[0]: name}])]
-            failures = [{"input": name, **known[name]} for name in names if "kind" in known[name]]
-            write_csv(self.work.folder / "results.csv", self.work.columns, rows)
-            report([row for name in names for row in known[name].get("rows", [])])
-            if failures:
+            notes = Notes(self._state)
+            names = notes.in_order(self.work.inputs)
+            write_csv(self.work.folder / "results.csv", self.work.columns, self._rows(notes, names))
+            report(lambda: notes.rows(names))
+            if notes.failed:
+                failures = (entry for entry in notes.entries(names) if "kind" in entry)
                 write_csv(self.work.folder / "failures.csv", FAILURE_COLUMNS, failures)
             else:
                 (self.work.folder / "failures.csv").unlink(missing_ok=True)
-            counts = {"inputs": len(known), "done": len(known) - len(failures), "failed": len(failures)}
+            counts = {"inputs": len(notes), "done": len(notes) - notes.failed, "failed": notes.failed}
             self._write_manifest({**details, "counts": counts, "seconds": round(time.time() - self.began, 3)})
         return Counts(
             inputs=len(self._mine), skipped=len(self._mine) - len(self._todo), done=self.done, failed=self.failed
         )
+
+    def _rows(self, notes: Notes, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of ``results.csv``; a failed input keeps its place, with its name alone."""
+        for entry in notes.entries(names):
+            failed = [{self.work.columns[0]: entry["input"]}]
+            yield from failed if "kind" in entry else entry.get("rows", failed)
 
     def _append(self, item: Input, entry: dict[str, Any]) -> None:
         # ASCII only: a file name that is no UTF-8 survives as escapes.
@@ -173,34 +184,6 @@ class Ledger:
     def _write_manifest(self, details: Mapping[str, Any]) -> None:
         head = {"command": self.work.command, "settings": dict(self.work.identity), "cvkit": cvkit.__version__}
         write_json(self._manifest, {**head, **details})
-
-
-def read_rows(folder: Path, inputs: Sequence[Input]) -> list[dict[str, Any]]:
-    """Return the rows of the inputs that are done, in their order, with what they hold beside the columns."""
-    known = _read_all(folder / ".cvkit", ("kind", "rows"))
-    entries = (known.get(item.name, {}) for item in inputs)
-    return [row for entry in entries if "kind" not in entry for row in entry.get("rows", [])]
-
-
-def _read_all(state: Path, wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return what is wanted of each input's last note; a line cut short by a kill is as if it were not there."""
-    known: dict[str, dict[str, Any]] = {}
-    for path in sorted(state.glob("*.jsonl")):
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            for line in stream:
-                entry = _entry(line)
-                # By the time of the note: the number of shards, and so the file, may have changed in between.
-                if entry and entry["at"] >= known.get(entry["input"], entry)["at"]:
-                    known[entry["input"]] = {name: entry[name] for name in ("at", *wanted) if name in entry}
-    return known
-
-
-def _entry(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return entry if isinstance(entry, dict) and {"input", "at"} <= entry.keys() else None
 
 
 def _stamp(path: Path) -> list[int]:

@@ -1,10 +1,11 @@
 """Name what is in every image."""
 
 import importlib.util
-import io
+import itertools
+import json
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from cvkit.data.fit import fit_crop
 from cvkit.data.images import read_image
 from cvkit.data.truth import Truth, read_truth
 from cvkit.engine.batch import Batch, BatchResult, find_inputs, run_batch
-from cvkit.engine.ledger import read_rows
+from cvkit.engine.ledger import Rows
+from cvkit.engine.notes import read_rows
 from cvkit.engine.progress import Listener, Note, ignore
 from cvkit.engine.stream import Stages, Written
 from cvkit.errors import UsageError
@@ -29,20 +31,26 @@ from cvkit.models.classifiers import Classifier
 COLUMNS = ("image", "rank", "class_index", "class_id", "label", "probability")
 # What else the ledger keeps of an image, for the accuracy; no columns of results.csv.
 TRUE_CLASS, TRUE_RANK = "true_index", "true_rank"
+PARQUET_ROWS = 100_000  # in memory at a time
 PER_CLASS = ("class_index", "class_id", "label", "images", "top1", "top1_low", "top1_high", "top5", "often")
 
 
 @dataclass(frozen=True)
 class ClassifyResult:
-    """The batch's counts, the rows of ``results.csv`` of this command's inputs, and the accuracy where truth is given.
+    """The batch's counts, and the accuracy where truth is given.
 
     ``unjudged`` is the number of images that the truth says nothing of.
     """
 
     batch: BatchResult
-    rows: list[dict[str, Any]]
     accuracy: Accuracy | None
     unjudged: int
+    inputs: Sequence[files.Input] = field(repr=False)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of ``results.csv`` of this command's inputs, in their order; read from the folder."""
+        for row in read_rows(self.batch.folder, self.inputs):
+            yield {name: row[name] for name in COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -87,10 +95,10 @@ def classify(config: ClassifyConfig, listen: Listener = ignore, stdin: Iterable[
         report=lambda rows: _report(config, rows, classifier),
     )
     result = run_batch(config, batch, inputs, _stages(config, classifier, truth), share, listen)
-    noted = read_rows(result.folder, inputs) if machine.is_main_process() else []
-    rows = [{name: row[name] for name in COLUMNS} for row in noted]
-    judged, unjudged = _judge(noted) if truth is not None else (None, 0)
-    return ClassifyResult(result, rows, judged, unjudged)
+    judged, unjudged = None, 0
+    if truth is not None and machine.is_main_process():
+        judged, unjudged = _judge(read_rows(result.folder, inputs))
+    return ClassifyResult(result, judged, unjudged, inputs)
 
 
 def _fingerprint(truth: str | None) -> str | None:
@@ -138,29 +146,25 @@ def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None)
     return Stages(read=read, infer=infer, write=write)
 
 
-def _judge(rows: list[dict[str, Any]]) -> tuple[Accuracy, int]:
+def _judge(rows: Iterable[dict[str, Any]]) -> tuple[Accuracy, int]:
     """Return the accuracy over the images whose true class is known, and the number of the others."""
-    firsts = [row for row in rows if row["rank"] == 1]
-    judged = [row for row in firsts if TRUE_CLASS in row]
-    found = accuracy(
-        [row[TRUE_CLASS] for row in judged],
-        [row[TRUE_RANK] for row in judged],
-        [row["class_index"] for row in judged],
-    )
-    return found, len(firsts) - len(judged)
+    firsts = [(row.get(TRUE_CLASS), row.get(TRUE_RANK), row["class_index"]) for row in rows if row["rank"] == 1]
+    judged = [first for first in firsts if first[0] is not None]
+    true, ranks, predicted = zip(*judged, strict=True) if judged else ((), (), ())
+    return accuracy(true, ranks, predicted), len(firsts) - len(judged)
 
 
-def _report(config: ClassifyConfig, rows: list[dict[str, Any]], classifier: Classifier) -> None:
+def _report(config: ClassifyConfig, rows: Rows, classifier: Classifier) -> None:
     """Write, beside ``results.csv``, the same rows in another format, and the accuracy."""
     folder = Path(config.out)
-    plain = [{name: row[name] for name in COLUMNS} for row in rows]
+    plain = ({name: row[name] for name in COLUMNS} for row in rows())
     if config.format == "json":
-        files.write_json(folder / "results.json", plain)
+        _write_json(folder / "results.json", plain)
     elif config.format == "parquet":
-        files.write_atomic(folder / "results.parquet", _as_parquet(plain))
+        _write_parquet(folder / "results.parquet", plain)
     if config.truth is None:
         return
-    found, unjudged = _judge(rows)
+    found, unjudged = _judge(rows())
     document: dict[str, Any] = {"truth": config.truth, "unjudged": unjudged, "balanced": _or_none(found.balanced)}
     for name, share in (("top1", found.top1), ("top5", found.top5)):
         document[name] = {part: _or_none(value) for part, value in asdict(share).items()}
@@ -175,15 +179,25 @@ def _class_row(one: ClassAccuracy, classifier: Classifier) -> dict[str, Any]:
     return row | {"often": "" if one.often is None else classifier.label(one.often) or one.often}
 
 
-def _as_parquet(rows: list[dict[str, Any]]) -> bytes:
+def _write_json(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    with files.atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.write("[")
+        for place, row in enumerate(rows):
+            stream.write((",\n " if place else "\n ") + json.dumps(row))
+        stream.write("\n]\n")
+
+
+def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
     import pyarrow
     from pyarrow import parquet
 
     kinds = (pyarrow.string(), pyarrow.int32(), pyarrow.int32(), pyarrow.string(), pyarrow.string(), pyarrow.float64())
-    buffer = io.BytesIO()
-    table = pyarrow.Table.from_pylist(rows, pyarrow.schema(list(zip(COLUMNS, kinds, strict=True))))
-    parquet.write_table(table, buffer)
-    return buffer.getvalue()
+    schema = pyarrow.schema(list(zip(COLUMNS, kinds, strict=True)))
+    with files.atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        while part := list(itertools.islice(rows, PARQUET_ROWS)):
+            for row in part:  # what of a file name is no UTF-8 is written as an escape, as in the CSV
+                row["image"] = row["image"].encode("utf-8", "backslashreplace").decode()
+            writer.write_table(pyarrow.Table.from_pylist(part, schema))
 
 
 def _need_parquet() -> None:

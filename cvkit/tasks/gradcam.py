@@ -2,8 +2,8 @@
 
 import io
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from cvkit.config import GradcamConfig
 from cvkit.data.fit import Window, fit_crop, fit_squash, place_map
 from cvkit.data.images import encode_jpeg, read_image
 from cvkit.engine.batch import Batch, BatchResult, find_inputs, run_batch
-from cvkit.engine.ledger import read_rows
+from cvkit.engine.ledger import Rows
+from cvkit.engine.notes import read_rows
 from cvkit.engine.progress import Listener, Note, ignore
 from cvkit.engine.stream import Stages, Written
 from cvkit.errors import UsageError
@@ -41,17 +42,27 @@ TOP = "top"  # what else the ledger keeps of an image: its three most likely cla
 
 @dataclass(frozen=True)
 class GradcamResult:
-    """The batch's counts, the target ``layer``, the rows of ``results.csv`` of this command's inputs, and more.
+    """The batch's counts, the target ``layer``, and the mean of each faithfulness score with its interval.
 
-    ``predictions`` has each image's three most likely classes as (label or index, probability); ``faithfulness`` the
-    mean of each score over images and classes with its interval, None where it was not asked for.
+    ``faithfulness`` is None where it was not asked for.
     """
 
     batch: BatchResult
     layer: str
-    rows: list[dict[str, Any]]
-    predictions: dict[str, list[tuple[str, float]]]
     faithfulness: dict[str, MeanInterval] | None
+    columns: Sequence[str] = field(repr=False)
+    inputs: Sequence[files.Input] = field(repr=False)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of ``results.csv`` of this command's inputs, in their order; read from the folder."""
+        for row in read_rows(self.batch.folder, self.inputs):
+            yield {name: row[name] for name in self.columns}
+
+    def predictions(self) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+        """Yield each image with its three most likely classes: label, or index where there is none, and probability."""
+        for row in read_rows(self.batch.folder, self.inputs):
+            if TOP in row:
+                yield row["image"], [(label, share) for label, share in row[TOP]]
 
 
 @dataclass(frozen=True)
@@ -110,10 +121,10 @@ def gradcam(config: GradcamConfig, listen: Listener = ignore, stdin: Iterable[st
     )
     listen(Note(f"{loaded.facts.name}, {config.method} at {_layer_name(target)}, {target.grid[0]}x{target.grid[1]}"))
     result = run_batch(config, batch, inputs, _stages(config, classifier, explainer, pick), share, listen)
-    noted = read_rows(result.folder, inputs) if machine.is_main_process() else []
-    rows = [{name: row[name] for name in batch.columns} for row in noted]
-    predictions = {row["image"]: [tuple(pair) for pair in row[TOP]] for row in noted if TOP in row}
-    return GradcamResult(result, _layer_name(target), rows, predictions, _means(config, noted))
+    means = None
+    if config.faithfulness and machine.is_main_process():
+        means = _means(read_rows(result.folder, inputs))
+    return GradcamResult(result, _layer_name(target), means, batch.columns, inputs)
 
 
 def find_target(config: GradcamConfig, loaded: Loaded) -> TargetLayer:
@@ -230,7 +241,8 @@ def _encode(config: GradcamConfig, kind: str, photo: _Photo, values: np.ndarray,
 def _caption(seen: _Seen, label: str) -> str:
     name = label or f"class {seen.class_index}"
     constant = "  (the map is empty)" if not seen.values.any() else ""
-    return f"rank {seen.rank}:  {name}  {seen.probability:.1%}{constant}"
+    share = f"{seen.probability:.1%}" if seen.probability >= 0.0005 else "below 0.1%"
+    return f"rank {seen.rank}:  {name}  {share}{constant}"
 
 
 def _judge(classifier: Classifier, image: Tensor, values: Tensor, index: int) -> Faithfulness:
@@ -243,18 +255,16 @@ def _judge(classifier: Classifier, image: Tensor, values: Tensor, index: int) ->
     return faithfulness(image, heat[0, 0], score)
 
 
-def _means(config: GradcamConfig, rows: list[dict[str, Any]]) -> dict[str, MeanInterval] | None:
-    if not config.faithfulness:
-        return None
-    return {name: mean_interval(torch.tensor([row[name] for row in rows], dtype=torch.float64)) for name in SCORES}
+def _means(rows: Iterable[dict[str, Any]]) -> dict[str, MeanInterval]:
+    scores = torch.tensor([[row[name] for name in SCORES] for row in rows], dtype=torch.float64).view(-1, len(SCORES))
+    return {name: mean_interval(scores[:, place]) for place, name in enumerate(SCORES)}
 
 
-def _report(config: GradcamConfig, rows: list[dict[str, Any]]) -> None:
+def _report(config: GradcamConfig, rows: Rows) -> None:
     """Write the means of the faithfulness scores of all images in the folder."""
-    means = _means(config, rows)
-    if means is not None:
+    if config.faithfulness:
         plain = {
             name: {part: None if math.isnan(value) else value for part, value in asdict(mean).items()}
-            for name, mean in means.items()
+            for name, mean in _means(rows()).items()
         }
         files.write_json(Path(config.out) / "faithfulness.json", plain)
