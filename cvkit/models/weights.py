@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from cvkit.errors import WeightsError
+from cvkit.models import fetch
 from cvkit.models.backbones import TIMM_PREFIX, ForeignBackbone
 from cvkit.models.saliency import SaliencyModel
 from cvkit.models.vgg import TORCHVISION_INDEX, VGG16
 
-VGG16_FILE = "vgg16-397923af.pth"
 # Under these names training scripts keep the tensors of a network inside a larger dict.
 CONTAINERS = ("state_dict", "model_state_dict", "model", "weights", "module")
 # What wrappers put before the name of a tensor.
@@ -173,11 +173,9 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
         with redirect_stdout(sys.stderr):  # stdout is for results: torch says there what it downloads
             return chosen.get_state_dict(progress=False, check_hash=True)
     except Exception as error:  # whatever the network, its proxy and two libraries raise: the way out is the same
-        library = "timm" if backbone.startswith(TIMM_PREFIX) else "torchvision"
-        name = f" (torchvision's file is called {VGG16_FILE})" if backbone == "vgg16" else ""
         raise WeightsError(
-            f"The ImageNet weights of {backbone} cannot be fetched here ({type(error).__name__}). Fetch {library}'s "
-            f"file on a machine with internet{name} and give it with --weights FILE, or start with --weights none."
+            f"The ImageNet weights of {backbone} cannot be fetched here ({type(error).__name__}). "
+            f"{fetch.offline_hint(backbone)} Or start with --weights none."
         ) from error
 
 

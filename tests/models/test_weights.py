@@ -165,7 +165,7 @@ def test_imagenet_without_internet_says_how_to_go_on(mlnet: SaliencyModel, monke
 
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", no_network)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
-    with pytest.raises(WeightsError, match=r"vgg16-397923af.pth.*--weights FILE"):
+    with pytest.raises(WeightsError, match=r"cvkit models download vgg16.*--weights FILE.*--weights none"):
         load_backbone(mlnet, "imagenet")
 
 
