@@ -57,11 +57,12 @@ def _command(name: str, function: Any) -> list[str]:
         each: (get_args(hints[each])[0], get_args(hints[each])[1], default.default)
         for each, default in inspect.signature(function).parameters.items()
     }
-    arguments = [info for _, info, _ in words.values() if isinstance(info, ArgumentInfo)]
-    usage = " ".join([name, *(info.metavar for info in arguments), "[OPTIONS]"])
+    arguments = [(info, default) for _, info, default in words.values() if isinstance(info, ArgumentInfo)]
+    shown = [info.metavar if default is inspect.Parameter.empty else f"[{info.metavar}]" for info, default in arguments]
+    usage = " ".join([name, *shown, "[OPTIONS]"])
     lines = ["", f"## `{name}`", "", " ".join(inspect.getdoc(function).split()), "", f"`{usage}`", ""]
     lines += ["| option | default | meaning |", "|---|---|---|"]
-    lines += [f"| `{info.metavar}` | required | {_cell(info.help)} |" for info in arguments]
+    lines += [f"| `{info.metavar}` | {_default(info, default)} | {_cell(info.help)} |" for info, default in arguments]
     panels: dict[str, list[str]] = {}
     for each, (kind, info, default) in words.items():
         if isinstance(info, OptionInfo):

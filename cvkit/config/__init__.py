@@ -2,7 +2,16 @@
 
 from cvkit.config.base import ComputeConfig, Config, InferenceConfig, TrainingConfig
 from cvkit.config.checks import parse_shard, parse_size
-from cvkit.config.classifiers import ClassifierConfig, ClassifyConfig, GradcamConfig, ShowModelConfig, parse_ranks
+from cvkit.config.classifiers import (
+    ClassifierConfig,
+    ClassifyConfig,
+    DownloadModelConfig,
+    GradcamConfig,
+    ListModelsConfig,
+    ModelConfig,
+    ShowModelConfig,
+    parse_ranks,
+)
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig, TrainSaliencyConfig
 
 __all__ = [
@@ -10,9 +19,12 @@ __all__ = [
     "ClassifyConfig",
     "ComputeConfig",
     "Config",
+    "DownloadModelConfig",
     "EvaluateConfig",
     "GradcamConfig",
     "InferenceConfig",
+    "ListModelsConfig",
+    "ModelConfig",
     "PredictConfig",
     "SampleFixationsConfig",
     "ShowModelConfig",

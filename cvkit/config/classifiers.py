@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cvkit.config.base import ComputeConfig, InferenceConfig
+from cvkit.config.base import Config, InferenceConfig
 from cvkit.config.checks import at_least, one_of
 from cvkit.errors import UsageError
 
@@ -105,16 +105,45 @@ class GradcamConfig(ClassifierConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowModelConfig(ComputeConfig):
-    """``cvkit models show``. ``size`` None is the model's own input size."""
+class ListModelsConfig(Config):
+    """``cvkit models list``. ``pattern`` is a glob without case; without wildcards it may stand anywhere in a name."""
+
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Config):
+    """What every command that is told of one model by its name shares; ``cvkit models path`` is told no more."""
 
     model: str
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise UsageError("NAME is empty: name a model, such as vgg16 or mlnet; `cvkit models list` has them all.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowModelConfig(ModelConfig):
+    """``cvkit models show``. ``size`` (height, width) None is the model's own input size, ``batch`` counts images."""
+
     size: tuple[int, int] | None = None
     batch: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("--batch", self.batch, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadModelConfig(ModelConfig):
+    """``cvkit models download``. ``to`` is a folder to copy the file to."""
+
+    to: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.to == "":
+            raise UsageError("--to is empty: name a folder.")
 
 
 def folder_name(text: str) -> str:

@@ -11,6 +11,8 @@ from cvkit.data.images import resize_map
 if TYPE_CHECKING:
     import torch
 
+_MOST_RESIZED = 2**26  # pixels of a resized image; more come of very long and narrow ones only
+
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
@@ -26,8 +28,9 @@ class Window:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """The edges (top, left, bottom, right) rounded to whole pixels."""
-        return round(self.top), round(self.left), round(self.bottom), round(self.right)
+        """The edges (top, left, bottom, right) rounded to whole pixels; it is never smaller than one."""
+        top, left = round(self.top), round(self.left)
+        return top, left, max(top + 1, round(self.bottom)), max(left + 1, round(self.right))
 
 
 def fit_crop(image: np.ndarray, way: Preprocessing) -> "tuple[torch.Tensor, Window]":
@@ -38,7 +41,6 @@ def fit_crop(image: np.ndarray, way: Preprocessing) -> "tuple[torch.Tensor, Wind
     """
     height, width = image.shape[:2]
     tall, wide = _resized(height, width, way)
-    resized = _resize(image, (tall, wide), way.interpolation)
     top, left = _offset(tall, way.crop[0]), _offset(wide, way.crop[1])
     window = Window(
         top=top * height / tall,
@@ -46,7 +48,10 @@ def fit_crop(image: np.ndarray, way: Preprocessing) -> "tuple[torch.Tensor, Wind
         bottom=(top + way.crop[0]) * height / tall,
         right=(left + way.crop[1]) * width / wide,
     )
-    return _to_tensor(_cut(resized, top, left, way.crop)), window
+    if tall * wide > _MOST_RESIZED:
+        return _to_tensor(_cut(*_resize_middle(image, (tall, wide), (top, left), way), way.crop)), window
+    resized = _resize(image, (tall, wide), way.interpolation)
+    return _to_tensor(_cut(resized, (top, left), way.crop)), window
 
 
 def fit_squash(image: np.ndarray, way: Preprocessing) -> "tuple[torch.Tensor, Window]":
@@ -73,12 +78,17 @@ def place_map(values: np.ndarray, window: Window, size: tuple[int, int]) -> np.n
 
 
 def scale(values: np.ndarray) -> np.ndarray:
-    """Return a map (H, W) as float32 in 0..1 by its least and largest value; a constant map is all zeros."""
+    """Return a map (H, W) as float32 in 0..1 by its least and largest value.
+
+    A constant map is all zeros, and so is one whose values are not finite or too far apart for float32.
+    """
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32, copy=False)
     low, high = float(values.min()), float(values.max())
-    if not high - low > np.finfo(np.float32).tiny:
+    if not np.finfo(np.float32).tiny < high - low <= np.finfo(np.float32).max:
         return np.zeros(values.shape, dtype=np.float32)
-    scaled = np.subtract(values, low, dtype=np.float32)
-    scaled /= high - low
+    scaled = values - np.float32(low)
+    scaled /= np.float32(high - low)
     return scaled.clip(0, 1, out=scaled)
 
 
@@ -95,8 +105,26 @@ def _offset(side: int, crop: int) -> int:
     return -((crop - side) // 2)  # padded: what is odd goes to the right and to the bottom
 
 
-def _cut(image: np.ndarray, top: int, left: int, crop: tuple[int, int]) -> np.ndarray:
-    height, width = image.shape[:2]
+def _resize_middle(
+    image: np.ndarray, size: tuple[int, int], corner: tuple[int, int], way: Preprocessing
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return what the crop at ``corner`` sees of the image resized to ``size``, and where the crop begins in that.
+
+    A strip of 1x30000 pixels would else become one of 8 GB. Rounding differs from that of the whole by one level.
+    """
+    from PIL import Image
+
+    start = [max(0, edge) for edge in corner]
+    stop = [min(side, edge + crop) for side, edge, crop in zip(size, corner, way.crop, strict=True)]
+    down, across = (side / new for side, new in zip(image.shape, size, strict=False))
+    box = (start[1] * across, start[0] * down, stop[1] * across, stop[0] * down)
+    shape = (stop[1] - start[1], stop[0] - start[0])
+    part = Image.fromarray(image).resize(shape, Image.Resampling[way.interpolation.upper()], box=box)
+    return np.asarray(part), (corner[0] - start[0], corner[1] - start[1])
+
+
+def _cut(image: np.ndarray, corner: tuple[int, int], crop: tuple[int, int]) -> np.ndarray:
+    (height, width), (top, left) = image.shape[:2], corner
     if top >= 0 and left >= 0:
         return image[top : top + crop[0], left : left + crop[1]]
     cut = np.zeros((*crop, 3), dtype=np.uint8)

@@ -1,5 +1,6 @@
 """Image classifiers of torchvision and timm: built by name, filled with their weights, ready for uint8 images."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +23,7 @@ from cvkit.models.labels import load_labels
 from cvkit.models.pretrained import Pretrained
 from cvkit.models.weights import fill, read_tensors, without_prefixes
 
+_NUMBER = re.compile(r"\d+")
 SEED = 0  # of random weights, so that two runs without weights agree
 
 
@@ -143,6 +145,7 @@ def _load(name: str, weights: str, say: Say) -> Loaded:
         if not known:
             note = f"{file} is none of the published files of {name}: images are prepared as for {facts.name}."
     given = read_tensors(file)
+    name = facts.name  # the file may be of another entry than the default
     classes = _classes_in(name, given, str(file), facts.num_classes)
     with _NoInit():
         module = make(name, classes)
@@ -167,6 +170,9 @@ def make(name: str, num_classes: int | None = None) -> nn.Module:
         # Their trained weights want the input brought from ImageNet's normalisation to their own; the auxiliary
         # classifiers are for training only.
         extra |= {"init_weights": False, "aux_logits": False, "transform_input": True}
+    elif bare.startswith("vit_"):
+        # The one family that is built for an image size, which differs between the entries of its weights.
+        extra["image_size"] = pretrained.facts(name).preprocessing.crop[0]
     return models.get_model(bare, weights=None, **extra)
 
 
@@ -189,21 +195,29 @@ def _random(name: str, num_classes: int) -> nn.Module:
 
 def _classes_in(name: str, given: Mapping[str, Tensor], label: str, usual: int) -> int:
     """Return the number of classes that a file's tensors are for: the size of what depends on it in the network."""
-    with torch.device("meta"):
-        shapes = [
-            {key: tuple(value.shape) for key, value in make(name, count).state_dict().items()} for count in (7, 11)
-        ]
+    networks = [_without_numbers(name, count) for count in (7, 11)]
+    shapes = [{key: tuple(value.shape) for key, value in network.state_dict().items()} for network in networks]
     heads = [key for key, shape in shapes[0].items() if shape != shapes[1][key]]
     for names in without_prefixes(given):
         for key in heads:
             if key in names and names[key].dim() == len(shapes[0][key]):
                 return _grown(shapes[0][key], shapes[1][key], tuple(names[key].shape))
-    if not heads:
+    if not heads or _converter(networks[0]) is not None:  # which may know the last layer by another name
         return usual
     raise WeightsError(
         f"{label} does not fit {name}: its last layer ({', '.join(sorted(heads)[:2])}) is not in it, so that it is no "
         "classifier of this architecture."
     )
+
+
+def _without_numbers(name: str, num_classes: int) -> nn.Module:
+    """Build a network for its shapes alone."""
+    try:
+        with torch.device("meta"):
+            return make(name, num_classes)
+    except RuntimeError:  # RegNet works its widths out by tensors, and older timm its drop rates
+        with _NoInit():
+            return make(name, num_classes)
 
 
 def _grown(seven: tuple[int, ...], eleven: tuple[int, ...], shape: tuple[int, ...]) -> int:
@@ -217,15 +231,35 @@ def _fill(module: nn.Module, given: Mapping[str, Tensor], label: str) -> None:
     try:
         fill(module, given, label)
     except WeightsError as error:
-        convert = getattr(sys.modules.get(type(module).__module__), "checkpoint_filter_fn", None)
+        convert = _converter(module)
         if convert is None:
             raise
         try:
-            fill(module, convert(dict(given), module), label)
+            given = convert(dict(given), module)
+            fill(module, given, label)
         except WeightsError:
             raise
         except Exception:  # whatever a foreign converter raises on tensors that it does not know
             raise error from None
+    _refuse_deeper(module, given, label)
+
+
+def _converter(module: nn.Module) -> Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None:
+    return getattr(sys.modules.get(type(module).__module__), "checkpoint_filter_fn", None)
+
+
+def _refuse_deeper(module: nn.Module, given: Mapping[str, Tensor], label: str) -> None:
+    """Refuse a file with further layers of the network's own kind: ResNet-34's has all that ResNet-18 needs.
+
+    Other tensors that are left over (auxiliary classifiers, counters) do no harm.
+    """
+    wanted = module.state_dict().keys()
+    kinds = {_NUMBER.sub("#", name) for name in wanted}
+    names = max(without_prefixes(given), key=lambda names: len(wanted & names.keys()))
+    deeper = sorted(name for name in names.keys() - wanted if _NUMBER.sub("#", name) in kinds)
+    if deeper:
+        more = f" and {len(deeper) - 1} more" if len(deeper) > 1 else ""
+        raise WeightsError(f"{label} does not fit: it is of a deeper network, which also has {deeper[0]}{more}.")
 
 
 def _meant_a_tag(name: str, weights: str) -> str:

@@ -130,7 +130,7 @@ def gradcam(config: GradcamConfig, listen: Listener = ignore, stdin: Iterable[st
 def find_target(config: GradcamConfig, loaded: Loaded) -> TargetLayer:
     """Return the layer whose activation is explained: the one named, or the model's own."""
     height, width = loaded.facts.preprocessing.crop
-    build = classifiers.blueprint(config.model, loaded.facts.num_classes)
+    build = classifiers.blueprint(loaded.facts.name, loaded.facts.num_classes)
     shape = (1, 3, height, width)
     if config.layer is not None:
         return named_target(build, shape, config.layer)
