@@ -9,16 +9,20 @@ import pytest
 
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.config import (
+    ClassifyConfig,
     ComputeConfig,
     Config,
     EvaluateConfig,
+    GradcamConfig,
     PredictConfig,
     SampleFixationsConfig,
     TrainingConfig,
     TrainSaliencyConfig,
+    parse_ranks,
     parse_shard,
     parse_size,
 )
+from cvkit.config.classifiers import folder_name
 from cvkit.errors import UsageError
 
 
@@ -32,6 +36,14 @@ def predict(**settings: Any) -> PredictConfig:
 
 def evaluate(**settings: Any) -> EvaluateConfig:
     return EvaluateConfig(**{"data": "d", "maps": "m", **settings})
+
+
+def classify(**settings: Any) -> ClassifyConfig:
+    return ClassifyConfig(**{"inputs": ("a.jpg",), "model": "vgg16", **settings})
+
+
+def gradcam(**settings: Any) -> GradcamConfig:
+    return GradcamConfig(**{"inputs": ("a.jpg",), **settings})
 
 
 def sample(**settings: Any) -> SampleFixationsConfig:
@@ -50,6 +62,39 @@ def test_shards_count_from_one() -> None:
     for text in ("0/3", "4/3", "3", "1/2/3", "a/b", "/", "-1/3", "²/3"):
         with pytest.raises(UsageError, match="--shard"):
             parse_shard(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ranks"),
+    [
+        ("2", (2,)),
+        ("1-3", (1, 2, 3)),
+        ("1,3", (1, 3)),
+        ("3,1", (1, 3)),
+        ("2-4,1,3-5,4", (1, 2, 3, 4, 5)),
+        (" 1 , 4 - 5 ", (1, 4, 5)),
+        ("7-7", (7,)),
+        ("1001", (1001,)),
+    ],
+)
+def test_ranks_are_a_number_a_range_or_a_list(text: str, ranks: tuple[int, ...]) -> None:
+    assert parse_ranks(text) == ranks
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0", "ranks count from 1"),
+        ("0-2", "ranks count from 1"),
+        ("3-1", "the range 3-1 is empty; write 1-3"),
+        ("1,5-2", "the range 5-2 is empty; write 2-5"),
+        *((text, "write a rank, a range or a list") for text in ("a", "", "1-", "-1", "1--2", "1-2-3", ",", "1,,2")),
+        *((text, "write a rank, a range or a list") for text in ("1.5", "²", "1-9999999999", "9" * 5000)),
+    ],
+)
+def test_ranks_that_cannot_be_meant_are_refused(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=f"^--rank .*{words}"):
+        parse_ranks(text)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +150,20 @@ def test_shards_count_from_one() -> None:
         (predict, {"alpha": 1.5}, "--alpha"),
         (predict, {"blur_px": -1.0}, "--blur-px"),
         (predict, {"max_pixels": 0}, "--max-pixels"),
+        (classify, {"inputs": ()}, "no inputs: name files"),
+        (classify, {"model": ""}, "--model is empty: name a classifier"),
+        (classify, {"top": 0}, "--top must be 1 or more, not 0"),
+        (classify, {"format": "jsn"}, "Did you mean 'json'"),
+        (classify, {"per_class": True}, "--per-class needs the true classes: add --truth"),
+        (classify, {"shard": (1, 2), "nodes": 2}, "use one of them"),
+        (gradcam, {"model": ""}, "--model is empty"),
+        (gradcam, {"rank": ()}, "--rank 1, or --class"),
+        (gradcam, {"fit": "pad"}, "--fit 'pad' is not one of crop, squash"),
+        (gradcam, {"format": "jpg"}, "--format 'jpg' is not one of png16, png, colour"),
+        (gradcam, {"save": ()}, "--save is empty: name what to write, of map, overlay, panel, npy"),
+        (gradcam, {"save": ("map", "overlays")}, "Did you mean 'overlay'"),
+        (gradcam, {"alpha": -0.1}, "--alpha must be between 0 and 1, not -0.1"),
+        (gradcam, {"alpha": float("nan")}, "--alpha"),
         (evaluate, {"maps": None}, "either --maps DIR or --checkpoint RUN"),
         (evaluate, {"checkpoint": "run"}, "not both"),
         (evaluate, {"protocol": "cat"}, "--protocol"),
@@ -133,12 +192,40 @@ def test_devices_that_can_be_named(device: str) -> None:
     assert ComputeConfig(device=device).device == device
 
 
+@pytest.mark.parametrize(
+    ("config", "out"),
+    [
+        (classify(), "classify/vgg16"),
+        (classify(model="timm:vit_tiny_patch16_224.augreg_in21k"), "classify/timm-vit_tiny_patch16_224.augreg_in21k"),
+        (classify(out="mine"), "mine"),
+        (gradcam(), "gradcam/vgg16-rank1"),
+        (gradcam(rank=(1, 3)), "gradcam/vgg16-rank1-3"),
+        (gradcam(classes=("tiger cat", "243")), "gradcam/vgg16-class-tiger-cat-243"),
+        (gradcam(out="mine"), "mine"),
+    ],
+)
+def test_a_folder_that_is_not_named_is_called_after_the_command_and_the_model(
+    config: ClassifyConfig | GradcamConfig, out: str
+) -> None:
+    assert config.out == out
+
+
+def test_folders_get_names_that_every_file_system_takes() -> None:
+    assert folder_name("a b/c:d*e") == "a-b-c-d-e"
+    assert folder_name("../../etc") == "etc"
+    assert folder_name("..") == folder_name("") == folder_name("//") == "unnamed"
+
+
+def test_classes_go_before_ranks() -> None:
+    assert gradcam(rank=(), classes=("281",)).classes == ("281",)
+
+
 @pytest.mark.parametrize("model", sorted(SALIENCY_MODELS))
 def test_the_defaults_go_together(model: str) -> None:
     assert train(model=model).best_metric == "cc"
 
 
-@pytest.mark.parametrize("make", [ComputeConfig, TrainingConfig, train, predict, evaluate, sample])
+@pytest.mark.parametrize("make", [ComputeConfig, TrainingConfig, train, predict, evaluate, sample, classify, gradcam])
 def test_settings_are_frozen_and_plain(make: Callable[..., Config]) -> None:
     config = make()
     values = config.as_dict()

@@ -100,7 +100,7 @@ class Console:
 
 def bar(share: float, cells: int = 12) -> str:
     """Return a share 0..1 as a bar of text, to an eighth of a cell."""
-    eighths = round(max(0.0, min(1.0, share)) * cells * 8)
+    eighths = round(min(1.0, max(0.0, share)) * cells * 8)
     return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 

@@ -9,6 +9,7 @@ from cvkit.errors import UsageError
 TABLE_FORMATS = ("csv", "json", "parquet")
 FITS = ("crop", "squash")
 GRADCAM_FORMATS = ("png16", "png", "colour")
+RANK_DIGITS = 6  # of the largest rank: "1-9999999999" is a slip that would fill the memory
 SAVES = ("map", "overlay", "panel", "npy")
 
 
@@ -17,7 +18,7 @@ def parse_ranks(text: str) -> tuple[int, ...]:
     ranks: set[int] = set()
     for part in text.split(","):
         ends = part.strip().split("-")
-        if len(ends) > 2 or not all(end.strip().isdecimal() for end in ends):
+        if len(ends) > 2 or not all(end.strip().isdecimal() and len(end.strip()) <= RANK_DIGITS for end in ends):
             raise UsageError(f"--rank {text!r}: write a rank, a range or a list, such as 2, 1-3 or 1,3.")
         low, high = int(ends[0]), int(ends[-1])
         if low < 1:

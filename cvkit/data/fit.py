@@ -11,6 +11,7 @@ from cvkit.data.images import resize_map
 if TYPE_CHECKING:
     import torch
 
+TINIEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _MOST_RESIZED = 2**26  # pixels of a resized image; more come of very long and narrow ones only
 
 
@@ -85,7 +86,7 @@ def scale(values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         values = values.astype(np.float32, copy=False)
     low, high = float(values.min()), float(values.max())
-    if not np.finfo(np.float32).tiny < high - low <= np.finfo(np.float32).max:
+    if not TINIEST < high - low <= LARGEST:
         return np.zeros(values.shape, dtype=np.float32)
     scaled = values - np.float32(low)
     scaled /= np.float32(high - low)
@@ -110,7 +111,8 @@ def _resize_middle(
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Return what the crop at ``corner`` sees of the image resized to ``size``, and where the crop begins in that.
 
-    A strip of 1x30000 pixels would else become one of 8 GB. Rounding differs from that of the whole by one level.
+    A strip of 1x30000 pixels would else become one of 8 GB. The rounding is not quite that of the whole: PIL may go
+    through rows and columns in another order.
     """
     from PIL import Image
 

@@ -1,9 +1,11 @@
 """Image classifiers of torchvision and timm: built by name, filled with their weights, ready for uint8 images."""
 
+import hashlib
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,12 @@ from cvkit.models.pretrained import Pretrained
 from cvkit.models.weights import fill, read_tensors, without_prefixes
 
 _NUMBER = re.compile(r"\d+")
+# In the published files of torchvision's DenseNets and ViTs some layers have names of an earlier torchvision.
+_OLD_NAMES = (
+    (re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.(?=[12]\.)"), r"\1"),
+    (re.compile(r"(\.mlp)\.linear_1\."), r"\1.0."),
+    (re.compile(r"(\.mlp)\.linear_2\."), r"\1.3."),
+)
 SEED = 0  # of random weights, so that two runs without weights agree
 
 
@@ -42,11 +50,12 @@ class Loaded:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What results depend on: the model, its weights, and how they want their images."""
+        """What results depend on: the model, its weights, how they want their images, and the names of the classes."""
         return {
             "model": self.facts.model,
             "weights_sha256": self.sha256 or "random",
             "preprocessing": asdict(self.facts.preprocessing),
+            "labels_sha256": _digest(self.facts.labels, self.facts.class_ids) if self.facts.labels else "none",
         }
 
     @property
@@ -132,6 +141,10 @@ def load(name: str, weights: str = "pretrained", labels: str | None = None, say:
     return replace(loaded, facts=replace(loaded.facts, labels=words, class_ids=class_ids))
 
 
+def _digest(labels: Sequence[str], class_ids: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps([labels, class_ids]).encode()).hexdigest()
+
+
 def _load(name: str, weights: str, say: Say) -> Loaded:
     note = ""
     if weights == "pretrained":
@@ -150,6 +163,8 @@ def _load(name: str, weights: str, say: Say) -> Loaded:
     with _NoInit():
         module = make(name, classes)
     _fill(module, given, str(file))
+    if weights != "pretrained":
+        _refuse_deeper(module, given, str(file))
     if classes != facts.num_classes:
         facts = replace(facts, num_classes=classes, labels=(), class_ids=(), top1=None)
     return Loaded(module=module, facts=facts, file=str(file), sha256=files.sha256(file), note=note)
@@ -158,14 +173,13 @@ def _load(name: str, weights: str, say: Say) -> Loaded:
 def make(name: str, num_classes: int | None = None) -> nn.Module:
     """Build a classifier of torchvision or timm with random weights; None keeps its own number of classes."""
     bare = base_name(name)
+    extra: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     if name.startswith(TIMM_PREFIX):
         import timm
 
-        more: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
-        return timm.create_model(name.removeprefix(TIMM_PREFIX), pretrained=False, **more)
+        return timm.create_model(name.removeprefix(TIMM_PREFIX), pretrained=False, **extra)
     from torchvision import models
 
-    extra: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     if bare in ("inception_v3", "googlenet"):
         # Their trained weights want the input brought from ImageNet's normalisation to their own; the auxiliary
         # classifiers are for training only.
@@ -227,24 +241,29 @@ def _grown(seven: tuple[int, ...], eleven: tuple[int, ...], shape: tuple[int, ..
 
 
 def _fill(module: nn.Module, given: Mapping[str, Tensor], label: str) -> None:
-    """Copy the tensors into the network; a timm network may know how to read files of older making."""
+    """Copy the tensors into the network, those of files of older making too."""
     try:
         fill(module, given, label)
     except WeightsError as error:
-        convert = _converter(module)
-        if convert is None:
-            raise
+        convert = _converter(module) or _renamed
         try:
-            given = convert(dict(given), module)
-            fill(module, given, label)
+            fill(module, convert(dict(given), module), label)
         except WeightsError:
             raise
         except Exception:  # whatever a foreign converter raises on tensors that it does not know
             raise error from None
-    _refuse_deeper(module, given, label)
+
+
+def _renamed(given: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors under the names that torchvision gives them now."""
+    del module
+    for old, new in _OLD_NAMES:
+        given = {old.sub(new, name): value for name, value in given.items()}
+    return given
 
 
 def _converter(module: nn.Module) -> Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None:
+    """Return how timm reads files of other making into this network, where it says."""
     return getattr(sys.modules.get(type(module).__module__), "checkpoint_filter_fn", None)
 
 
@@ -253,13 +272,21 @@ def _refuse_deeper(module: nn.Module, given: Mapping[str, Tensor], label: str) -
 
     Other tensors that are left over (auxiliary classifiers, counters) do no harm.
     """
-    wanted = module.state_dict().keys()
-    kinds = {_NUMBER.sub("#", name) for name in wanted}
-    names = max(without_prefixes(given), key=lambda names: len(wanted & names.keys()))
-    deeper = sorted(name for name in names.keys() - wanted if _NUMBER.sub("#", name) in kinds)
+    deeper = _further(module, given)
+    if deeper:
+        with suppress(Exception):  # whatever a foreign converter raises
+            deeper = _further(module, (_converter(module) or _renamed)(dict(given), module))
     if deeper:
         more = f" and {len(deeper) - 1} more" if len(deeper) > 1 else ""
         raise WeightsError(f"{label} does not fit: it is of a deeper network, which also has {deeper[0]}{more}.")
+
+
+def _further(module: nn.Module, given: Mapping[str, Tensor]) -> list[str]:
+    """Return the names that differ by their numbers alone from those of the network, and are not among them."""
+    wanted = module.state_dict().keys()
+    kinds = {_NUMBER.sub("#", name) for name in wanted}
+    names = max(without_prefixes(given), key=lambda names: len(wanted & names.keys()))
+    return sorted(name for name in names.keys() - wanted if _NUMBER.sub("#", name) in kinds)
 
 
 def _meant_a_tag(name: str, weights: str) -> str:
@@ -270,14 +297,24 @@ def _meant_a_tag(name: str, weights: str) -> str:
 
 
 class _NoInit(TorchFunctionMode):
-    """Leave new tensors as they are: filling them with random numbers costs a second that the weights then undo."""
+    """Draw one random number for a new tensor, not all: those cost a second, which the weights then undo.
 
-    _RANDOM = ("uniform_", "normal_", "trunc_normal_", "erfinv_", "kaiming_", "xavier_", "orthogonal_")
+    Without that one, what lay in the memory would stay, and a loop that draws until all numbers are within bounds
+    (``trunc_normal_`` of torch 2.15) would never end.
+    """
+
+    _DRAWN = ("uniform_", "normal_")
+    _LEFT_OUT = ("erfinv_", "kaiming_", "xavier_", "orthogonal_")
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         del types
-        if getattr(func, "__name__", "").startswith(self._RANDOM):
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
+        name, named = getattr(func, "__name__", ""), dict(kwargs or {})
+        if name in self._DRAWN:
+            tensor = args[0] if args else named.pop("tensor")
+            with torch.no_grad():
+                return tensor.fill_(func(tensor.new_empty(1), *args[1:], **named).item())
+        if name.startswith(self._LEFT_OUT):
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)

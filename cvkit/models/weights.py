@@ -3,6 +3,7 @@
 import pickle
 import sys
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -109,7 +110,10 @@ def fill(
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise WeightsError(f"{label} does not fit: {'; '.join(problems[:3])}{more} (of {len(wanted)} tensors).")
-    module.load_state_dict(chosen, strict=False)
+    # Some networks (MNASNet) ask which version of theirs the tensors are of: by their shapes, of this one.
+    versioned = OrderedDict(chosen)
+    versioned._metadata = getattr(wanted, "_metadata", {})  # type: ignore[attr-defined]
+    module.load_state_dict(versioned, strict=False)
 
 
 def without_prefixes(given: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:

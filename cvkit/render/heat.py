@@ -51,7 +51,7 @@ def heat_panel(
         image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
         values = np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
         top, left, bottom, right = (round(edge * ratio) for edge in box)
-        box = (top, left, bottom, right)
+        box = (top, left, max(top + 1, bottom), max(left + 1, right))
     colormap, alpha = look
     heat = dim_outside(colourise(values, colormap), box)
     laid = heat_overlay(image, values, box, colormap=colormap, alpha=alpha)

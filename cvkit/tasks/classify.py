@@ -81,8 +81,9 @@ def classify(config: ClassifyConfig, listen: Listener = ignore, stdin: Iterable[
     precision = machine.choose_precision(config.precision, share.device)
     dtype = machine.autocast_dtype(precision) or torch.float32
     classifier = Classifier(loaded.module, loaded.facts, device=share.device, dtype=dtype)
-    if config.top > loaded.facts.num_classes:
-        raise UsageError(f"--top {config.top}: {config.model} has {loaded.facts.num_classes} classes.")
+    count = loaded.facts.num_classes
+    if config.top > count and config.top != ClassifyConfig.top:  # the default means all where there are fewer
+        raise UsageError(f"--top {config.top}: {config.model} has {count} classes.")
     truth = _truth(config, classifier, inputs)
     if loaded.note:
         listen(Note(loaded.note))

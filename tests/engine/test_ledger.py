@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cvkit.engine import ledger as ledgers
-from cvkit.engine.ledger import Counts, Ledger, Work
+from cvkit.engine.ledger import Counts, Ledger, Rows, Work
+from cvkit.engine.notes import read_rows
 from cvkit.errors import OutputError
 from cvkit.files import Input, read_json
 
@@ -258,3 +259,54 @@ def test_a_missing_input_is_to_do(tmp_path: Path) -> None:
     assert ledgers._stamp(gone.path) == []
     assert run(work(tmp_path, [gone]), bad="gone")[0] == ["gone"]
     assert run(work(tmp_path, [gone]), bad="gone")[0] == ["gone"]
+
+
+def test_a_report_gets_the_rows_of_all_that_is_done_as_often_as_it_asks(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs, shard=(1, 2)), bad="g")  # d, f and e are done
+    seen: list[list[dict[str, Any]]] = []
+
+    def report(rows: Rows) -> None:
+        seen.extend([list(rows()), list(rows())])
+        assert (tmp_path / "out/results.csv").exists()
+
+    with Ledger(work(tmp_path, inputs, shard=(2, 2))) as ledger:
+        for item in reversed(ledger.todo):
+            ledger.note_done(item, [{"image": item.name, "more": number} for number in (1, 2)], [])
+        ledger.finish({}, report)
+    once = [{"image": "in/d.jpg", "map": "map"}, *({"image": "in/a.jpg", "more": number} for number in (1, 2))]
+    assert seen[0][:3] == once
+    assert [row["image"][3] for row in seen[0]] == list("daaccfbbe")  # what failed has no rows
+    assert seen[0] == seen[1]
+
+
+def test_a_report_that_fails_leaves_the_notes(tmp_path: Path, inputs: list[Input]) -> None:
+    def full(rows: Rows) -> None:
+        raise OutputError(f"no space left to write {len(list(rows()))} rows")
+
+    with Ledger(work(tmp_path, inputs)) as ledger:
+        for item in ledger.todo:
+            do(ledger, item)
+        with pytest.raises(OutputError, match="7 rows"):
+            ledger.finish({}, full)
+    assert run(work(tmp_path, inputs))[0] == []
+
+
+def test_the_rows_of_a_folder_are_read_back_in_the_order_asked_for(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs), bad="g")
+    asked = [inputs[5], inputs[2], inputs[0]]  # b, g, d
+    assert list(read_rows(tmp_path / "out", asked)) == [{"image": f"in/{s}.jpg", "map": "map"} for s in "bd"]
+    run(work(tmp_path, inputs))
+    assert [row["image"] for row in read_rows(tmp_path / "out", asked)] == [f"in/{s}.jpg" for s in "bgd"]
+    stranger = Input(path=tmp_path / "in/x.jpg", name="in/x.jpg", stem="x")
+    assert list(read_rows(tmp_path / "out", [stranger])) == []
+
+
+def test_what_a_row_holds_beside_the_columns_is_read_back_and_not_in_the_table(
+    tmp_path: Path, inputs: list[Input]
+) -> None:
+    with Ledger(work(tmp_path, inputs[:1])) as ledger:
+        ledger.note_done(inputs[0], [{"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}], [])
+        ledger.finish({})
+    (row,) = read_rows(tmp_path / "out", inputs)
+    assert row == {"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}
+    assert table(tmp_path / "out/results.csv") == [["image", "map"], ["in/d.jpg", "0.1"]]
