@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,25 +11,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from cvkit import files
 from cvkit.catalog import Preprocessing
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch, pretrained
 from cvkit.models.backbones import TIMM_PREFIX
+from cvkit.models.classifier_files import classes_in, filled, refuse_deeper
 from cvkit.models.fetch import Say
 from cvkit.models.labels import load_labels
 from cvkit.models.pretrained import Pretrained
-from cvkit.models.weights import fill, read_tensors, without_prefixes
+from cvkit.models.weights import read_tensors
 
-_NUMBER = re.compile(r"\d+")
-# In the published files of torchvision's DenseNets and ViTs some layers have names of an earlier torchvision.
-_OLD_NAMES = (
-    (re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.(?=[12]\.)"), r"\1"),
-    (re.compile(r"(\.mlp)\.linear_1\."), r"\1.0."),
-    (re.compile(r"(\.mlp)\.linear_2\."), r"\1.3."),
-)
 SEED = 0  # of random weights, so that two runs without weights agree
 
 
@@ -159,12 +150,11 @@ def _load(name: str, weights: str, say: Say) -> Loaded:
             note = f"{file} is none of the published files of {name}: images are prepared as for {facts.name}."
     given = read_tensors(file)
     name = facts.name  # the file may be of another entry than the default
-    classes = _classes_in(name, given, str(file), facts.num_classes)
-    with _NoInit():
-        module = make(name, classes)
-    _fill(module, given, str(file))
+    build = partial(make, name)
+    classes = classes_in(build, given, str(file), facts.num_classes)
+    module = filled(build, classes, given, str(file))
     if weights != "pretrained":
-        _refuse_deeper(module, given, str(file))
+        refuse_deeper(module, given, str(file))
     if classes != facts.num_classes:
         facts = replace(facts, num_classes=classes, labels=(), class_ids=(), top1=None)
     return Loaded(module=module, facts=facts, file=str(file), sha256=files.sha256(file), note=note)
@@ -207,114 +197,8 @@ def _random(name: str, num_classes: int) -> nn.Module:
         return make(name, num_classes)
 
 
-def _classes_in(name: str, given: Mapping[str, Tensor], label: str, usual: int) -> int:
-    """Return the number of classes that a file's tensors are for: the size of what depends on it in the network."""
-    networks = [_without_numbers(name, count) for count in (7, 11)]
-    shapes = [{key: tuple(value.shape) for key, value in network.state_dict().items()} for network in networks]
-    heads = [key for key, shape in shapes[0].items() if shape != shapes[1][key]]
-    for names in without_prefixes(given):
-        for key in heads:
-            if key in names and names[key].dim() == len(shapes[0][key]):
-                return _grown(shapes[0][key], shapes[1][key], tuple(names[key].shape))
-    if not heads or _converter(networks[0]) is not None:  # which may know the last layer by another name
-        return usual
-    raise WeightsError(
-        f"{label} does not fit {name}: its last layer ({', '.join(sorted(heads)[:2])}) is not in it, so that it is no "
-        "classifier of this architecture."
-    )
-
-
-def _without_numbers(name: str, num_classes: int) -> nn.Module:
-    """Build a network for its shapes alone."""
-    try:
-        with torch.device("meta"):
-            return make(name, num_classes)
-    except RuntimeError:  # RegNet works its widths out by tensors, and older timm its drop rates
-        with _NoInit():
-            return make(name, num_classes)
-
-
-def _grown(seven: tuple[int, ...], eleven: tuple[int, ...], shape: tuple[int, ...]) -> int:
-    """Return the number of classes of a head's tensor from the side that differs between 7 and 11 classes."""
-    side = next(k for k in range(len(seven)) if seven[k] != eleven[k])
-    return shape[side]
-
-
-def _fill(module: nn.Module, given: Mapping[str, Tensor], label: str) -> None:
-    """Copy the tensors into the network, those of files of older making too."""
-    try:
-        fill(module, given, label)
-    except WeightsError as error:
-        convert = _converter(module) or _renamed
-        try:
-            fill(module, convert(dict(given), module), label)
-        except WeightsError:
-            raise
-        except Exception:  # whatever a foreign converter raises on tensors that it does not know
-            raise error from None
-
-
-def _renamed(given: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors under the names that torchvision gives them now."""
-    del module
-    for old, new in _OLD_NAMES:
-        given = {old.sub(new, name): value for name, value in given.items()}
-    return given
-
-
-def _converter(module: nn.Module) -> Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None:
-    """Return how timm reads files of other making into this network, where it says."""
-    return getattr(sys.modules.get(type(module).__module__), "checkpoint_filter_fn", None)
-
-
-def _refuse_deeper(module: nn.Module, given: Mapping[str, Tensor], label: str) -> None:
-    """Refuse a file with further layers of the network's own kind: ResNet-34's has all that ResNet-18 needs.
-
-    Other tensors that are left over (auxiliary classifiers, counters) do no harm.
-    """
-    deeper = _further(module, given)
-    if deeper:
-        with suppress(Exception):  # whatever a foreign converter raises
-            deeper = _further(module, (_converter(module) or _renamed)(dict(given), module))
-    if deeper:
-        more = f" and {len(deeper) - 1} more" if len(deeper) > 1 else ""
-        raise WeightsError(f"{label} does not fit: it is of a deeper network, which also has {deeper[0]}{more}.")
-
-
-def _further(module: nn.Module, given: Mapping[str, Tensor]) -> list[str]:
-    """Return the names that differ by their numbers alone from those of the network, and are not among them."""
-    wanted = module.state_dict().keys()
-    kinds = {_NUMBER.sub("#", name) for name in wanted}
-    names = max(without_prefixes(given), key=lambda names: len(wanted & names.keys()))
-    return sorted(name for name in names.keys() - wanted if _NUMBER.sub("#", name) in kinds)
-
-
 def _meant_a_tag(name: str, weights: str) -> str:
     tags = [entry.tag for entry in pretrained.entries(name) if entry.tag]
     if weights in tags:
         return f" An entry is named with the model: --model {base_name(name)}.{weights}."
     return " Write a file, pretrained or none."
-
-
-class _NoInit(TorchFunctionMode):
-    """Draw one random number for a new tensor, not all: those cost a second, which the weights then undo.
-
-    Without that one, what lay in the memory would stay, and a loop that draws until all numbers are within bounds
-    (``trunc_normal_`` of torch 2.15) would never end.
-    """
-
-    _DRAWN = ("uniform_", "normal_")
-    _LEFT_OUT = ("erfinv_", "kaiming_", "xavier_", "orthogonal_")
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        del types
-        name, named = getattr(func, "__name__", ""), dict(kwargs or {})
-        if name in self._DRAWN:
-            tensor = args[0] if args else named.pop("tensor")
-            with torch.no_grad():
-                return tensor.fill_(func(tensor.new_empty(1), *args[1:], **named).item())
-        if name.startswith(self._LEFT_OUT):
-            return args[0] if args else named["tensor"]
-        return func(*args, **named)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cvkit.errors import DataError, UsageError, WeightsError
-from cvkit.models import classifiers, fetch, pretrained
+from cvkit.models import classifier_files, classifiers, fetch, pretrained
 from cvkit.models.classifiers import base_name, load, make
 from cvkit.models.pretrained import facts
 
@@ -86,7 +86,7 @@ def test_a_loaded_network_answers_as_one_that_was_built_the_usual_way(tmp_path: 
 
 
 def test_building_without_random_numbers_ends_whatever_lies_in_the_memory() -> None:
-    with classifiers._NoInit():  # torch 2.15 draws again until all numbers are within bounds
+    with classifier_files._NoInit():  # torch 2.15 draws again until all numbers are within bounds
         for mean, low, high in ((0.0, -2.0, 2.0), (-0.1, 0.0, 2.0), (5.0, 4.0, 5.5)):
             found = nn.init.trunc_normal_(torch.full((1000,), 100.0), mean=mean, a=low, b=high)
             assert low <= float(found.min()) <= float(found.max()) <= high
@@ -117,7 +117,7 @@ def test_torchvisions_names_of_former_times_are_understood(tmp_path: Path) -> No
     assert_same(load("densenet121", save(tmp_path / "a.pth", old)).module, dense)
     names = ["encoder.layers.encoder_layer_0.mlp.linear_1.bias", "mlp.linear_2.weight", "heads.head.bias"]
     given = {name: torch.zeros(1) for name in names}
-    renamed = classifiers._renamed(given, nn.Identity())
+    renamed = classifier_files._renamed(given, nn.Identity())
     assert list(renamed) == ["encoder.layers.encoder_layer_0.mlp.0.bias", "mlp.linear_2.weight", "heads.head.bias"]
 
 
@@ -157,9 +157,9 @@ def test_counters_of_batch_norms_may_be_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "other", "message"),
     [
-        (SMALL, "mobilenet_v3_small", r"does not fit squeezenet1_1.*: its last layer \(classifier\.1\.bias"),
+        (SMALL, "mobilenet_v3_small", r"does not fit: the last layer of the model \(classifier\.1\.bias"),
         ("squeezenet1_0", SMALL, r"does not fit: features\.0\.weight is 64x3x3x3, 96x3x7x7 is needed"),
-        ("timm:mobilenetv3_small_050", SMALL, "its last layer .* is not in it"),
+        ("timm:mobilenetv3_small_050", SMALL, "the last layer .* is not in it"),
         ("mobilenet_v3_small", "mobilenet_v3_large", "is missing"),
         ("resnet18", "resnet34", r"does not fit: it is of a deeper network, which also has layer1\.2\..* and 95 more"),
         ("timm:resnet18", "resnet34", "of a deeper network"),
