@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cvkit.errors import DataError, UsageError, WeightsError
-from cvkit.models import classifier_files, classifiers, fetch, pretrained
+from cvkit.models import classifier_files, fetch, pretrained
 from cvkit.models.classifiers import base_name, load, make
 from cvkit.models.pretrained import facts
 
