@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -157,6 +158,7 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
 
     if config.nodes > 1 and launched_processes() is None and "MASTER_ADDR" not in os.environ:
         raise UsageError(f"--nodes {config.nodes} needs a launcher on every node: use srun or torchrun.")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its banner says what was asked for
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     devices, nodes = process_plan(config)

@@ -39,8 +39,8 @@ def reference() -> str:
         "|---|---|",
         *(f"| {code.value} | {MEANINGS[code]} |" for code in ExitCode),
         "",
-        "Under torchrun, which has exit codes of its own, every code but 0 becomes 1. `train-saliency` and `predict`",
-        "end with 75 on a signal; the others have nothing to go on from, and a signal just ends them.",
+        "Under torchrun, which has exit codes of its own, every code but 0 becomes 1. `train-saliency`, `predict`,",
+        "`classify` and `gradcam` end with 75 on a signal; the others have nothing to go on from, and just end.",
     ]
     for command in app.registered_commands:
         lines += _command(f"cvkit {command.name}", command.callback)

@@ -84,5 +84,3 @@ def _show(console: Console, result: "ClassifyResult") -> None:
             if share.n
         ]
         console.table(["accuracy", "right", "images", "share", "95 % from", "to"], right)
-        if result.unjudged:
-            console.say(f"warning: the truth says nothing of {result.unjudged} images.")

@@ -1,5 +1,7 @@
 """The only printer: results on stdout, everything else on stderr."""
 
+import csv
+import itertools
 import json
 import math
 import sys
@@ -72,6 +74,15 @@ class Console:
         self.close()
         if self.speaks and not self.json_output:
             sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+    def failures(self, path: Path, most: int = 3) -> None:
+        """Say on stderr what the first failed inputs failed of."""
+        if not self.speaks or not path.is_file():
+            return
+        with path.open(encoding="utf-8", newline="") as stream:
+            for row in itertools.islice(csv.DictReader(stream), most):
+                message = row["message"]
+                self.say(f"failed: {message if row['input'] in message else row['input'] + ': ' + message}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: Sequence[int] = ()) -> None:
         """Write a table on stdout, unless the result is JSON: figures to the right, four places.

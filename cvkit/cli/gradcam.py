@@ -9,6 +9,7 @@ from cvkit.cli.console import Console, ProgressMode
 from cvkit.cli.session import finish_batch, session, settings, shown
 from cvkit.config import GradcamConfig as C
 from cvkit.config import parse_ranks, parse_shard
+from cvkit.errors import UsageError
 
 if TYPE_CHECKING:
     from cvkit.tasks.gradcam import GradcamResult
@@ -23,8 +24,11 @@ def gradcam(
     labels: o.Labels = C.labels,
     out: o.ClassifierFolder = C.out,
     rank: Annotated[
-        str, typer.Option(help="Which of the predicted classes, the most likely being 1.", metavar="2|1-3|1,3")
-    ] = "1",
+        str | None,
+        typer.Option(
+            help="Which of the predicted classes, the most likely being 1.", metavar="2|1-3|1,3", show_default="1"
+        ),
+    ] = None,
     classes: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,7 +75,14 @@ def gradcam(
     """Show where in an image a classifier finds a class: heat maps by Grad-CAM and its relatives."""
     asked = locals()
     kinds = tuple(dict.fromkeys(word.strip() for word in save.split(",") if word.strip()))
-    read = {"rank": parse_ranks(rank), "classes": tuple(classes or ()), "save": kinds, "shard": parse_shard(shard)}
+    if rank is not None and classes:
+        raise UsageError("--rank and --class both say what to explain: use one of them.")
+    read = {
+        "rank": C.rank if rank is None else parse_ranks(rank),
+        "classes": tuple(classes or ()),
+        "save": kinds,
+        "shard": parse_shard(shard),
+    }
     with session(progress, quiet, json) as console:
         config = settings(C, asked, inputs=tuple(inputs), **read)
         from cvkit.tasks.gradcam import gradcam as task
@@ -85,8 +96,8 @@ def gradcam(
 
 
 def _show(console: Console, result: "GradcamResult") -> None:
-    for image, top in result.predictions():
-        named = (f"{place} {label} {share:.1%}" for place, (label, share) in enumerate(top, start=1))
+    for image, classes in result.predictions():
+        named = (f"{rank} {label} {share:.1%}" for rank, label, share in classes)
         console.lines(f"{image}: {', '.join(named)}")
     if result.faithfulness:
         scores = [[name, score.mean, score.low, score.high, score.n] for name, score in result.faithfulness.items()]

@@ -91,5 +91,8 @@ Deterministic = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=TRAINING)]
 
 Progress = Annotated[ProgressMode, typer.Option(help="How to show progress.", rich_help_panel=REPORT)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.", rich_help_panel=REPORT)]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="No progress, no notes: results alone.", rich_help_panel=REPORT),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=REPORT)]

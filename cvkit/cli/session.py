@@ -27,7 +27,7 @@ def settings(kind: type[C], asked: Mapping[str, Any], **read: Any) -> C:
 def _batch_size(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UsageError(f"--batch-size {text!r}: write a number or auto.")
     return int(text)
 
@@ -38,6 +38,7 @@ def finish_batch(console: Console, counts: Any, folder: Path, what: str) -> None
     failed = f", {counts.failed} failed (failures.csv)" if counts.failed else ""
     console.lines(f"{counts.done} {what} in {folder}{skipped}{failed}")
     if counts.failed:
+        console.failures(folder / "failures.csv")
         raise typer.Exit(ExitCode.PARTIAL)
 
 

@@ -87,6 +87,8 @@ class GradcamConfig(ClassifierConfig):
         super().__post_init__()
         if not self.rank and not self.classes:
             raise UsageError("name what to explain: --rank 1, or --class with a name or an index.")
+        if self.layer is not None and self.method == "guided-backprop":
+            raise UsageError("--layer: guided-backprop goes down to the pixels, past every layer; leave --layer out.")
         one_of("--fit", self.fit, FITS)
         one_of("--format", self.format, GRADCAM_FORMATS)
         if not self.save:

@@ -38,6 +38,7 @@ class Batch:
 
     ``identity`` are the settings that the files depend on (a folder keeps to one set of them), ``columns`` those of
     ``results.csv``, ``details`` what else the manifest tells. ``report`` writes more reports of all rows in the folder.
+    ``usual_size`` is the batch size where none is asked for and the usual one is too much.
     """
 
     command: str
@@ -46,6 +47,7 @@ class Batch:
     columns: Sequence[str]
     details: Mapping[str, Any]
     report: Report = lambda _: None
+    usual_size: int | None = None
 
 
 def find_inputs(config: InferenceConfig, stdin: Iterable[str] | None) -> list[files.Input]:
@@ -81,7 +83,7 @@ def run_batch(
     with StopSignal() as stop, Ledger(work) as ledger:
         listen(Note(f"{len(ledger.todo)} of {len(inputs)} images to do, into {work.folder}"))
         try:
-            whole = stream(stages, _pace(config, share), ledger, listen, stop)
+            whole = stream(stages, _pace(config, batch, share), ledger, listen, stop)
         finally:
             versions = {"cvkit": cvkit.__version__, "torch": torch.__version__}
             device = machine.describe(share.device)
@@ -95,9 +97,15 @@ def run_batch(
     return BatchResult(work.folder, counts, seconds, (counts.done + counts.failed) / max(1e-9, seconds))
 
 
-def _pace(config: InferenceConfig, share: machine.Share) -> Pace:
+def inputs_of_shard(config: InferenceConfig, inputs: list[files.Input]) -> list[files.Input]:
+    """Return the inputs that this job does: all of them, or every N-th with ``--shard K/N``."""
+    return inputs[config.shard[0] - 1 :: config.shard[1]]
+
+
+def _pace(config: InferenceConfig, batch: Batch, share: machine.Share) -> Pace:
+    usual = batch.usual_size or (32 if share.device.type == "cuda" else 4)
     return Pace(
-        batch_size=config.batch_size or (32 if share.device.type == "cuda" else 4),
+        batch_size=config.batch_size or usual,
         readers=max(2, machine.worker_count(config.workers)),
         writers=max(2, machine.worker_count(config.workers) // 2),
     )

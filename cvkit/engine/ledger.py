@@ -173,7 +173,7 @@ class Ledger:
 
     def _check_stems(self) -> None:
         """Never write two inputs to one file: a stem belongs to the input that had it first."""
-        owners = {entry["stem"].lower(): name for name, entry in self._known.items() if "files" in entry}
+        owners = {entry["stem"].lower(): name for name, entry in self._known.items() if entry.get("files")}
         for item in self.work.inputs:
             owner = owners.get(item.stem.lower(), item.name)
             if owner != item.name:

@@ -160,7 +160,9 @@ class _Pipe(Generic[Loaded, Inferred]):
 
 
 def stream(stages: Stages[Loaded, Inferred], pace: Pace, ledger: Ledger, listen: Listener, stop: StopSignal) -> bool:
-    """Send the ledger's inputs through the stages; return False when a signal stopped it early, after a drain.
+    """Send the ledger's inputs through the stages; return False when a signal stopped it early.
+
+    Then what has gone through the model is written first, and what was only read is left for the next run.
 
     An error in any stage belongs to one input and goes to the ledger; only OutputError (a full disk) ends the work.
     What is read ahead and what waits to be written are bounded, so memory does not grow with the number of files.
@@ -176,15 +178,18 @@ def stream(stages: Stages[Loaded, Inferred], pace: Pace, ledger: Ledger, listen:
         while True:
             while len(reading) < ahead and not stop.requested and (item := next(coming, None)) is not None:
                 reading.append((item, readers.submit(stages.read, item)))
-            if not reading:
+            if not reading or stop.requested:
                 break
             pipe.take(*reading.popleft())
-        pipe.drain()
+        if stop.requested:
+            pipe.settle(0)  # what has been inferred is written; what waits is for the next run
+        else:
+            pipe.drain()
     finally:
         readers.shutdown(cancel_futures=True)
         pipe.writers.shutdown(cancel_futures=True)
         listen(StageEnd())
-    return next(coming, None) is None
+    return not reading and not pipe.groups and next(coming, None) is None
 
 
 def ahead(read: Callable[[Any], Loaded], things: Iterable[Any], *, threads: int) -> Iterator[Loaded]:

@@ -144,7 +144,8 @@ def _load(name: str, weights: str, say: Say) -> Loaded:
     else:
         file = Path(weights)
         if not file.is_file():
-            raise WeightsError(f"--weights {weights}: no such file.{_meant_a_tag(name, weights)}")
+            what = "is a folder, not a file." if file.is_dir() else "no such file."
+            raise WeightsError(f"--weights {weights}: {what}{_meant_a_tag(name, weights)}")
         facts, known = pretrained.identify(name, file)
         if not known:
             note = f"{file} is none of the published files of {name}: images are prepared as for {facts.name}."

@@ -168,6 +168,7 @@ def _from_hub(entry: Pretrained) -> Path:
     from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
 
     repository, revision, wanted = _on_hub(entry)
+    _reach_hub(entry)
     for name in wanted:
         try:
             with _silent_hub():
@@ -183,6 +184,20 @@ def _from_hub(entry: Pretrained) -> Path:
             raise _wrong_hash(entry)
         return path
     raise _failed(entry, f"{repository} holds no {' or '.join(wanted)}")
+
+
+def _reach_hub(entry: Pretrained) -> None:
+    """Find out whether the hub answers: its own client asks six times before it gives up, and says so each time."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise _failed(entry, "HF_HUB_OFFLINE is set")
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "cvkit"}), timeout=10).close()
+    except HTTPError as error:
+        error.close()  # an answer
+    except (OSError, HTTPException, ValueError) as error:
+        raise _failed(entry, error) from error
 
 
 def _hash_on_hub(repository: str, name: str, revision: str | None) -> str | None:

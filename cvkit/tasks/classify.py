@@ -18,12 +18,12 @@ from cvkit.config import ClassifyConfig
 from cvkit.data.fit import fit_crop
 from cvkit.data.images import read_image
 from cvkit.data.truth import Truth, read_truth
-from cvkit.engine.batch import Batch, BatchResult, find_inputs, run_batch
+from cvkit.engine.batch import Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
 from cvkit.engine.ledger import Rows
 from cvkit.engine.notes import read_rows
 from cvkit.engine.progress import Listener, Note, ignore
 from cvkit.engine.stream import Stages, Written
-from cvkit.errors import UsageError
+from cvkit.errors import DataError, UsageError
 from cvkit.metrics.classification import Accuracy, ClassAccuracy, accuracy, ranks_of
 from cvkit.models import classifiers
 from cvkit.models.classifiers import Classifier
@@ -84,7 +84,7 @@ def classify(config: ClassifyConfig, listen: Listener = ignore, stdin: Iterable[
     count = loaded.facts.num_classes
     if config.top > count and config.top != ClassifyConfig.top:  # the default means all where there are fewer
         raise UsageError(f"--top {config.top}: {config.model} has {count} classes.")
-    truth = _truth(config, classifier, inputs)
+    truth = _truth(config, classifier, inputs, listen)
     if loaded.note:
         listen(Note(loaded.note))
     batch = Batch(
@@ -99,22 +99,26 @@ def classify(config: ClassifyConfig, listen: Listener = ignore, stdin: Iterable[
     judged, unjudged = None, 0
     if truth is not None and machine.is_main_process():
         judged, unjudged = _judge(read_rows(result.folder, inputs))
-    return ClassifyResult(result, judged, unjudged, inputs)
+    return ClassifyResult(result, judged, unjudged, inputs_of_shard(config, inputs))
 
 
 def _fingerprint(truth: str | None) -> str | None:
-    """Return what the truth of a result folder is told from others by: the sha256 of its file, or its name."""
-    return files.sha256(Path(truth)) if truth and Path(truth).is_file() else truth
+    """Return what the truth of a result folder is told from others by: its name, and of a file the sha256."""
+    known = truth is not None and Path(truth).is_file()
+    return f"{truth} (sha256 {files.sha256(Path(truth))[:12]})" if known else truth  # type: ignore[arg-type]
 
 
-def _truth(config: ClassifyConfig, classifier: Classifier, inputs: list[files.Input]) -> Truth | None:
+def _truth(config: ClassifyConfig, classifier: Classifier, inputs: list[files.Input], listen: Listener) -> Truth | None:
     """Read the true classes, and look every input up before any work: what is unclear is told now."""
     if config.truth is None:
         return None
     facts = classifier.facts
     truth = read_truth(config.truth, facts.labels, facts.class_ids, facts.num_classes)
-    for item in inputs:
-        truth.of(item)
+    unknown = [item.name for item in inputs if truth.of(item) is None]
+    if len(unknown) == len(inputs):
+        raise DataError(f"--truth {config.truth} says nothing of any image, such as {unknown[0]}: compare the names.")
+    if unknown:
+        listen(Note(f"the truth says nothing of {len(unknown)} images, such as {unknown[0]}", level="warning"))
     return truth
 
 

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from cvkit import device as machine
 from cvkit import files, render
-from cvkit.attribution import Explainer
+from cvkit.attribution import METHODS, Explainer
 from cvkit.attribution.explain import scaled
 from cvkit.catalog import TargetLayer
 from cvkit.config import GradcamConfig
 from cvkit.data.fit import Window, fit_crop, fit_squash, place_map
 from cvkit.data.images import encode_jpeg, read_image
-from cvkit.engine.batch import Batch, BatchResult, find_inputs, run_batch
+from cvkit.engine.batch import Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
 from cvkit.engine.ledger import Rows
 from cvkit.engine.notes import read_rows
 from cvkit.engine.progress import Listener, Note, ignore
@@ -37,7 +37,7 @@ from cvkit.models.target_layer import default_target, named_target
 COLUMNS = ("image", "rank", "class_index", "class_id", "label", "probability")
 SUFFIXES = {"map": ".map.png", "overlay": ".overlay.jpg", "panel": ".panel.jpg", "npy": ".npy"}
 SCORES = tuple(field.name for field in fields(Faithfulness))
-TOP = "top"  # what else the ledger keeps of an image: its three most likely classes
+TOP = "top"  # what else the ledger keeps of an image: its three most likely classes and those explained
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,14 @@ class GradcamResult:
         for row in read_rows(self.batch.folder, self.inputs):
             yield {name: row[name] for name in self.columns}
 
-    def predictions(self) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-        """Yield each image with its three most likely classes: label, or index where there is none, and probability."""
+    def predictions(self) -> Iterator[tuple[str, list[tuple[int, str, float]]]]:
+        """Yield each image with its three most likely classes and those explained.
+
+        Of a class it tells the rank, the label (the index where there is none) and the probability.
+        """
         for row in read_rows(self.batch.folder, self.inputs):
             if TOP in row:
-                yield row["image"], [(label, share) for label, share in row[TOP]]
+                yield row["image"], [(rank, label, share) for rank, label, share in row[TOP]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _Answer:
-    top: list[tuple[str, float]]
+    top: list[tuple[int, str, float]]
     seen: list[_Seen]
 
 
@@ -118,13 +121,16 @@ def gradcam(config: GradcamConfig, listen: Listener = ignore, stdin: Iterable[st
         columns=[*COLUMNS, *config.save, *(SCORES if config.faithfulness else ())],
         details=loaded.details,
         report=lambda rows: _report(config, rows),
+        # What takes long for one image goes image by image: a signal is heeded in between.
+        usual_size=1 if config.faithfulness or METHODS[config.method].needs == "scores" else None,
     )
-    listen(Note(f"{loaded.facts.name}, {config.method} at {_layer_name(target)}, {target.grid[0]}x{target.grid[1]}"))
+    at = "" if config.method == "guided-backprop" else f" at {_layer_name(target)}, {target.grid[0]}x{target.grid[1]}"
+    listen(Note(f"{loaded.facts.name}, {config.method}{at}"))
     result = run_batch(config, batch, inputs, _stages(config, classifier, explainer, pick), share, listen)
     means = None
     if config.faithfulness and machine.is_main_process():
         means = _means(read_rows(result.folder, inputs))
-    return GradcamResult(result, _layer_name(target), means, batch.columns, inputs)
+    return GradcamResult(result, _layer_name(target), means, batch.columns, inputs_of_shard(config, inputs))
 
 
 def find_target(config: GradcamConfig, loaded: Loaded) -> TargetLayer:
@@ -178,7 +184,7 @@ def _stages(
         images = classifier.normalise(torch.stack([photo.pixels for photo in batch]))
         found = explainer(images, pick)
         shares = found.logits.softmax(1)
-        tops = shares.topk(min(3, shares.shape[1]), dim=1)
+        order = found.logits.argsort(dim=1, descending=True, stable=True)[:, :3].tolist()
         maps = found.maps.cpu().numpy()
         answers = []
         for place, image in enumerate(images):
@@ -187,9 +193,10 @@ def _stages(
                 rank = int(ranks_of(found.logits[place : place + 1], found.classes[place, k : k + 1]))
                 scores = _judge(classifier, image, found.maps[place, k], index) if config.faithfulness else None
                 seen.append(_Seen(rank, index, float(shares[place, index]), maps[place, k], scores))
+            named = dict(enumerate(order[place], start=1)) | {one.rank: one.class_index for one in seen}
             top = [
-                (classifier.label(index) or str(index), share)
-                for index, share in zip(tops.indices[place].tolist(), tops.values[place].tolist(), strict=True)
+                (rank, classifier.label(index) or str(index), float(shares[place, index]))
+                for rank, index in sorted(named.items())
             ]
             answers.append(_Answer(top, seen))
         return answers
@@ -218,7 +225,7 @@ def _save(config: GradcamConfig, item: files.Input, photo: _Photo, seen: _Seen, 
     saved = {}
     for kind in config.save:
         path = Path(config.out) / f"{item.stem}.{which}{SUFFIXES[kind]}"
-        files.write_atomic(path, _encode(config, kind, photo, values, _caption(seen, label)))
+        files.write_atomic(path, _encode(config, kind, photo, values, _caption(seen, label, values)))
         saved[kind] = path
     return saved
 
@@ -238,11 +245,12 @@ def _encode(config: GradcamConfig, kind: str, photo: _Photo, values: np.ndarray,
     return render.encode_png(values, bits=16 if config.format == "png16" else 8)
 
 
-def _caption(seen: _Seen, label: str) -> str:
+def _caption(seen: _Seen, label: str, values: np.ndarray) -> str:
+    """Return the words below a panel; what matters comes first, since a long label is cut."""
     name = label or f"class {seen.class_index}"
-    constant = "  (the map is empty)" if not seen.values.any() else ""
+    empty = "(the map is empty)  " if not values.any() else ""
     share = f"{seen.probability:.1%}" if seen.probability >= 0.0005 else "below 0.1%"
-    return f"rank {seen.rank}:  {name}  {share}{constant}"
+    return f"rank {seen.rank}  {share}  {empty}{name}"
 
 
 def _judge(classifier: Classifier, image: Tensor, values: Tensor, index: int) -> Faithfulness:

@@ -118,17 +118,10 @@ def test_images_that_the_truth_leaves_out_are_counted(
     truth = write_truth({name: true[name] for name in ("a.jpg", "below/b.png", "d.png")} | {"bad.png": 1})
     ended = classify("--out", "o", "--truth", truth)
     assert ended.code == 3
-    assert "warning: the truth says nothing of 2 images." in ended.err
+    assert "warning: the truth says nothing of 2 images, such as " in ended.err
     found = json.loads((tmp_path / "o/accuracy.json").read_text())
     assert found["unjudged"] == 2
     assert (found["top1"]["value"], found["top1"]["n"]) == (pytest.approx(1 / 3), 3)  # what failed is not judged
-    # Of nothing there is no accuracy.
-    ended = classify("--out", "p", "--truth", write_truth({"elsewhere.jpg": 1}, file="none.csv"))
-    assert "nothing of 5 images" in ended.err
-    assert "top-1" not in ended.out
-    found = json.loads((tmp_path / "p/accuracy.json").read_text())
-    assert found["balanced"] is None
-    assert found["top1"] == {"value": None, "low": None, "high": None, "n": 0}
 
 
 def test_shards_and_later_runs_count_all_images(
@@ -180,3 +173,12 @@ def test_folders_that_are_no_classes_and_files_that_are_not_there(classify: Clas
         assert message in ended.err
         assert ended.err.count("\n") == 1
         assert not (tmp_path / "o").exists()
+
+
+def test_a_truth_that_knows_no_image_is_told_before_any_work(run: Run, photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("image,class_index\nnothere.jpg,1\n")
+    ended = run("classify", photos, "--model", "squeezenet1_1", "--weights", "none", "--truth", table, "--out", "o")
+    assert ended.code == 1
+    assert "says nothing of any image, such as" in ended.err
+    assert not (tmp_path / "o").exists()

@@ -155,7 +155,8 @@ def test_batches_and_shards_give_the_same_files(explain: Run, tmp_path: Path) ->
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_writes_a_map(run: Run, photos: Path, weights: Path, tmp_path: Path, method: str) -> None:
-    words = ("--weights", weights, "--method", method, "--layer", "features.4", "--save", "npy", "--out", "o")
+    layer = () if method == "guided-backprop" else ("--layer", "features.4")
+    words = ("--weights", weights, "--method", method, *layer, "--save", "npy", "--out", "o")
     ended = run("gradcam", photos / "c.png", *MODEL, *words)
     assert ended.code == 0, ended.err
     values = np.load(tmp_path / "o/c.rank1.npy")
@@ -187,7 +188,7 @@ def test_the_three_best_are_printed_and_json_is_one_document(explain: Run, photo
     assert document["batch"]["counts"]["skipped"] == 3
     assert document["layer"] == "features.12"
     assert [row["npy"] for row in document["rows"]] == [row["npy"] for row in rows(tmp_path / "o/results.csv")]
-    assert len(document["predictions"][str(photos / "a.png")]) == 3
+    assert [rank for rank, _, _ in document["predictions"][str(photos / "a.png")]] == [1, 2, 3]
 
 
 def test_a_bad_image_costs_a_line(explain: Run, photos: Path, tmp_path: Path) -> None:
@@ -246,6 +247,8 @@ def test_the_default_folder_names_model_and_rank(explain: Run, tmp_path: Path) -
         (("--model", "squeezenet"), 2, "Did you mean 'squeezenet1_"),
         (("--model", "resnet18"), 1, "does not fit"),
         (("--alpha", "2"), 2, "--alpha must be between 0 and 1"),
+        (("--rank", "2", "--class", "1"), 2, "use one of them"),
+        (("--layer", "features.4", "--method", "guided-backprop"), 2, "leave --layer out"),
     ],
 )
 def test_what_cannot_be_meant_gets_one_line(

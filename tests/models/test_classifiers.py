@@ -190,6 +190,12 @@ def test_what_else_a_file_holds_does_no_harm(tmp_path: Path) -> None:
     assert_same(load(SMALL, save(tmp_path / "a.pth", more)).module, tensors)
 
 
+def test_norms_that_timm_itself_drops_are_no_further_layers(tmp_path: Path) -> None:
+    tensors = network("timm:coat_lite_tiny").state_dict()
+    more = tensors | {f"norm{stage}.weight": torch.zeros(3) for stage in (1, 2, 3)}  # the network has norm4 alone
+    assert_same(load("timm:coat_lite_tiny", save(tmp_path / "a.pth", more)).module, tensors)
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", "half"])
 def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes | str) -> None:
     path = tmp_path / "mine.pth"
@@ -203,7 +209,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes | str) -> Non
 def test_a_missing_file_names_the_next_step(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"gone\.pth: no such file\. Write a file, pretrained or none\.$"):
         load(SMALL, str(tmp_path / "gone.pth"))
-    with pytest.raises(WeightsError, match="no such file"):
+    with pytest.raises(WeightsError, match="is a folder, not a file"):
         load(SMALL, str(tmp_path))
     with pytest.raises(WeightsError, match=r"named with the model: --model mobilenet_v2\.IMAGENET1K_V1\.$"):
         load("mobilenet_v2", "IMAGENET1K_V1")

@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
 
 from cvkit.errors import OutputError, WeightsError
+from cvkit.models import fetch
 from cvkit.models.fetch import cached, download, offline_hint
 from cvkit.models.pretrained import facts
 
@@ -59,7 +60,17 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for name in ("hf_hub_download", "get_hf_file_metadata"):
         monkeypatch.setattr(huggingface_hub, name, getattr(hub, name))
+    monkeypatch.setattr(fetch, "_reach_hub", lambda _: None)
     return hub
+
+
+def test_a_hub_out_of_reach_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    with pytest.raises(WeightsError, match="refused") as caught:
+        download(RESNET)
+    assert str(caught.value).endswith(offline_hint(RESNET.name))
 
 
 def test_a_file_is_fetched_once_into_the_cache_of_the_hub(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
