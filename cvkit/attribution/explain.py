@@ -1,6 +1,7 @@
 """One explanation of a batch: forward once, then a small backward pass for each class asked for."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from cvkit.errors import UsageError, did_you_mean
 
 # Augmentation smoothing averages the maps of the image and its mirror image, each at these contrasts.
 CONTRASTS = (0.9, 1.0, 1.1)
+CLASSES_AT_ONCE = 4  # a backward pass for several classes takes the memory of as many
 Pick = Callable[[Tensor], Tensor]
 
 
@@ -96,10 +98,10 @@ class Explainer:
             if method.needs == "activation":
                 one = scaled(cam(activation, activation).relu())
                 return Explanation(logits, classes, one[:, None].expand(-1, classes.shape[1], -1, -1))
-            maps = []
-            for place in range(classes.shape[1]):
-                gradient = _gradient(logits, classes[:, place], held, again=place + 1 < classes.shape[1])
-                maps.append(scaled(cam(activation, to_grid(gradient, self.target)).relu()))
+            maps = [
+                scaled(cam(activation, to_grid(gradient, self.target)).relu())
+                for gradient in _gradients(logits, classes, held)
+            ]
         return Explanation(logits.detach(), classes, torch.stack(maps, 1))
 
     def _by_scores(self, images: Tensor, pick: Pick) -> Explanation:
@@ -116,8 +118,8 @@ class Explainer:
             leaf = images.detach().clone().requires_grad_()
             logits = self._forward(leaf)
             classes = pick(logits.detach())
-            count = classes.shape[1]
-            gradients = [_gradient(logits, classes[:, k], leaf, again=k + 1 < count) for k in range(count)]
+            # One by one: the graph is the whole network's, and the rule of Guided knows no batches of gradients.
+            gradients = [_gradient(logits, classes[:, place], leaf) for place in range(classes.shape[1])]
         if self.method == "guided-gradcam":
             cams = Explainer(self.module, self.target, autocast=self.autocast)._by_layer(images, lambda _: classes).maps
             cams = F.interpolate(cams, size=images.shape[2:], mode="bilinear", align_corners=False)
@@ -143,11 +145,35 @@ def scaled(maps: Tensor) -> Tensor:
     return torch.where((span > 0) & span.isfinite(), steps, 0.0)
 
 
-def _gradient(logits: Tensor, classes: Tensor, leaf: Tensor, *, again: bool) -> Tensor:
+def _gradients(logits: Tensor, classes: Tensor, leaf: Tensor) -> Iterator[Tensor]:
+    """Yield the gradient at ``leaf`` of each of the K classes (N, K), a few of them in one backward pass.
+
+    So the weights behind the target are read once for several classes. Where a layer cannot do so, they go one by one.
+    """
+    for some in classes.split(CLASSES_AT_ONCE, dim=1):
+        together = _together(logits, some, leaf) if some.shape[1] > 1 else None
+        if together is not None:
+            yield from together
+        else:
+            yield from (_gradient(logits, some[:, place], leaf) for place in range(some.shape[1]))
+
+
+def _together(logits: Tensor, classes: Tensor, leaf: Tensor) -> Tensor | None:
+    """Return the gradients of K classes as (K, *leaf.shape), or None where they cannot be had in one pass."""
+    ones = torch.zeros(classes.shape[1], *logits.shape, device=logits.device).scatter_(2, classes.T[:, :, None], 1.0)
+    # That a layer is done class by class all the same. Not catch_warnings: it is not safe beside other threads.
+    warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
+    try:
+        return torch.autograd.grad(logits, leaf, ones, retain_graph=True, is_grads_batched=True)[0]
+    except (RuntimeError, NotImplementedError):
+        return None
+
+
+def _gradient(logits: Tensor, classes: Tensor, leaf: Tensor) -> Tensor:
     """Return the gradient of each image's own class score, before the softmax, at ``leaf``."""
     score = logits.gather(1, classes[:, None]).sum()
     try:
-        return torch.autograd.grad(score, leaf, retain_graph=again)[0]
+        return torch.autograd.grad(score, leaf, retain_graph=True)[0]
     except RuntimeError as error:
         if "not have been used" not in str(error) and "does not require grad" not in str(error):
             raise

@@ -108,6 +108,33 @@ def test_several_classes_are_those_of_one_each(method: str) -> None:
         assert torch.allclose(alone.maps[:, 0], together.maps[:, place], atol=1e-5)
 
 
+def test_a_layer_that_knows_no_batches_of_gradients_is_done_class_by_class() -> None:
+    class Strange(torch.autograd.Function):
+        @staticmethod
+        def forward(context: object, values: Tensor) -> Tensor:
+            del context
+            return values * 2
+
+        @staticmethod
+        def backward(context: object, *gradients: Tensor) -> Tensor:
+            del context
+            return torch.from_numpy(gradients[0].numpy() * 2)  # numpy cannot look into a batch of gradients
+
+    class Doubled(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            result: Tensor = Strange.apply(values)
+            return result
+
+    torch.manual_seed(0)
+    parts = nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 7)
+    images = torch.randn(2, 3, 8, 8)
+    plain = Explainer(nn.Sequential(*parts[:2], nn.Identity(), *parts[2:]), TargetLayer(name="1"))
+    strange = Explainer(nn.Sequential(*parts[:2], Doubled(), *parts[2:]), TargetLayer(name="1"))
+    classes = torch.arange(6).expand(2, -1)  # more than go together
+    expected = plain(images, lambda _: classes).maps
+    assert torch.allclose(strange(images, lambda _: classes).maps, expected, atol=1e-5)
+
+
 def test_smoothing_averages_six_views(tiny: Tiny) -> None:
     plain = Explainer(tiny, TargetLayer(name="relu"))
     views = []
