@@ -185,9 +185,9 @@ _UMASK = _read_umask()  # read once at import: changing it for a moment is not s
 
 def make_folder(path: Path) -> None:
     """Make a folder and its parents."""
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"{path} is a file: name a folder with --out.")
     with writing(path):
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path} is a file: name a folder with --out.")
         path.mkdir(parents=True, exist_ok=True)
 
 

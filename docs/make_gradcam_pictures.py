@@ -32,7 +32,7 @@ class Pictures:
         out = self.folder / str(self.count)
         words: dict[str, object] = {"weights": str(self.data / f"weights/{MODEL}-torchvision.pth"), **settings}
         config = GradcamConfig(inputs=(str(self.data / "photos" / photo),), model=MODEL, out=str(out), **words)  # type: ignore[arg-type]
-        return gradcam(config).rows, out
+        return list(gradcam(config).rows()), out
 
     def panels(self, name: str, *wanted: tuple[str, dict[str, object]]) -> None:
         """Write the panels of several runs below each other."""

@@ -44,7 +44,7 @@ def classify(
     device: o.Device = C.device,
     devices: o.Devices = C.devices,
     nodes: o.Nodes = C.nodes,
-    precision: o.Precision = C.precision,
+    precision: o.ClassifierPrecision = C.precision,
     workers: o.Workers = C.workers,
     progress: o.Progress = ProgressMode.auto,
     quiet: o.Quiet = False,

@@ -9,12 +9,11 @@ from cvkit.cli.console import Console, ProgressMode
 from cvkit.cli.session import finish_batch, session, settings, shown
 from cvkit.config import GradcamConfig as C
 from cvkit.config import parse_ranks, parse_shard
+from cvkit.config.classifiers import METHODS
 from cvkit.errors import UsageError
 
 if TYPE_CHECKING:
     from cvkit.tasks.gradcam import GradcamResult
-
-METHODS = "gradcam, gradcam++, hirescam, xgradcam, layercam, eigencam, scorecam, guided-backprop or guided-gradcam."
 
 
 def gradcam(
@@ -42,7 +41,7 @@ def gradcam(
     fit: Annotated[
         str, typer.Option(help="crop (as the weights want it, as classify does) or squash (the whole image).")
     ] = C.fit,
-    method: Annotated[str, typer.Option(help=METHODS)] = C.method,
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = C.method,
     smooth: Annotated[
         bool, typer.Option("--smooth", help="Average over the mirror image and three contrasts (6 passes).")
     ] = C.smooth,
@@ -66,7 +65,7 @@ def gradcam(
     device: o.Device = C.device,
     devices: o.Devices = C.devices,
     nodes: o.Nodes = C.nodes,
-    precision: o.MapPrecision = C.precision,
+    precision: o.ClassifierPrecision = C.precision,
     workers: o.Workers = C.workers,
     progress: o.Progress = ProgressMode.auto,
     quiet: o.Quiet = False,

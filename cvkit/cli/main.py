@@ -1,5 +1,6 @@
 """The program: its commands, and the one boundary where errors become a line and an exit code."""
 
+import io
 import sys
 from typing import Annotated
 
@@ -46,6 +47,9 @@ def _cvkit(
 
 def main() -> None:
     """Run the command line and exit with a code of ``errors.ExitCode``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name, or a bar, that the terminal cannot show
     code = _run()
     if is_started_by_us() and code in (ExitCode.PARTIAL, ExitCode.STOPPED):
         # The process that started this one ends with the code; an error here would make it be killed before it has.

@@ -14,9 +14,9 @@ Nodes = Annotated[int, typer.Option(help="Nodes that share the work.", rich_help
 Precision = Annotated[
     str, typer.Option(help="auto, fp32, bf16 or fp16; auto is bf16 on a GPU that has it.", rich_help_panel=COMPUTE)
 ]
-MapPrecision = Annotated[
+ClassifierPrecision = Annotated[
     str,
-    typer.Option(help="fp32 (auto), bf16 or fp16; the latter two change the maps visibly.", rich_help_panel=COMPUTE),
+    typer.Option(help="fp32 (auto), bf16 or fp16; the latter two change results visibly.", rich_help_panel=COMPUTE),
 ]
 BatchSize = Annotated[str, typer.Option(help="Images a batch, or auto.", rich_help_panel=COMPUTE, metavar="N|auto")]
 Workers = Annotated[

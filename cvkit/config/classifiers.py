@@ -10,6 +10,18 @@ TABLE_FORMATS = ("csv", "json", "parquet")
 FITS = ("crop", "squash")
 GRADCAM_FORMATS = ("png16", "png", "colour")
 RANK_DIGITS = 6  # of the largest rank: "1-9999999999" is a slip that would fill the memory
+FOLDER_LETTERS = 60  # of the part of a default folder's name that tells what is explained
+METHODS = (
+    "gradcam",
+    "gradcam++",
+    "hirescam",
+    "xgradcam",
+    "layercam",
+    "eigencam",
+    "scorecam",
+    "guided-backprop",
+    "guided-gradcam",
+)
 SAVES = ("map", "overlay", "panel", "npy")
 
 
@@ -89,6 +101,7 @@ class GradcamConfig(ClassifierConfig):
             raise UsageError("name what to explain: --rank 1, or --class with a name or an index.")
         if self.layer is not None and self.method == "guided-backprop":
             raise UsageError("--layer: guided-backprop goes down to the pixels, past every layer; leave --layer out.")
+        one_of("--method", self.method, METHODS)
         one_of("--fit", self.fit, FITS)
         one_of("--format", self.format, GRADCAM_FORMATS)
         if not self.save:
@@ -103,8 +116,11 @@ class GradcamConfig(ClassifierConfig):
     def _asked(self) -> str:
         """Name what is explained, for a folder."""
         if self.classes:
-            return "class-" + "-".join(folder_name(word) for word in self.classes)
-        return "rank" + "-".join(map(str, self.rank))
+            return ("class-" + "-".join(folder_name(word) for word in self.classes))[:FOLDER_LETTERS]
+        first, last = self.rank[0], self.rank[-1]
+        if len(self.rank) > 2 and last - first == len(self.rank) - 1:
+            return f"rank{first}-to-{last}"
+        return ("rank" + "-".join(map(str, self.rank)))[:FOLDER_LETTERS]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,9 @@ class Loaded:
     @property
     def details(self) -> dict[str, Any]:
         """What else a manifest tells of the weights."""
-        return {"weights": self.file or "random", "tag": self.facts.tag, "classes": self.facts.num_classes}
+        tag = self.facts.tag if self.file and not self.note else None  # of weights that are known
+        found = {"weights": self.file or "random", "tag": tag, "classes": self.facts.num_classes}
+        return found | ({"note": self.note} if self.note else {})
 
 
 class Classifier:

@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from cvkit.models.target_layer import default_target, named_target
 
 COLUMNS = ("image", "rank", "class_index", "class_id", "label", "probability")
 SUFFIXES = {"map": ".map.png", "overlay": ".overlay.jpg", "panel": ".panel.jpg", "npy": ".npy"}
+KEPT_BYTES = 12_000_000  # of a photograph that is kept between reading and writing: 4 megapixels
 SCORES = tuple(field.name for field in fields(Faithfulness))
 TOP = "top"  # what else the ledger keeps of an image: its three most likely classes and those explained
 
@@ -70,9 +71,11 @@ class GradcamResult:
 
 @dataclass(frozen=True)
 class _Photo:
+    """An image as the network sees it, where that lies in the photograph, and the photograph; None is read again."""
+
     pixels: Tensor
     window: Window
-    whole: np.ndarray
+    whole: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,8 @@ def _stages(
 
     def read(item: files.Input) -> _Photo:
         whole = read_image(item.path, config.max_pixels)
-        return _Photo(*fit(whole, classifier.preprocessing), whole)
+        # Dozens of photographs wait at a time: large ones are rather decoded twice than kept.
+        return _Photo(*fit(whole, classifier.preprocessing), whole if whole.size <= KEPT_BYTES else None)
 
     def infer(batch: list[_Photo]) -> list[_Answer]:
         images = classifier.normalise(torch.stack([photo.pixels for photo in batch]))
@@ -202,6 +206,8 @@ def _stages(
         return answers
 
     def write(item: files.Input, photo: _Photo, answer: _Answer) -> Written:
+        if photo.whole is None:
+            photo = replace(photo, whole=read_image(item.path, config.max_pixels))
         written: list[Path] = []
         rows = []
         for seen in answer.seen:
@@ -220,6 +226,7 @@ def _stages(
 
 def _save(config: GradcamConfig, item: files.Input, photo: _Photo, seen: _Seen, label: str) -> dict[str, Path]:
     """Write the files asked for of one class, and return them by kind."""
+    assert photo.whole is not None
     values = place_map(seen.values, photo.window, (photo.whole.shape[0], photo.whole.shape[1]))
     which = f"class{seen.class_index}" if config.classes else f"rank{seen.rank}"
     saved = {}
@@ -231,6 +238,7 @@ def _save(config: GradcamConfig, item: files.Input, photo: _Photo, seen: _Seen, 
 
 
 def _encode(config: GradcamConfig, kind: str, photo: _Photo, values: np.ndarray, caption: str) -> bytes:
+    assert photo.whole is not None
     box, look = photo.window.box, (config.colormap, config.alpha)
     if kind == "npy":
         buffer = io.BytesIO()

@@ -284,3 +284,44 @@ def test_the_maps_of_dog_and_cat_lie_on_dog_and_cat(run: Run, shared: Path, tmp_
     assert dog[:, :middle].sum() > 0.6 * dog.sum()
     assert cat[:, middle:].sum() > 0.6 * cat.sum()
     shutil.rmtree(tmp_path / "o")
+
+
+def test_the_methods_of_the_settings_are_those_there_are() -> None:
+    from cvkit.config.classifiers import METHODS as NAMES
+
+    assert tuple(METHODS) == NAMES
+
+
+def test_the_predictions_printed_are_those_of_classify(
+    explain: Run, run: Run, photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    found = json.loads(explain("--save", "npy", "--rank", "3", "--out", "o", "--json").out)["predictions"]
+    assert run("classify", photos, *MODEL, "--weights", weights, "--out", "c").code == 0
+    for row in rows(tmp_path / "c/results.csv"):
+        rank, name, share = found[row["image"]][int(row["rank"]) - 1]
+        assert (str(rank), name) == (row["rank"], row["class_index"])
+        assert share == pytest.approx(float(row["probability"]), abs=1e-5)
+
+
+def test_squash_gives_the_network_the_whole_image(explain: Run, photos: Path, weights: Path, tmp_path: Path) -> None:
+    from cvkit.data.fit import fit_squash
+    from cvkit.data.images import read_image
+    from cvkit.models.classifiers import Classifier
+
+    assert explain("--save", "npy", "--out", "o", "--fit", "squash").code == 0
+    loaded = classifiers.load("squeezenet1_1", str(weights))
+    classifier = Classifier(loaded.module, loaded.facts)
+    pixels, _ = fit_squash(read_image(photos / "a.png"), classifier.preprocessing)
+    shares = classifier.logits(pixels[None]).softmax(1)[0]
+    first = rows(tmp_path / "o/results.csv")[0]
+    assert float(first["probability"]) == pytest.approx(float(shares.max()), abs=1e-5)
+
+
+def test_a_large_photograph_is_read_again_and_gives_the_same(
+    explain: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert explain("--save", "map,panel", "--out", "kept").code == 0
+    monkeypatch.setattr("cvkit.tasks.gradcam.KEPT_BYTES", 0)
+    assert explain("--save", "map,panel", "--out", "again").code == 0
+    for kept in sorted((tmp_path / "kept").rglob("*.*g")):
+        assert kept.read_bytes() == (tmp_path / "again" / kept.relative_to(tmp_path / "kept")).read_bytes()
