@@ -49,7 +49,7 @@ Labels = Annotated[
 ClassifierFolder = Annotated[
     str,
     typer.Option(
-        help="Result folder; the same command again does what is missing.", show_default="named by command and model"
+        help="Result folder; the same command again does what is missing.", show_default="named by what is asked"
     ),
 ]
 Checkpoint = Annotated[str, typer.Option(help="Run folder, or a checkpoint file.", metavar="RUN")]

@@ -111,7 +111,9 @@ class GradcamConfig(ClassifierConfig):
         if not 0 <= self.alpha <= 1:
             raise UsageError(f"--alpha must be between 0 and 1, not {self.alpha:g}.")
         if not self.out:
-            object.__setattr__(self, "out", f"gradcam/{folder_name(self.model)}-{self._asked()}")
+            own = [word for word, usual in ((self.method, "gradcam"), (self.fit, "crop")) if word != usual]
+            name = "-".join([folder_name(self.model), *own, self._asked()])
+            object.__setattr__(self, "out", f"gradcam/{name}")
 
     def _asked(self) -> str:
         """Name what is explained, for a folder."""

@@ -256,9 +256,9 @@ def _encode(config: GradcamConfig, kind: str, photo: _Photo, values: np.ndarray,
 def _caption(seen: _Seen, label: str, values: np.ndarray) -> str:
     """Return the words below a panel; what matters comes first, since a long label is cut."""
     name = label or f"class {seen.class_index}"
-    empty = "(the map is empty)  " if not values.any() else ""
+    empty = "(the map is empty) " if not values.any() else ""
     share = f"{seen.probability:.1%}" if seen.probability >= 0.0005 else "below 0.1%"
-    return f"rank {seen.rank}  {share}  {empty}{name}"
+    return f"rank {seen.rank}, {share}: {empty}{name}"
 
 
 def _judge(classifier: Classifier, image: Tensor, values: Tensor, index: int) -> Faithfulness:
