@@ -106,7 +106,9 @@ class Console:
             table.add_column(escape(name), justify="left" if words else "right", no_wrap=not words)
         for row in rows:
             table.add_row(*(escape(_cell(value)) for value in row))
-        console.print(table)
+        with console.capture() as drawn:  # Rich would end the program with 1 when a reader has left
+            console.print(table)
+        sys.stdout.write(drawn.get())
 
 
 def bar(share: float, cells: int = 12) -> str:
