@@ -193,6 +193,22 @@ def test_grids_of_tokens_and_of_channels_last() -> None:
     assert torch.equal(to_grid(tokens, target), values.permute(0, 3, 1, 2))
 
 
+def test_what_follows_the_target_is_computed_in_float32() -> None:
+    seen: list[tuple[bool, torch.dtype]] = []
+
+    class Watch(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            seen.append((torch.is_autocast_enabled("cpu"), values.dtype))
+            return values
+
+    parts = nn.Conv2d(3, 4, 3), Watch(), nn.ReLU(), Watch(), nn.Flatten(), nn.Linear(4 * 36, 5), Watch()
+    explainer = Explainer(
+        nn.Sequential(*parts), TargetLayer(name="2"), autocast=lambda: torch.autocast("cpu", dtype=torch.bfloat16)
+    )
+    explainer(torch.randn(1, 3, 8, 8), best)
+    assert seen == [(True, torch.bfloat16), (False, torch.float32), (False, torch.float32)]
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_left_behind_at_the_target(tiny: Tiny, dtype: torch.dtype) -> None:
     def autocast() -> torch.autocast:

@@ -325,3 +325,23 @@ def test_a_large_photograph_is_read_again_and_gives_the_same(
     assert explain("--save", "map,panel", "--out", "again").code == 0
     for kept in sorted((tmp_path / "kept").rglob("*.*g")):
         assert kept.read_bytes() == (tmp_path / "again" / kept.relative_to(tmp_path / "kept")).read_bytes()
+
+
+def test_faithfulness_judges_the_map_of_its_own_class(
+    run: Run, photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cvkit.metrics.faithfulness import Faithfulness
+
+    seen: list[tuple[torch.Tensor, float]] = []
+
+    def spy(image: torch.Tensor, heat: torch.Tensor, score: object) -> Faithfulness:
+        seen.append((heat, float(score(image[None]))))  # type: ignore[operator]
+        return Faithfulness(drop=0, increase=0, deletion=0, insertion=0, road=0)
+
+    monkeypatch.setattr("cvkit.tasks.gradcam.faithfulness", spy)
+    words = ("--weights", weights, "--save", "npy", "--out", "o", "--faithfulness", "--rank", "1-3")
+    assert run("gradcam", photos / "c.png", *MODEL, *words).code == 0
+    for (heat, share), row in zip(seen, rows(tmp_path / "o/results.csv"), strict=True):
+        placed = np.load(tmp_path / "o" / row["npy"])[16:240, 16:240]  # 256x256, of which the middle 224x224 is seen
+        assert np.abs(heat.numpy() - placed).max() < 1e-3
+        assert share == pytest.approx(float(row["probability"]), abs=1e-5)
