@@ -57,6 +57,15 @@ def main() -> None:
     sys.exit(code)
 
 
+def _from_interrupt(error: BaseException | None) -> bool:
+    """Tell whether an error came of Ctrl-C: some libraries turn one that reaches them at a bad moment into their own."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _run() -> int:
     try:
         code = int(app(prog_name="cvkit", standalone_mode=False) or ExitCode.OK)
@@ -77,6 +86,10 @@ def _run() -> int:
         sys.stderr.close()
         return ExitCode.OK
     except Exception as error:
+        if _from_interrupt(error):
+            if is_main_process():
+                show_error("interrupted.")
+            return ExitCode.INTERRUPTED
         # The parser's own complaints know how to word themselves; anything else is a bug and keeps its traceback.
         word = getattr(error, "format_message", None)
         if word is None or not hasattr(error, "exit_code"):

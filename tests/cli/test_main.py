@@ -53,3 +53,18 @@ def test_module_and_script_are_one_program(tmp_path: Path) -> None:
     for command in ([sys.executable, "-m", "cvkit"], [str(Path(sys.executable).with_name("cvkit"))]):
         ended = subprocess.run([*command, "--version"], capture_output=True, text=True, cwd=tmp_path, check=True)
         assert ended.stdout == f"cvkit {cvkit.__version__}\n"
+
+
+def test_an_interrupt_that_a_library_turned_into_its_own_error_is_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(**_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise SystemError("a call failed") from error
+
+    monkeypatch.setattr(program, "app", interrupted)
+    ended = run("models", "list")
+    assert ended.code == 130
+    assert ended.err == "error: interrupted.\n"
