@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _from_interrupt(error: BaseException | None) -> bool:
-    """Tell whether an error came of Ctrl-C, which libraries turn into their own where it reaches them at a bad moment."""
+    """Tell whether an error came of Ctrl-C, which libraries turn into one of their own at a bad moment."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
