@@ -165,7 +165,7 @@ def _together(logits: Tensor, classes: Tensor, leaf: Tensor) -> Tensor | None:
     warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
     try:
         return torch.autograd.grad(logits, leaf, ones, retain_graph=True, is_grads_batched=True)[0]
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:
         return None
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import default_collate
 
 from cvkit.data import fixations as fix
 from cvkit.data.augment import augment
@@ -138,7 +139,7 @@ def read_sample(example: Example, reading: Reading) -> Sample:
     return sample
 
 
-class SaliencyDataset(Dataset[Sample]):
+class SaliencyDataset:
     """Examples by ``(epoch, index)``: read from files, or from memory when they are kept there.
 
     An item has ``image`` (3, H, W) uint8, ``target`` (1, H, W) float32 0..1, ``counts`` (1, H, W) int16 when every
@@ -164,6 +165,15 @@ class SaliencyDataset(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @property
+    def device(self) -> torch.device:
+        """Return the processor, where samples are."""
+        return torch.device("cpu")
+
+    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Sample:
+        """Return several items, stacked."""
+        return default_collate([self[(epoch, int(index))] for index in indices])
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key

@@ -1,7 +1,6 @@
 """The one training loop: batches, a model, a loss and scores; it does not know what they are about."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,17 +10,17 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from cvkit.config import TrainingConfig
+from cvkit.config import LAST, TrainingConfig
 from cvkit.engine import checkpoint
 from cvkit.engine.board import Board
-from cvkit.engine.learner import Batch, Learner
+from cvkit.engine.learner import Batch, Data, Learner
 from cvkit.engine.optim import WeightAverage, make_optimizer, schedule_factor, set_rates
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
-from cvkit.engine.sampling import EpochSampler
+from cvkit.engine.sampling import EpochSampler, make_loader
 from cvkit.engine.state import Parts, State, summary, weights_of
-from cvkit.engine.stop import StopSignal, leave_signals_to_the_parent
+from cvkit.engine.stop import StopSignal
 from cvkit.engine.validate import mean_scores
 from cvkit.errors import StoppedBySignal, TrainingError
 from cvkit.files import write_csv
@@ -36,8 +35,8 @@ class Job:
     """One training run: what learns, from what, where it is kept, and how."""
 
     learner: Learner
-    train: Dataset
-    val: Dataset
+    train: Data
+    val: Data
     folder: checkpoint.RunFolder
     config: TrainingConfig
     lr: float
@@ -88,12 +87,9 @@ class _Loop:
         runnable: nn.Module = torch.compile(self.bare) if config.compile else self.bare  # type: ignore[assignment]
         self.model, self.optimizer = fabric.setup(runnable, optimizer)
         self.average = WeightAverage(self.bare, config.ema) if config.ema else None
-        share = {"seed": config.seed, "rank": fabric.global_rank, "world": fabric.world_size}
-        self.sampler = EpochSampler(len(job.train), shuffle=True, **share)  # type: ignore[arg-type]
-        self.val_sampler = EpochSampler(len(job.val), shuffle=False, **share)  # type: ignore[arg-type]
-        self.train_loader = self._loader(job.train, self.sampler)
-        self.val_loader = self._loader(job.val, self.val_sampler)
-        self.batches = math.ceil(self.sampler.per_process() / job.batch_size)
+        self.sampler, self.train_loader = self._batches_of(job.train, shuffle=True)
+        _, self.val_loader = self._batches_of(job.val, shuffle=False)
+        self.batches = self.sampler.batches()
         self.steps_per_epoch = math.ceil(self.batches / config.accumulate)
         self.board = Board(job.folder.path, enabled=self.main)
         self.saved_at = time.monotonic()
@@ -101,20 +97,12 @@ class _Loop:
         if config.resume and job.folder.last.is_file():
             self._restore()
 
-    def _loader(self, data: Dataset, sampler: EpochSampler) -> DataLoader:
-        workers = self.job.workers
-        return DataLoader(
-            data,
-            batch_size=self.job.batch_size,
-            sampler=sampler,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            prefetch_factor=4 if workers > 0 else None,
-            pin_memory=self.fabric.device.type == "cuda",
-            # Forked workers share what is kept in memory; spawned ones would each get a copy.
-            multiprocessing_context="fork" if workers > 0 and sys.platform == "linux" else None,
-            worker_init_fn=leave_signals_to_the_parent,
-        )
+    def _batches_of(self, data: Data, *, shuffle: bool) -> tuple[EpochSampler, DataLoader[Batch]]:
+        fabric, job = self.fabric, self.job
+        share = {"seed": job.config.seed, "rank": fabric.global_rank, "world": fabric.world_size}
+        sampler = EpochSampler(len(data), job.batch_size, shuffle=shuffle, **share)
+        pin = fabric.device.type == "cuda" and data.device.type == "cpu"
+        return sampler, make_loader(data, sampler, workers=job.workers, pin=pin)
 
     def run(self) -> None:
         while self.state.epoch < self.config.epochs and not self._out_of_patience():
@@ -134,7 +122,7 @@ class _Loop:
 
     def _train_epoch(self) -> None:
         state, config = self.state, self.config
-        self.sampler.start(state.epoch, state.batch * self.job.batch_size)
+        self.sampler.start(state.epoch, state.batch)
         self.listen(Stage(f"epoch {state.epoch + 1}/{config.epochs}", self.batches, "batches", state.batch))
         self.model.train()
         pending: tuple[Tensor, Batch] | None = None
@@ -247,8 +235,7 @@ class _Loop:
             "busy": round(1 - state.waited / max(1e-9, state.seconds), 4),
         }
         state.history.append(row)
-        name = config.best_metric if config.best_metric in scores else "loss"
-        value = -scores[name] if name in LOWER_IS_BETTER else scores[name]
+        value = self._worth(scores)
         if state.best is None or value > state.best:
             state.best, state.best_epoch = value, state.epoch
             self._save_best(row)
@@ -259,9 +246,16 @@ class _Loop:
             write_csv(self.job.folder.history, columns, state.history)
             self.board.add(row)
             self.job.after_epoch(state.history)
-        self.listen(Note(summary(row, state.best_epoch)))
+        self.listen(Note(summary(row, best=state.best_epoch == state.epoch and config.best_metric != LAST)))
         if self._agree_to_leave() and state.epoch < config.epochs:
             self._leave_if_agreed()
+
+    def _worth(self, scores: dict[str, float]) -> float:
+        """Return what makes an epoch the best one by being higher."""
+        if self.config.best_metric == LAST:
+            return float(self.state.epoch)
+        name = self.config.best_metric if self.config.best_metric in scores else "loss"
+        return -scores[name] if name in LOWER_IS_BETTER else scores[name]
 
     def _save_best(self, row: dict[str, Any]) -> None:
         if self.main:

@@ -1,12 +1,32 @@
-"""What the training loop asks of a model and its task."""
+"""What the training loop asks of data, and of a model and its task."""
 
 from typing import Any, Protocol
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cvkit.engine.optim import Group
 
 Batch = dict[str, Tensor]
+
+
+class Data(Protocol):
+    """Examples by number, a batch at a time."""
+
+    def __len__(self) -> int:
+        """Return how many examples there are."""
+
+    @property
+    def device(self) -> torch.device:
+        """Return where its batches are."""
+
+    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
+        """Return the examples of these numbers as they are in an epoch, stacked; ``index`` (B,) int64 among them.
+
+        Nothing in it may depend on which other examples are in the batch.
+        """
 
 
 class Learner(Protocol):

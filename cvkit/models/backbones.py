@@ -143,15 +143,7 @@ def _from_timm(name: str, first_stride: int) -> ForeignBackbone:
         with _quietly():
             levels = body.eval()(torch.zeros(1, 3, *PROBE_SIZE))
         reductions, channels = body.feature_info.reduction(), body.feature_info.channels()
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        AssertionError,
-        AttributeError,
-        KeyError,
-        NotImplementedError,
-    ) as error:
+    except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, KeyError) as error:
         raise _unfit(name, str(error)) from error
     pick: dict[int, int] = {}
     for i, (level, stride, count) in enumerate(zip(levels, reductions, channels, strict=True)):

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from cvkit.config import TrainingConfig
 from cvkit.engine import checkpoint
@@ -21,20 +22,24 @@ from cvkit.engine.optim import Group
 from cvkit.errors import StoppedBySignal, TrainingError
 
 
-class Points(Dataset):
+class Points:
     """y = 3 x, ten points; ``bad`` names an index whose target is not a number."""
 
     def __init__(self, count: int = 10, bad: int | None = None) -> None:
         self.x = torch.linspace(-1, 1, count)
         self.bad = bad
+        self.device = torch.device("cpu")
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
-        _, index = key
-        y = self.x[index] * 3 if index != self.bad else torch.tensor(math.nan)
-        return {"x": self.x[index][None], "y": y[None], "index": torch.tensor(index)}
+    def batch(self, epoch: int, indices: NDArray[np.int64]) -> dict[str, Tensor]:
+        del epoch
+        index = torch.from_numpy(indices)
+        y = self.x[index] * 3
+        if self.bad is not None:
+            y[index == self.bad] = math.nan
+        return {"x": self.x[index][:, None], "y": y[:, None], "index": index}
 
 
 class Line:
@@ -78,7 +83,7 @@ def config(folder: Path, **changes: Any) -> TrainingConfig:
     return TrainingConfig(**(base | changes))
 
 
-def run(folder: Path, learner: Line | None = None, data: Dataset | None = None, **changes: Any) -> FitResult:
+def run(folder: Path, learner: Line | None = None, data: Points | None = None, **changes: Any) -> FitResult:
     folder.mkdir(exist_ok=True)
     job = Job(
         learner=learner or Line(),
