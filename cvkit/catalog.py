@@ -82,6 +82,25 @@ SALIENCY_MODELS: dict[str, SaliencyFacts] = {
 }
 
 
+FASHION_MNIST = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+# The names of IDX data sets' classes, by the SHA-256 of the labels (a byte each): MNIST's likes share its file names.
+IDX_CLASSES: dict[str, tuple[str, ...]] = {
+    "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7": FASHION_MNIST,  # train
+    "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9": FASHION_MNIST,  # test
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """How a classifier's weights want their images.

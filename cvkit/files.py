@@ -1,5 +1,6 @@
 """Which files go in, and how files come out: found in a stable order, written whole or not at all."""
 
+import contextlib
 import csv
 import errno
 import glob
@@ -226,6 +227,21 @@ def _sha256(path: Path, size: int, changed: int) -> str:
     del size, changed  # what tells one state of a file from another
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of(content: bytes) -> str:
+    """Return the SHA-256 of bytes as 64 hex digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """Return what tells one state of many files from another: the SHA-256 of their names, sizes and times of change."""
+    states = []
+    for path in paths:
+        with contextlib.suppress(OSError):  # a file that is gone is told by its absence
+            status = path.stat()
+            states.append(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n")
+    return sha256_of("".join(states).encode("utf-8", "surrogateescape"))
 
 
 def _reason(error: Exception) -> str:

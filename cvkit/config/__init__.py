@@ -1,7 +1,8 @@
 """One frozen dataclass a command: every default and every check is written here, once."""
 
-from cvkit.config.base import ComputeConfig, Config, InferenceConfig, TrainingConfig
-from cvkit.config.checks import parse_shard, parse_size
+from cvkit.config.autoencoder import CaeEmbedConfig
+from cvkit.config.base import LAST, ComputeConfig, Config, InferenceConfig, TrainingConfig
+from cvkit.config.checks import parse_numbers, parse_shard, parse_size, parse_words
 from cvkit.config.classifiers import (
     ClassifierConfig,
     ClassifyConfig,
@@ -15,6 +16,8 @@ from cvkit.config.classifiers import (
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig, TrainSaliencyConfig
 
 __all__ = [
+    "LAST",
+    "CaeEmbedConfig",
     "ClassifierConfig",
     "ClassifyConfig",
     "ComputeConfig",
@@ -30,7 +33,9 @@ __all__ = [
     "ShowModelConfig",
     "TrainSaliencyConfig",
     "TrainingConfig",
+    "parse_numbers",
     "parse_ranks",
     "parse_shard",
     "parse_size",
+    "parse_words",
 ]

@@ -11,6 +11,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "step", "constant")
+LAST = "last"  # as a best metric: the last epoch counts as the best, and nothing is chosen by validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,8 @@ class TrainingConfig(ComputeConfig):
         at_least("--accumulate", self.accumulate, 1)
         within("--ema", self.ema, 0, 1)
         at_least("--patience", self.patience, 0)
+        if self.patience and self.best_metric == LAST:
+            raise UsageError("--patience waits for a better epoch: name what tells it with --best-metric loss.")
         if self.resume and self.out is None:
             raise UsageError("--resume needs --out RUN: the folder of the run to go on with.")
 

@@ -31,6 +31,19 @@ def parse_size(flag: str, text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
+def parse_words(text: str) -> tuple[str, ...]:
+    """Read a list of words with commas between: ``'csv, npy' -> ('csv', 'npy')``."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def parse_numbers(flag: str, text: str) -> tuple[int, ...]:
+    """Read a list of whole numbers with commas between: ``'32,64' -> (32, 64)``."""
+    words = parse_words(text)
+    if not words or not all(word.isdecimal() for word in words):
+        raise UsageError(f"{flag} {text!r}: write whole numbers with commas between, for example 32,64,128.")
+    return tuple(int(word) for word in words)
+
+
 def parse_shard(text: str) -> tuple[int, int]:
     """Read ``K/N`` with 1 <= K <= N."""
     parts = text.split("/")

@@ -88,8 +88,10 @@ class RunFolder:
         return self.path / "config.json"
 
 
+# What a resumed run may ask for anew: where and how long it computes, and what is made of its result.
 FREE_TO_CHANGE = frozenset(
     {"resume", "workers", "devices", "nodes", "device", "cache", "compile", "epochs", "out", "data"}
+    | {"embed", "format", "compare", "html", "labels", "strict", "overwrite"}
 )
 
 

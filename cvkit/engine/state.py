@@ -84,10 +84,10 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in model.state_dict().items()}
 
 
-def summary(row: Mapping[str, Any], best_epoch: int) -> str:
+def summary(row: Mapping[str, Any], *, best: bool) -> str:
     """Return one line about an epoch's row of the history."""
     shown = {name: value for name, value in row.items() if name.startswith(("train_", "val_"))}
     figures = "  ".join(f"{name.removeprefix('val_')} {value:.4f}" for name, value in shown.items())
-    mark = "  (best)" if row["epoch"] == best_epoch else ""
+    mark = "  (best)" if best else ""
     speed = f"  {row['images_per_second']:.1f} images/s, model busy {row['busy']:.0%}"
     return f"epoch {row['epoch']}: {figures}{speed}{mark}"

@@ -4,6 +4,9 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+from cvkit.engine.progress import Event, Listener
+from cvkit.errors import StoppedBySignal
+
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
@@ -32,6 +35,17 @@ class StopSignal:
         for number, handler in self._before.items():
             # None stands for a handler that was not set from Python and cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
+
+
+def heeding(stop: StopSignal, listen: Listener, message: str) -> Listener:
+    """Return a listener that leaves, between two steps of the work, with this message when a signal came."""
+
+    def heed(event: Event) -> None:
+        listen(event)
+        if stop.requested:
+            raise StoppedBySignal(message)
+
+    return heed
 
 
 def leave_signals_to_the_parent(worker: int) -> None:

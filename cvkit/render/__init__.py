@@ -1,12 +1,16 @@
-"""Pictures for people: colour maps, overlays, PNG bytes, contact sheets and learning curves."""
+"""Pictures for people: colour maps, overlays, PNG bytes, contact sheets, learning curves and embeddings."""
 
 from cvkit.render.colour import colour_map, colourise, overlay, to_uint8, to_uint16
 from cvkit.render.heat import dim_outside, heat_overlay, heat_panel
+from cvkit.render.page import page
+from cvkit.render.plane import Plane, latent_grid, planes
 from cvkit.render.plots import curves
 from cvkit.render.png import encode_png
 from cvkit.render.sheet import contact_sheet
+from cvkit.render.sprite import sprite
 
 __all__ = [
+    "Plane",
     "colour_map",
     "colourise",
     "contact_sheet",
@@ -15,7 +19,11 @@ __all__ = [
     "encode_png",
     "heat_overlay",
     "heat_panel",
+    "latent_grid",
     "overlay",
+    "page",
+    "planes",
+    "sprite",
     "to_uint8",
     "to_uint16",
 ]

@@ -1,19 +1,15 @@
 """Learning curves of a training run."""
 
-import io
 import math
-import textwrap
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cvkit.render.figure import FRAME, GRID, INK, QUIET_INK, make_figure, png
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-DPI = 110
 TRAIN, VALIDATION, BEST = "#8a97a6", "#1f6fb4", "#d1495b"
-INK, QUIET_INK, GRID = "#212529", "#5c6670", "#e3e7eb"
 NAMES = {
     "cc": "CC",
     "nss": "NSS",
@@ -26,48 +22,37 @@ NAMES = {
     "sauc": "shuffled AUC",
     "ig": "information gain",
     "emd": "EMD",
+    "mse": "MSE",
     "lr": "learning rate",
 }
-LOWER_IS_BETTER = {"kl", "emd"}
+LOWER_IS_BETTER = {"kl", "emd", "mse"}
 MARKED_EPOCHS = 15  # up to this many epochs, each is a dot on the line; beyond it dots would hide the line
-TITLE_POINTS, POINTS_AN_INCH = 12, 72
-BOLD_LETTER_WIDTH = 0.7  # of the font's size, for a line of wide letters
 Points = tuple[list[float], list[float]]
 
 
-def curves(history: Sequence[Mapping[str, float]], *, title: str, best_epoch: int | None = None) -> bytes:
+def curves(
+    history: Sequence[Mapping[str, float]], *, title: str, best_epoch: int | None = None, held_out: str = "validation"
+) -> bytes:
     """Return the learning curves of a run as a PNG file: losses in one panel, each metric in a small one of its own.
 
     A row of ``history`` holds ``epoch``, and any of ``lr``, ``train_loss``, ``val_loss``, ``train_<metric>`` and
-    ``val_<metric>``; values that are missing or not finite are left out. ``best_epoch`` is marked in every panel.
+    ``val_<metric>``; values that are missing or not finite are left out. ``best_epoch`` is marked in every panel;
+    ``held_out`` is what the legend calls the images that were not trained on.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     names = _metric_names(history)
     rows = 2 if len(names) > 1 else 1
     columns = math.ceil(len(names) / rows)
-    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09, wspace=0.02, hspace=0.03)
-    figure = Figure(figsize=(5.2 + 2.5 * columns, 4.6), dpi=DPI, facecolor="white", layout=layout)
-    _head(figure, title)
+    figure = make_figure(5.2 + 2.5 * columns, 4.6, title)
     grid = figure.add_gridspec(rows, columns + 1, width_ratios=[1.9] + [1.0] * columns)
     losses = figure.add_subplot(grid[:, 0])
     _panel(losses, "loss", _series(history, "loss"), best_epoch)
-    _legend(losses, best_epoch)
+    _legend(losses, best_epoch, held_out)
     for k, name in enumerate(names):
         axes = figure.add_subplot(grid[k // columns, 1 + k % columns])
         _panel(axes, name, _series(history, name), best_epoch)
     for axes in figure.axes:
         _epoch_axis(axes, history)
-    return _png(figure)
-
-
-def _head(figure: "Figure", title: str) -> None:
-    # Wrapped here, because matplotlib never breaks a long word, such as the path of a run folder.
-    letters = int(figure.get_figwidth() * POINTS_AN_INCH / (TITLE_POINTS * BOLD_LETTER_WIDTH))
-    lines = textwrap.wrap(" ".join(title.split()), letters, max_lines=2, placeholder="…")
-    style: dict[str, Any] = {"fontsize": TITLE_POINTS, "fontweight": "bold", "color": INK, "parse_math": False}
-    figure.suptitle("\n".join(lines), x=0.012, ha="left", **style)
+    return png(figure)
 
 
 def _metric_names(history: Sequence[Mapping[str, float]]) -> list[str]:
@@ -129,17 +114,18 @@ def _dress(axes: "Axes", lines: dict[str, Points]) -> None:
     axes.tick_params(labelsize=8, colors=QUIET_INK, length=0)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color("#b8c0c8")
+        spine.set_color(FRAME)
     axes.margins(x=0.04, y=0.1)
     if not lines:
         axes.text(0.5, 0.5, "no values yet", transform=axes.transAxes, ha="center", color=QUIET_INK, fontsize=9)
         axes.set_yticks([])
 
 
-def _legend(axes: "Axes", best_epoch: int | None) -> None:
+def _legend(axes: "Axes", best_epoch: int | None, held_out: str) -> None:
     from matplotlib.lines import Line2D
 
-    handles, labels = axes.get_legend_handles_labels()
+    handles, names = axes.get_legend_handles_labels()
+    labels = [held_out if name == "validation" else name for name in names]
     if best_epoch is not None:
         handles.append(Line2D([], [], color=BEST, linestyle=(0, (4, 3)), linewidth=1.0))
         labels.append(f"best epoch ({best_epoch})")
@@ -156,16 +142,3 @@ def _epoch_axis(axes: "Axes", history: Sequence[Mapping[str, float]]) -> None:
     axes.set_xlim(min(epochs) - pad, max(epochs) + pad)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch", fontsize=8.5, color=QUIET_INK)
-
-
-def _png(figure: "Figure") -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A title in a script that the font lacks shows boxes; a warning for each letter would help nobody.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        # No metadata: the picture depends on the history alone.
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

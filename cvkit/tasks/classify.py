@@ -1,7 +1,5 @@
 """Name what is in every image."""
 
-import importlib.util
-import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +19,7 @@ from cvkit.data.truth import Truth, read_truth
 from cvkit.engine.batch import Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
 from cvkit.engine.ledger import Rows
 from cvkit.engine.notes import read_rows
+from cvkit.engine.parquet import need_parquet, write_parquet
 from cvkit.engine.progress import Listener, Note, ignore
 from cvkit.engine.stream import Stages, Written
 from cvkit.errors import DataError, UsageError
@@ -29,9 +28,9 @@ from cvkit.models import classifiers
 from cvkit.models.classifiers import Classifier
 
 COLUMNS = ("image", "rank", "class_index", "class_id", "label", "probability")
+KINDS = ("string", "int32", "int32", "string", "string", "float64")
 # What else the ledger keeps of an image, for the accuracy; no columns of results.csv.
 TRUE_CLASS, TRUE_RANK = "true_index", "true_rank"
-PARQUET_ROWS = 100_000  # in memory at a time
 PER_CLASS = ("class_index", "class_id", "label", "images", "top1", "top1_low", "top1_high", "top5", "often")
 
 
@@ -75,7 +74,7 @@ def classify(config: ClassifyConfig, listen: Listener = ignore, stdin: Iterable[
     """
     inputs = find_inputs(config, stdin)
     if config.format == "parquet":
-        _need_parquet()
+        need_parquet()
     loaded = classifiers.load(config.model, config.weights, config.labels, lambda text: listen(Note(text)))
     share = machine.share_out(config)
     # As in gradcam, whose ranks have to be the same: bf16 changes 3 of 160 answers of mobilenet_v2.
@@ -167,7 +166,7 @@ def _report(config: ClassifyConfig, rows: Rows, classifier: Classifier) -> None:
     if config.format == "json":
         _write_json(folder / "results.json", plain)
     elif config.format == "parquet":
-        _write_parquet(folder / "results.parquet", plain)
+        write_parquet(folder / "results.parquet", dict(zip(COLUMNS, KINDS, strict=True)), plain)
     kept = {f"results.{config.format}", "accuracy.json" if config.truth else "", "per_class.csv" * config.per_class}
     for name in {"results.json", "results.parquet", "accuracy.json", "per_class.csv"} - kept:
         (folder / name).unlink(missing_ok=True)  # of an earlier run with fewer images
@@ -194,24 +193,6 @@ def _write_json(path: Path, rows: Iterator[dict[str, Any]]) -> None:
         for place, row in enumerate(rows):
             stream.write((",\n " if place else "\n ") + json.dumps(row))
         stream.write("\n]\n")
-
-
-def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
-    kinds = (pyarrow.string(), pyarrow.int32(), pyarrow.int32(), pyarrow.string(), pyarrow.string(), pyarrow.float64())
-    schema = pyarrow.schema(list(zip(COLUMNS, kinds, strict=True)))
-    with files.atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
-        while part := list(itertools.islice(rows, PARQUET_ROWS)):
-            for row in part:  # what of a file name is no UTF-8 is written as an escape, as in the CSV
-                row["image"] = row["image"].encode("utf-8", "backslashreplace").decode()
-            writer.write_table(pyarrow.Table.from_pylist(part, schema))
-
-
-def _need_parquet() -> None:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise UsageError("--format parquet needs pyarrow, which is not here: pip install 'cvkit[parquet]'.")
 
 
 def _or_none(value: Any) -> Any:

@@ -20,9 +20,9 @@ from cvkit.data.saliency import Prepared, Problems, Reading, SaliencyDataset, pr
 from cvkit.engine import checkpoint
 from cvkit.engine.fit import Job, fit
 from cvkit.engine.optim import Group
-from cvkit.engine.progress import Event, Listener, Note, Stage, StageEnd, Step, ignore
-from cvkit.engine.stop import StopSignal
-from cvkit.errors import DataError, StoppedBySignal, UsageError
+from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
+from cvkit.engine.stop import StopSignal, heeding
+from cvkit.errors import DataError, UsageError
 from cvkit.files import write_atomic
 from cvkit.losses import Loss, loss_named, match
 from cvkit.metrics.auc import auc_judd
@@ -41,6 +41,7 @@ BATCH_SIZE = 8
 FINE_TUNING_LR = 1e-3
 SCRATCH_LR = 1e-4
 MLNET_LOSS_SHARE = 0.3  # of the learning rate: at more, its weights on bright pixels drive the ReLU map to zero
+STOPPED_EARLY = "stopped by a signal before training began: the same command begins anew."
 NEEDS_FIXATIONS = ("nss", "auc_judd")
 
 
@@ -134,7 +135,7 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
     predictor = _build(config, settings.size, fabric.device)  # before the data: a wrong weights file shows at once
     folder = _open_folder(config, fabric)
     with StopSignal() as stop:
-        train, val, problems = _read_data(config, settings.size, _heeding(stop, listen))
+        train, val, problems = _read_data(config, settings.size, heeding(stop, listen, STOPPED_EARLY))
     if config.best_metric in NEEDS_FIXATIONS and not val.has_fixations:
         raise UsageError(
             f"--best-metric {config.best_metric} needs fixations for every validation image; take cc or kl."
@@ -253,17 +254,6 @@ def _read_data(
         parts[0].examples, reading, kept=parts[0].kept, augmentation=config.augment, seed=config.seed
     )
     return train_set, SaliencyDataset(parts[1].examples, reading, kept=parts[1].kept), problems.count()
-
-
-def _heeding(stop: StopSignal, listen: Listener) -> Listener:
-    """Return a listener that leaves, between two files, when a signal came."""
-
-    def heed(event: Event) -> None:
-        listen(event)
-        if stop.requested:
-            raise StoppedBySignal("stopped by a signal before training began: the same command begins anew.")
-
-    return heed
 
 
 def _prepare(examples: list[layouts.Example], reading: Reading, cache: str, title: str, listen: Listener) -> Prepared:

@@ -1,0 +1,85 @@
+"""IDX files, the format of MNIST and of its likes, plain or compressed by gzip."""
+
+import gzip
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvkit.device import free_memory
+from cvkit.errors import DataError
+
+UNSIGNED_BYTE = 0x08
+GZIP = b"\x1f\x8b"
+_FILE = re.compile(
+    r"(?P<split>.*?train|.*?t10k|.*?test)[-_.](?P<what>images|labels)[-_.]idx[1-4][-_.]ubyte(?:\.gz)?", re.I
+)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes, of the shape its header gives.
+
+    Raises DataError for a file that cannot be read, is no IDX file, holds another kind of numbers, is shorter or longer
+    than its header says, or does not fit in memory. Source: the format's description beside the MNIST database.
+    """
+    with _reading(path) as stream:
+        head = stream.read(4)
+        if len(head) < 4 or head[:2] != b"\0\0" or not 1 <= head[3] <= 4:
+            raise DataError(f"{path}: not an IDX file (its header is broken).")
+        if head[2] != UNSIGNED_BYTE:
+            raise DataError(f"{path}: holds numbers of IDX type 0x{head[2]:02x}; only unsigned bytes (0x08) are read.")
+        lengths = stream.read(4 * head[3])
+        if len(lengths) < 4 * head[3]:
+            raise DataError(f"{path}: the IDX header is cut off.")
+        shape = struct.unpack(f">{head[3]}I", lengths)
+        count = int(np.prod(shape, dtype=object))
+        if count > free_memory():
+            raise DataError(f"{path}: by its header it holds {count:,} bytes, more than there is memory for.")
+        content = stream.read(count + 1)
+    if len(content) != count:
+        more = "more" if len(content) > count else f"{len(content):,}"
+        raise DataError(
+            f"{path}: by its header ({'x'.join(map(str, shape))}) it holds {count:,} bytes, but has {more}."
+        )
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with path.open("rb") as plain:
+            packed = plain.read(2) == GZIP
+            plain.seek(0)
+            with gzip.open(plain) if packed else plain as stream:
+                yield stream  # type: ignore[misc]
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: the compressed file is damaged ({error}).") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def find_idx(folder: Path) -> dict[str, dict[str, Path]]:
+    """Return the IDX files of a folder by split (train, test) and by what they hold (images, labels).
+
+    They may lie in the folder itself, in ``raw`` or in ``*/raw`` of it (as torchvision keeps them); {} for none. A file
+    that is there plain and compressed counts once. Raises DataError where files of two data sets lie together.
+    """
+    for place in (folder, folder / "raw", *sorted(folder.glob("*/raw"))):
+        found: dict[str, dict[str, Path]] = {}
+        for path in sorted(place.iterdir()) if place.is_dir() else ():
+            match = _FILE.fullmatch(path.name)
+            if match is None or not path.is_file():
+                continue
+            split = "train" if match["split"].lower().endswith("train") else "test"
+            other = found.setdefault(split, {}).setdefault(match["what"].lower(), path)
+            if other != path and other.name != path.name.removesuffix(".gz"):
+                raise DataError(f"{place} holds several data sets ({other.name}, {path.name}): name a folder of one.")
+        if found:
+            return found
+    return {}

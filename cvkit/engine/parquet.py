@@ -1,0 +1,39 @@
+"""Tables as Parquet files, where ``pyarrow`` is installed."""
+
+import importlib.util
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cvkit import files
+from cvkit.errors import UsageError
+
+ROWS_AT_ONCE = 100_000  # in memory at a time
+
+
+def need_parquet() -> None:
+    """Raise UsageError where ``pyarrow`` is not installed."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UsageError("--format parquet needs pyarrow, which is not here: pip install 'cvkit[parquet]'.")
+
+
+def write_parquet(path: Path, columns: Mapping[str, str], rows: Iterator[dict[str, Any]]) -> None:
+    """Write rows, whole or not at all; ``columns`` names each column's kind (``string``, ``int32``, ``float64``).
+
+    What of a text is no UTF-8 is written as an escape, as in CSV files.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    texts = [name for name, kind in columns.items() if kind == "string"]
+    schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in columns.items()])
+    with files.atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        while part := list(itertools.islice(rows, ROWS_AT_ONCE)):
+            for row in part:
+                row.update({name: _utf8(row[name]) for name in texts})
+            writer.write_table(pyarrow.Table.from_pylist(part, schema))
+
+
+def _utf8(text: str | None) -> str | None:
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,42 @@
+"""What all figures share: inks, a headline that fits, and the way to a PNG file."""
+
+import io
+import textwrap
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 110
+INK, QUIET_INK, GRID, FRAME = "#212529", "#5c6670", "#e3e7eb", "#b8c0c8"
+TITLE_POINTS, POINTS_AN_INCH = 12, 72
+BOLD_LETTER_WIDTH = 0.7  # of the font's size, for a line of wide letters
+
+
+def make_figure(width: float, height: float, title: str) -> "Figure":
+    """Return an empty figure of a size in inches, with a headline of at most two lines."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09, wspace=0.02, hspace=0.03)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+    # Wrapped here, because matplotlib never breaks a long word, such as the path of a run folder.
+    letters = int(width * POINTS_AN_INCH / (TITLE_POINTS * BOLD_LETTER_WIDTH))
+    lines = textwrap.wrap(" ".join(title.split()), letters, max_lines=2, placeholder="…")
+    style: dict[str, Any] = {"fontsize": TITLE_POINTS, "fontweight": "bold", "color": INK, "parse_math": False}
+    figure.suptitle("\n".join(lines), x=0.012, ha="left", **style)
+    return figure
+
+
+def png(figure: "Figure") -> bytes:
+    """Return a figure as a PNG file that depends on the figure alone."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A title in a script that the font lacks shows boxes; a warning for each letter would help nobody.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,157 @@
+"""Pictures of embeddings in a plane: points coloured by class, and what a decoder makes of the plane."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvkit.render.figure import FRAME, GRID, INK, QUIET_INK, make_figure, png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_IN_LEGEND = 40
+NO_CLASS = "#3b6ea5"
+CENTRAL = 98.0  # per cent of the points that a panel shows along each axis, when a few lie far out
+FAR_OUT = 1.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plane:
+    """A panel of points: its name, a line about it, and (N, 2) coordinates; ``axes`` are what these are called."""
+
+    name: str
+    about: str
+    points: NDArray[np.floating[Any]]
+    axes: tuple[str, str] = ("z0", "z1")
+
+
+def class_colours(count: int) -> list[str]:
+    """Return a colour (#rrggbb) for each class: those of tab10 or tab20 as far as they go, then hues in turn."""
+    import matplotlib
+    from matplotlib.colors import hsv_to_rgb, to_hex
+
+    if count <= 20:
+        table = matplotlib.colormaps["tab10" if count <= 10 else "tab20"]
+        return [to_hex(table(number)) for number in range(count)]
+    return [
+        to_hex(hsv_to_rgb((number / count, 0.85 if number % 2 else 0.55, 0.75 if number % 3 else 0.95)))
+        for number in range(count)
+    ]
+
+
+def planes(
+    panels: Sequence[Plane], *, title: str, labels: NDArray[np.int64] | None = None, classes: Sequence[str] = ()
+) -> bytes:
+    """Return a PNG file with the panels side by side, points coloured by class, and a legend.
+
+    ``labels`` (N,) index ``classes``. Beyond 40 classes the legend is left out. A few points far out are beyond the
+    edge of a panel, which says so.
+    """
+    names = list(classes) if labels is not None else []
+    legend = 0 < len(names) <= MOST_IN_LEGEND
+    columns = -(-len(names) // 20) if legend else 0
+    longest = max((len(name) for name in names), default=0) if legend else 0
+    figure = make_figure(5.0 * len(panels) + columns * (0.5 + 0.085 * min(longest, 28)), 5.2, title)
+    colours = class_colours(len(names))
+    order = np.random.default_rng(0).permutation(len(panels[0].points))  # so that no class covers another
+    shade: Any = NO_CLASS if not names or labels is None else np.array(colours)[labels[order]]
+    for number, panel in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), number + 1)
+        size = min(30.0, max(3.0, 30_000 / len(order)))
+        style: dict[str, Any] = {"s": size, "alpha": 0.7, "linewidths": 0}
+        axes.scatter(panel.points[order, 0], panel.points[order, 1], c=shade, **style)
+        _dress(axes, panel)
+    if legend:
+        _legend(figure, names, colours, columns)
+    return png(figure)
+
+
+def _dress(axes: "Axes", panel: Plane) -> None:
+    outside = _frame(axes, panel.points)
+    about = panel.about + (f"; {outside} points beyond the edge" if outside else "")
+    axes.set_title(f"{panel.name}\n", fontsize=10.5, color=INK, loc="left", parse_math=False)
+    axes.text(0, 1.015, about, transform=axes.transAxes, fontsize=8.5, color=QUIET_INK, parse_math=False)
+    axes.set_xlabel(panel.axes[0], fontsize=8.5, color=QUIET_INK)
+    axes.set_ylabel(panel.axes[1], fontsize=8.5, color=QUIET_INK)
+    axes.tick_params(labelsize=8, colors=QUIET_INK, length=0)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for spine in axes.spines.values():
+        spine.set_color(FRAME)
+
+
+def _frame(axes: "Axes", points: NDArray[np.floating[Any]]) -> int:
+    """Set the limits, leaving out a few points that would squeeze all others together; return how many."""
+    outside = np.zeros(len(points), bool)
+    for values, limit in ((points[:, 0], axes.set_xlim), (points[:, 1], axes.set_ylim)):
+        low, high = view(values)
+        limit(low, high)
+        outside |= (values < low) | (values > high)
+    return int(outside.sum())
+
+
+def view(values: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Return the stretch of an axis to show: all values, or the central 98 % and some where a few lie far out."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return -1.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    tail = (100 - CENTRAL) / 2
+    inner_low, inner_high = (float(value) for value in np.percentile(values, [tail, 100 - tail]))
+    margin = 0.25 * (inner_high - inner_low)
+    if high - low > FAR_OUT * (inner_high - inner_low + 2 * margin) > 0:
+        low, high = max(low, inner_low - margin), min(high, inner_high + margin)
+    pad = 0.03 * (high - low) or 0.5
+    return low - pad, high + pad
+
+
+def _legend(figure: "Figure", names: Sequence[str], colours: Sequence[str], columns: int) -> None:
+    from matplotlib.lines import Line2D
+
+    dots: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 6}
+    handles = [Line2D([], [], color=colour, **dots) for colour in colours]
+    shown = [name.replace("$", r"\$") if len(name) <= 28 else name[:27].replace("$", r"\$") + "…" for name in names]
+    figure.legend(handles, shown, loc="outside right center", frameon=False, fontsize=9, labelcolor=INK, ncols=columns)
+
+
+def latent_grid(
+    images: NDArray[np.floating[Any]],
+    *,
+    title: str,
+    horizontal: tuple[float, float],
+    vertical: tuple[float, float],
+    axes_names: tuple[str, str] = ("z0", "z1"),
+) -> bytes:
+    """Return a PNG file of what a decoder makes of points of the plane, with the coordinates at its edges.
+
+    ``images`` (rows, columns, H, W, C) in 0..1, the first row at the upper end of ``vertical``, the first column at the
+    lower end of ``horizontal``; both are coordinates of the middles of the outer images.
+    """
+    rows, columns, height, width, channels = images.shape
+    tiled = images.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+    shown = tiled[..., 0] if channels == 1 else tiled
+    wide = 8.6 if columns > 1 else 3.0
+    figure = make_figure(wide, max(2.2, wide * tiled.shape[0] / tiled.shape[1]) + 0.75, title)
+    axes = figure.add_subplot()
+    (left, right), (low, high) = _edges(horizontal, columns), _edges(vertical, rows)
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=(left, right, low, high), interpolation="antialiased")
+    axes.set_aspect((right - left) / (high - low) * tiled.shape[0] / tiled.shape[1])
+    axes.set_xlabel(axes_names[0], fontsize=8.5, color=QUIET_INK)
+    if rows > 1:
+        axes.set_ylabel(axes_names[1], fontsize=8.5, color=QUIET_INK)
+    else:
+        axes.set_yticks([])
+    axes.tick_params(labelsize=8, colors=QUIET_INK)
+    for spine in axes.spines.values():
+        spine.set_color(FRAME)
+    return png(figure)
+
+
+def _edges(middles: tuple[float, float], count: int) -> tuple[float, float]:
+    """Return the outer edges of ``count`` images whose outer middles are given."""
+    half = (middles[1] - middles[0]) / (2 * max(1, count - 1)) or 0.5
+    return middles[0] - half, middles[1] + half

@@ -1,0 +1,21 @@
+"""Many small pictures as one."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def sprite(images: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
+    """Return (N, H, W, C) pictures side by side, row after row, as one; what is left of the last row is white.
+
+    Without ``columns`` there are as many rows as columns (the ceiling of the square root of N), as TensorBoard's
+    projector counts them.
+    """
+    count, height, width, channels = images.shape
+    side = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / side) if columns else side
+    whole = np.full((rows * side, height, width, channels), 255, np.uint8)
+    whole[:count] = images
+    tiled = whole.reshape(rows, side, height, width, channels).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(tiled.reshape(rows * height, side * width, channels))
