@@ -28,6 +28,7 @@ SMALL = (
     64  # photographs are brought to this many pixels a side where no size is asked for, unless smaller and all alike
 )
 FEWEST = 2  # train images
+ORDER = ("train", "val", "test")
 Tell = Callable[[str, int, int], None]  # the split, images in all, images done
 
 
@@ -121,7 +122,8 @@ def read_collection(source: Source, reading: Reading, tell: Tell = lambda *_: No
         raise DataError(f"{source.name}: {len(splits['train'])} image to train on; {FEWEST} or more are needed.")
     channels = {"grey": 1, "rgb": 3}.get(reading.color) or _channels(splits)
     size = reading.size or next(iter(splits.values())).images.shape[-2:]
-    for name, part in splits.items():
+    for name in sorted(splits, key=ORDER.index):
+        part = splits.pop(name)  # put back in its place among the others
         images = with_channels(resized(part.images, (size[0], size[1])), channels)
         splits[name] = ImageSet(images=images, labels=part.labels, names=part.names)
     _remark_on_labels(splits, remarks)
@@ -172,7 +174,8 @@ def _from_idx(
         if "labels" in parts:
             found = idx.read_idx(parts["labels"])
             if found.shape != (len(images),):
-                raise DataError(f"{parts['labels']}: {found.size:,} labels for {len(images):,} images.")
+                labels_there = "x".join(f"{length:,}" for length in found.shape)
+                raise DataError(f"{parts['labels']}: {labels_there} labels for {len(images):,} images.")
             classes = classes or IDX_CLASSES.get(files.sha256_of(found.tobytes()), ())
             labels = found.astype(np.int64)
         whole = ImageSet(images=images, labels=labels, names=[str(number) for number in range(len(images))])

@@ -100,30 +100,34 @@ def _word(value: Any) -> str:
 def open_result(folder: Path, command: str, identity: Mapping[str, Any], overwrite: bool) -> dict[str, Any] | None:
     """Make a result folder, and return its manifest when the same is done there already and whole.
 
-    Raises OutputError for a folder that holds something else, or results of other settings without ``overwrite``.
+    Else a manifest without files marks it as begun. Raises OutputError for a folder that holds something else, or
+    results of other settings without ``overwrite``.
     """
     files.make_folder(folder)
     path = folder / MANIFEST
-    if not any(folder.iterdir()) or (overwrite and path.is_file()):
-        return None
     before = files.read_json(path) if path.is_file() else {}
-    if before.get("command") != command:
+    ours = isinstance(before, dict) and before.get("command") == command
+    if any(folder.iterdir()) and not ours:
         raise OutputError(f"{folder} holds something else (no {MANIFEST} of cvkit {command}): name another --out.")
-    then, now = before.get("settings") or {}, dict(identity)
-    changed = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
-    if changed:
-        raise OutputError(
-            f"{folder} holds results of other settings ({'; '.join(changed)}): name another --out, or add --overwrite."
-        )
-    sizes = before.get("files", {})
-    whole = sizes and all(_size(folder / name) == size for name, size in sizes.items())
-    return before if whole else None
+    if ours and not overwrite:
+        then, now = before.get("settings") or {}, dict(identity)
+        changed = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
+        if changed:
+            raise OutputError(
+                f"{folder} holds results of other settings ({'; '.join(changed)}): "
+                "name another --out, or add --overwrite."
+            )
+        sizes = before.get("files", {})
+        if sizes and all(_size(folder / name) == size for name, size in sizes.items()):
+            return before
+    close_result(folder, command, identity, [], {})
+    return None
 
 
 def close_result(
     folder: Path, command: str, identity: Mapping[str, Any], written: Sequence[Path], facts: Mapping[str, Any]
 ) -> None:
-    """Write the manifest, which makes the folder a finished one: settings, files with their sizes, and facts."""
+    """Write the manifest: settings, files with their sizes (which make the folder a finished one), and facts."""
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in written}
     head = {"command": command, "settings": dict(identity), "cvkit": cvkit.__version__}
     files.write_json(folder / MANIFEST, {**head, **facts, "files": sizes})

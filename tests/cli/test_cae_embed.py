@@ -1,0 +1,283 @@
+"""``cvkit cae-embed``, as the shell runs it."""
+
+import csv
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data.test_idx import idx_bytes
+
+from .conftest import Run
+
+SMALL = ("--widths", "4,8", "--epochs", 2, "--batch-size", 16, "--device", "cpu")
+MADE = {
+    "embeddings.csv", "embedding.png", "curves.png", "reconstructions.png", "latent-grid.png", "metrics.json",
+    "summary.txt", "history.csv", "config.json", "best.pt", "last.pt",
+}  # fmt: skip
+KEYS = ["bce", "mse", "knn_accuracy", "trustworthiness", "continuity"]
+
+
+def blobs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images with a bright square at a place that the label tells."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = rng.integers(0, 40, (count, 11, 9))
+    for image, label in zip(images, labels, strict=True):
+        image[3 * label : 3 * label + 4, 2:6] = rng.integers(180, 255)
+    return images.astype(np.uint8), labels.astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of IDX files: 90 train and 33 test images of 11x9, three classes."""
+    folder = tmp_path_factory.mktemp("idx") / "digits"
+    folder.mkdir()
+    for split, count in (("train", 90), ("t10k", 33)):
+        images, labels = blobs(count, count)
+        (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder, trained for two epochs."""
+    from cvkit.config import CaeEmbedConfig
+    from cvkit.tasks.cae_embed import cae_embed
+
+    folder = tmp_path_factory.mktemp("runs") / "cae"
+    cae_embed(CaeEmbedConfig(data=str(digits), widths=(4, 8), epochs=2, batch_size=16, device="cpu", out=str(folder)))
+    return folder
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_it_trains_embeds_measures_and_draws(run: Run, digits: Path) -> None:
+    ended = run("cae-embed", "--data", digits, *SMALL, "--epochs", 12, "--lr", 0.01, "--out", "r")
+    assert ended.code == 0, ended.err
+    assert {path.name for path in Path("r").iterdir() if "tfevents" not in path.name} == MADE
+    rows = rows_of(Path("r/embeddings.csv"))
+    assert list(rows[0]) == ["image", "split", "label", "class_name", "z0", "z1"]
+    assert [row["image"] for row in rows] == [*map(str, range(90)), *map(str, range(33))]
+    assert [row["split"] for row in rows] == ["train"] * 90 + ["test"] * 33
+    assert [row["label"] for row in rows[:4]] == ["0", "1", "2", "0"]
+    metrics = json.loads(Path("r/metrics.json").read_text())
+    assert list(metrics) == ["cae", "pca"]
+    for scores in metrics.values():
+        assert list(scores) == KEYS
+        assert scores["knn_accuracy"] > 0.9  # the classes lie apart
+        assert 0.5 < scores["trustworthiness"] <= 1 and 0.5 < scores["continuity"] <= 1
+    history = rows_of(Path("r/history.csv"))
+    assert float(history[-1]["val_loss"]) < float(history[0]["val_loss"])
+    assert metrics["cae"]["bce"] == pytest.approx(float(history[-1]["val_loss"]), abs=1e-5)
+    assert metrics["cae"]["mse"] == pytest.approx(float(history[-1]["val_mse"]), abs=1e-5)
+    for word in ("cae", "pca", "knn_accuracy", "90 train and 33 test images embedded in r"):
+        assert word in ended.out
+    assert "decoder.output" in ended.err and Path("r/summary.txt").read_text() in ended.err
+    for name in ("embedding.png", "curves.png", "reconstructions.png", "latent-grid.png"):
+        assert np.asarray(Image.open(f"r/{name}")).std() > 5
+
+
+def test_the_codes_written_are_those_of_the_network_written(trained: Path) -> None:
+    import torch
+
+    from cvkit.engine import checkpoint
+    from cvkit.models.embedder import Embedder
+
+    embedder = Embedder.from_card(checkpoint.load(trained / "best.pt", "autoencoder"))
+    images, _ = blobs(33, 33)
+    (codes,) = embedder.codes(torch.from_numpy(images)[:, None])
+    rows = [row for row in rows_of(trained / "embeddings.csv") if row["split"] == "test"]
+    written = np.array([[row["z0"], row["z1"]] for row in rows], np.float32)
+    assert np.allclose(codes.numpy(), written, atol=1e-5)
+    metrics = json.loads((trained / "metrics.json").read_text())["cae"]
+    made = embedder.reconstruct(embedder.pixels(torch.from_numpy(images)[:, None]))
+    assert metrics["mse"] == pytest.approx(float((made - torch.from_numpy(images)[:, None] / 255).square().mean()))
+
+
+def test_the_same_seed_gives_the_same_file_and_another_seed_another(run: Run, digits: Path, trained: Path) -> None:
+    for seed, out in ((0, "same"), (1, "other")):
+        assert run("cae-embed", "--data", digits, *SMALL, "--seed", seed, "--out", out).code == 0
+    assert Path("same/embeddings.csv").read_bytes() == (trained / "embeddings.csv").read_bytes()
+    assert Path("same/metrics.json").read_bytes() == (trained / "metrics.json").read_bytes()
+    assert Path("other/embeddings.csv").read_bytes() != (trained / "embeddings.csv").read_bytes()
+
+
+def test_a_stopped_run_resumed_gives_the_same_file(digits: Path, run: Run) -> None:
+    words = ["cae-embed", "--data", str(digits), "--widths", "4,8", "--epochs", "12", "--batch-size", "16"]
+    words += ["--device", "cpu", "--denoise", "--dropout", "0.2"]
+    assert run(*words, "--out", "whole").code == 0
+    command = [sys.executable, "-m", "cvkit", *words, "--out", "parts"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    until = time.monotonic() + 60
+    while not Path("parts/last.pt").is_file() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 75, told
+    assert not Path("parts/embeddings.csv").exists()
+    resumed = run(*words, "--out", "parts", "--resume")
+    assert resumed.code == 0 and "resuming after epoch" in resumed.err
+    for name in ("embeddings.csv", "metrics.json"):
+        assert Path("parts", name).read_bytes() == Path("whole", name).read_bytes()
+
+
+def test_resuming_a_finished_run_makes_other_files_of_it(run: Run, digits: Path) -> None:
+    words = ("cae-embed", "--data", digits, *SMALL, "--out", "r")
+    assert run(*words).code == 0
+    before = Path("r/embeddings.csv").read_bytes()
+    ended = run(*words, "--resume", "--format", "npy,csv", "--embed", "test", "--compare", "none", "--html")
+    assert ended.code == 0, ended.err
+    assert np.load("r/embeddings.npy").shape == (33, 2)
+    assert b"\r\n" not in before and len(rows_of(Path("r/embeddings.csv"))) == 33
+    assert Path("r/embedding.html").is_file()
+    assert list(json.loads(Path("r/metrics.json").read_text())) == ["cae"]
+    assert run(*words, "--resume", "--latent-dim", 3).code == 1
+
+
+def test_a_checkpoint_embeds_without_training(run: Run, digits: Path, trained: Path) -> None:
+    words = ("cae-embed", "--data", digits, "--checkpoint", trained, "--device", "cpu", "--out", "e")
+    ended = run(*words, "--format", "csv,parquet,npy,projector")
+    assert ended.code == 0, ended.err
+    assert Path("e/embeddings.csv").read_bytes() == (trained / "embeddings.csv").read_bytes()
+    assert Path("e/metrics.json").read_bytes() == (trained / "metrics.json").read_bytes()
+    assert not {"best.pt", "history.csv", "curves.png"} & {path.name for path in Path("e").iterdir()}
+    sprite = np.asarray(Image.open("e/projector/sprite.png"))
+    images, _ = blobs(90, 90)
+    assert np.array_equal(sprite[11:22, 9:18], images[13])  # 12 to a row: 123 images
+    manifest = json.loads(Path("e/manifest.json").read_text())
+    assert manifest["images"] == {"train": 90, "test": 33} and "embedding.png" in manifest["files"]
+    again = run(*words, "--format", "csv,parquet,npy,projector", "--json")
+    assert again.code == 0 and "done already" in again.err
+    assert json.loads(again.out)["metrics"] == json.loads(Path("e/metrics.json").read_text())
+    changed = run(*words)
+    assert changed.code == 1 and "format was" in changed.err
+    assert run(*words, "--overwrite").code == 0
+
+
+@pytest.mark.parametrize("dimensions", [1, 5])
+def test_other_numbers_in_a_code(run: Run, digits: Path, dimensions: int) -> None:
+    words = ("--latent-dim", dimensions, "--compare", "pca,tsne", "--html", "--batch-norm", "--out", "r")
+    ended = run("cae-embed", "--data", digits, *SMALL, *words)
+    assert ended.code == 0, ended.err
+    assert list(rows_of(Path("r/embeddings.csv"))[0])[4:] == [f"z{number}" for number in range(dimensions)]
+    metrics = json.loads(Path("r/metrics.json").read_text())
+    assert metrics["tsne"]["knn_accuracy"] is None and metrics["tsne"]["bce"] is None
+    assert metrics["tsne"]["trustworthiness"] > 0.5
+
+
+def test_denoising_reconstructs_from_noise(run: Run, digits: Path) -> None:
+    ended = run("cae-embed", "--data", digits, *SMALL, "--denoise", "--noise-sigma", 0.5, "--out", "r", "--json")
+    assert ended.code == 0, ended.err
+    result = json.loads(ended.out)
+    last = rows_of(Path("r/history.csv"))[-1]
+    assert result["metrics"]["cae"]["bce"] == pytest.approx(float(last["val_loss"]), abs=1e-5)
+    clean = run("cae-embed", "--data", digits, *SMALL, "--out", "clean", "--json")
+    assert json.loads(clean.out)["metrics"]["pca"]["mse"] < result["metrics"]["pca"]["mse"]
+    rows = np.asarray(Image.open("r/reconstructions.png")).shape[0]
+    assert rows > 1.3 * np.asarray(Image.open("clean/reconstructions.png")).shape[0]  # one more row of pictures
+
+
+def photographs(folder: Path, *names: str) -> Path:
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shape = (12 + number % 3, 15, 3)
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
+    return folder
+
+
+def test_colour_photographs_of_mixed_sizes_and_a_bad_one(run: Run, tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "p", *(f"{kind}/{number}.png" for kind in ("ant", "bee") for number in range(8)))
+    (folder / "bee/broken.jpg").write_bytes(b"no image")
+    words = ("cae-embed", "--data", folder, *SMALL, "--size", "10x14", "--out", "r", "--html")
+    ended = run(*words)
+    assert ended.code == 3, ended.err
+    assert "failed: " in ended.err and "broken.jpg" in ended.err
+    assert [Path(row["input"]).name for row in rows_of(Path("r/failures.csv"))] == ["broken.jpg"]
+    rows = rows_of(Path("r/embeddings.csv"))
+    assert len(rows) == 16 and {row["class_name"] for row in rows} == {"ant", "bee"}
+    assert {Path(row["image"]) for row in rows} == set(folder.rglob("*.png"))
+    strict = run(*words, "--strict", "--out", "strict")
+    assert strict.code == 1 and "--strict" in strict.err
+    (folder / "bee/broken.jpg").unlink()
+    assert run(*words, "--resume").code == 0 and not Path("r/failures.csv").exists()
+
+
+def test_a_flat_folder_has_no_classes(run: Run, tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "p", *(f"{number}.png" for number in range(30)))
+    ended = run("cae-embed", "--data", folder, *SMALL, "--size", "8x8", "--out", "r")
+    assert ended.code == 0, ended.err
+    assert ended.err.count("no labels for train and test") == 1
+    assert {(row["label"], row["class_name"]) for row in rows_of(Path("r/embeddings.csv"))} == {("", "")}
+    metrics = json.loads(Path("r/metrics.json").read_text())
+    assert metrics["cae"]["knn_accuracy"] is None and metrics["cae"]["bce"] > 0
+    assert "3 test images: trustworthiness and continuity take 1 neighbours" in ended.err
+
+
+def test_names_of_classes_come_from_a_file(run: Run, digits: Path) -> None:
+    Path("names.txt").write_text("top\nmiddle\nbottom\n")
+    assert run("cae-embed", "--data", digits, *SMALL, "--labels", "names.txt", "--out", "r").code == 0
+    assert [row["class_name"] for row in rows_of(Path("r/embeddings.csv"))[:3]] == ["top", "middle", "bottom"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--latent-dim", 0), 2, "--latent-dim must be 1 or more"),
+        (("--widths", "a"), 2, "--widths 'a': write whole numbers"),
+        (("--widths", "8,0"), 2, "--widths: name 1 to 10 numbers of filters"),
+        (("--embed", "tst"), 2, "--embed 'tst' is not one of train, val, test. Did you mean 'test'?"),
+        (("--embed", "val"), 2, "--embed val: the data has train and test only"),
+        (("--format", "cvs"), 2, "Did you mean 'csv'?"),
+        (("--format", ","), 2, "--format: name one or more of csv"),
+        (("--compare", "lda"), 2, "--compare 'lda' is not one of"),
+        (("--noise-sigma", 0), 2, "--noise-sigma must be above 0"),
+        (("--test-fraction", 1), 2, "--test-fraction must be between 0 and 1"),
+        (("--limit", 1), 2, "--limit must be 2 or more"),
+        (("--patience", 3), 2, "name what tells it with --best-metric loss"),
+        (("--best-metric", "mse"), 2, "--best-metric 'mse' is not one of last, loss"),
+        (("--resume",), 2, "--resume needs --out"),
+        (("--checkpoint", "x", "--size", "4x4"), 2, "--size is that of the checkpoint's model"),
+        (("--checkpoint", "x", "--resume", "--out", "o"), 2, "--checkpoint embeds without training"),
+        (("--checkpoint", "x", "--devices", 2), 2, "leave out --devices"),
+        (("--checkpoint", "nowhere"), 1, "--checkpoint nowhere: no such run folder or file"),
+        (("--data", "nowhere"), 1, "no such file or folder: nowhere"),
+        (("--labels", "nowhere.txt"), 1, "--labels nowhere.txt cannot be read"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(run: Run, digits: Path, words: tuple, code: int, message: str) -> None:
+    ended = run("cae-embed", "--data", digits, *SMALL, "--quiet", *words)
+    assert ended.code == code and message in ended.err
+    assert ended.err.count("\n") == 1 and ended.out == ""
+
+
+def test_a_checkpoint_of_another_kind_is_refused(run: Run, digits: Path, tmp_path: Path) -> None:
+    from cvkit.engine import checkpoint
+
+    checkpoint.save(tmp_path / "saliency.pt", "saliency", {"weights": {}})
+    ended = run("cae-embed", "--data", digits, "--checkpoint", tmp_path / "saliency.pt")
+    assert ended.code == 1 and "kind 'saliency'; this command needs one of kind 'autoencoder'" in ended.err
+
+
+@pytest.mark.shared
+def test_a_short_run_on_fashion_mnist_beats_pca(run: Run, shared: Path) -> None:
+    data = shared / "data/fashion-mnist"
+    ended = run("cae-embed", "--data", data, "--limit", 6000, "--epochs", 6, "--out", "r", "--json", "--quiet")
+    metrics = json.loads(ended.out)["metrics"]
+    for name in ("knn_accuracy", "trustworthiness", "continuity"):
+        assert metrics["cae"][name] > metrics["pca"][name]
+    assert metrics["cae"]["bce"] < metrics["pca"]["bce"]
+    assert rows_of(Path("r/embeddings.csv"))[0]["class_name"] in ("T-shirt/top", "Ankle boot", "Pullover", "Trouser")
