@@ -23,8 +23,8 @@ class Embedder:
     def __init__(self, model: Autoencoder, *, device: torch.device | str = "cpu", noise_sigma: float = 0.0) -> None:
         self.device = torch.device(device)
         # 1.7 times as fast as the usual layout on a processor, too.
-        layout = torch.channels_last if self.device.type in ("cuda", "cpu") else torch.contiguous_format
-        self.model = model.to(self.device).to(memory_format=layout)
+        self.layout = torch.channels_last if self.device.type in ("cuda", "cpu") else torch.contiguous_format
+        self.model = model.to(self.device).to(memory_format=self.layout)
         self.noise_sigma = noise_sigma
 
     @property
@@ -40,7 +40,7 @@ class Embedder:
 
     def pixels(self, images: Tensor) -> Tensor:
         """Return uint8 images as float32 in 0..1 on the device."""
-        return images.to(self.device, non_blocking=True).to(torch.float32).div_(255)
+        return images.to(self.device, non_blocking=True).to(torch.float32, memory_format=self.layout).div_(255)
 
     def codes(self, images: Tensor) -> Iterator[Tensor]:
         """Yield the codes (B, latent_dim) float32 of (N, C, H, W) uint8 images, block by block, on the device."""

@@ -81,6 +81,8 @@ def cae_embed(config: CaeEmbedConfig, listen: Listener = ignore) -> CaeEmbedResu
 
 
 def _by_training(config: CaeEmbedConfig, listen: Listener) -> CaeEmbedResult:
+    processes, nodes = machine.process_plan(config)
+    files.refuse_stdin_in_many_processes([config.data], processes * nodes)
     source = find_source(config.data)
     fabric = machine.start_fabric(config, deterministic=config.deterministic)
     folder = open_folder(config, fabric)
@@ -151,7 +153,7 @@ def _read(config: CaeEmbedConfig, source: Source, listen: Listener, trained: Emb
         test_fraction=config.test_fraction,
         limit=config.limit,
         seed=config.seed,
-        threads=machine.cpu_count(),
+        threads=config.workers or machine.cpu_count(),
     )
     collection = read_collection(source, reading, partial(_tell_reading, listen))
     for remark in collection.remarks:

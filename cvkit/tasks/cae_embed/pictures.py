@@ -80,10 +80,9 @@ def _about(scores: Scores) -> str:
 
 
 def class_names(collection: Collection) -> list[str]:
-    """Return the name of every class that any image has."""
-    labels = [part.labels for part in collection.splits.values() if part.labels is not None]
-    most = max((int(each.max()) for each in labels if len(each)), default=-1)
-    return [collection.class_name(label) for label in range(max(most + 1, len(collection.classes)))]
+    """Return the names of the classes, as far as any image has one."""
+    most = max((int(part.labels.max()) for part in collection.splits.values() if part.labels is not None), default=-1)
+    return [collection.class_name(label) for label in range(most + 1)]
 
 
 def _examples(test: ImageSet) -> NDArray[np.int64]:

@@ -141,7 +141,7 @@ def train(
         config=config,
         lr=resolved.lr,
         batch_size=resolved.batch_size,
-        workers=config.workers or 0,  # the images are in memory: a loading process would only copy them
+        workers=0,  # the images are in memory: a loading process would only copy them
         kind=KIND,
         after_epoch=after_epoch,
     )

@@ -1,0 +1,176 @@
+"""Speed and memory of `cae-embed` on Fashion-MNIST's images.
+
+An epoch of training, `cvkit` (which shuffles, schedules, clips, watches for NaN and saves) against a bare loop over a
+tensor in memory (shuffle, forward, loss, backward, step), and against the usual one: a `DataLoader` that gets one image
+at a time and turns it into a float tensor (what torchvision's `FashionMNIST` with `ToTensor` does), without loading
+processes and with two. Then embedding all images, `cvkit` against the bare encoder. Last the peak resident memory of a
+whole `cvkit cae-embed` against that of `import torch`. One of each in turn, several times; ratios of medians.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from PIL import Image
+from side_by_side import report, seconds
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.functional import to_tensor
+
+from cvkit import device as machine
+from cvkit.config import CaeEmbedConfig
+from cvkit.data.collection import Collection, Reading, find_source, read_collection
+from cvkit.data.image_set import ImageSet
+from cvkit.engine.checkpoint import RunFolder
+from cvkit.engine.progress import ignore
+from cvkit.models.embedder import Embedder
+from cvkit.tasks.cae_embed.measure import codes_of
+from cvkit.tasks.cae_embed.training import LR, new_embedder, train
+
+BATCH = 128
+
+
+class OneByOne(Dataset):
+    """An image at a time, as torchvision's data set with ToTensor gives them."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.arrays = images[:, 0].numpy()
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return to_tensor(Image.fromarray(self.arrays[index]))
+
+
+def fresh(config: CaeEmbedConfig, collection: Collection, device: torch.device) -> Embedder:
+    embedder = new_embedder(config, collection, device)
+    embedder.model.train()
+    return embedder
+
+
+def cvkit_epoch(config: CaeEmbedConfig, collection: Collection, fabric: Fabric) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        train(
+            config,
+            new_embedder(config, collection, fabric.device),
+            collection,
+            RunFolder(Path(name)),
+            fabric,
+            "",
+            ignore,
+        )
+
+
+def steps(embedder: Embedder, batches, device: torch.device) -> None:
+    """Train by hand on what gives float batches."""
+    model = embedder.model
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR)
+    for clean in batches:
+        loss = F.binary_cross_entropy_with_logits(model(clean, logits=True), clean)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def resident_batches(images: torch.Tensor):
+    order = torch.randperm(len(images), device=images.device)
+    for chosen in order.split(BATCH):
+        yield images[chosen].float() / 255
+
+
+def loader_batches(images: torch.Tensor, workers: int, device: torch.device):
+    loader = DataLoader(
+        OneByOne(images), BATCH, shuffle=True, num_workers=workers, pin_memory=device.type == "cuda", drop_last=False
+    )
+    for batch in loader:
+        yield batch.to(device, non_blocking=True)
+
+
+def bare_codes(embedder: Embedder, images: torch.Tensor) -> torch.Tensor:
+    model = embedder.model.eval()
+    with torch.inference_mode():
+        return torch.cat([model.encode(part.to(embedder.device).float() / 255) for part in images.split(512)]).cpu()
+
+
+COMMAND = """
+import sys
+from cvkit.cli.main import main
+sys.argv = ["cvkit", "cae-embed", *{words!r}]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+"""
+
+
+def peak_mib(code: str) -> float:
+    """Return the peak resident memory of a Python process in MiB."""
+    program = f"{code}\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def memory(data: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        words = ["--data", data, "--epochs", "1", "--out", f"{name}/r", "--quiet", "--device", "cpu"]
+        alone, whole = peak_mib("import torch"), peak_mib(COMMAND.format(words=words))
+    print(f"peak memory: import torch {alone:.0f} MiB, cae-embed {whole:.0f} MiB, {whole - alone:.0f} MiB more")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="../shared/data/fashion-mnist")
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--loaders", default="0,2", help="loading processes of the usual loop")
+    parser.add_argument("--no-memory", action="store_true")
+    options = parser.parse_args()
+    whole = read_collection(find_source(options.data), Reading())
+    pick = np.arange(min(options.images, len(whole.splits["train"])))
+    parts = {"train": whole.splits["train"].take(pick), "test": whole.splits["test"].take(np.arange(256))}
+    collection = Collection(splits=parts, classes=(), failures=[], remarks=[])
+    config = CaeEmbedConfig(data=options.data, epochs=1, batch_size=BATCH, device=options.device, precision="fp32")
+    fabric = machine.start_fabric(config)
+    device = fabric.device
+    images = parts["train"].images
+    resident = images.to(device)
+    ways = {
+        "bare loop, tensor in memory": lambda: steps(
+            fresh(config, collection, device), resident_batches(resident), device
+        ),
+        "cvkit, one epoch": lambda: cvkit_epoch(config, collection, fabric),
+    }
+    for workers in map(int, options.loaders.split(",")):
+        ways[f"DataLoader + ToTensor, {workers} workers"] = lambda workers=workers: steps(
+            fresh(config, collection, device), loader_batches(images, workers, device), device
+        )
+    report(seconds(ways, options.rounds), "bare loop, tensor in memory", len(images))
+    every = torch.cat([whole.splits[name].images for name in ("train", "test")])
+    both = ImageSet(images=every, labels=None, names=[])
+    embedder = new_embedder(config, collection, device)
+    report(
+        seconds(
+            {
+                "bare encoder": lambda: bare_codes(embedder, every),
+                "cvkit, embedding": lambda: codes_of(embedder, both, "", ignore),
+            },
+            options.rounds,
+        ),
+        "bare encoder",
+        len(every),
+    )
+    if not options.no_memory:
+        memory(options.data)
+
+
+if __name__ == "__main__":
+    main()
