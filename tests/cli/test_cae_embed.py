@@ -4,10 +4,12 @@ import csv
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +264,76 @@ def test_what_cannot_be_meant_is_one_line(run: Run, digits: Path, words: tuple, 
     ended = run("cae-embed", "--data", digits, *SMALL, "--quiet", *words)
     assert ended.code == code and message in ended.err
     assert ended.err.count("\n") == 1 and ended.out == ""
+
+
+def broken_header(folder: Path) -> None:
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(b"\x01\x02" + gzip.decompress(path.read_bytes())[2:]))
+
+
+def other_length(folder: Path) -> None:
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(32, np.uint8)))
+
+
+def one_image(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    photographs(folder, "only.png")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (broken_header, "train-images-idx3-ubyte.gz: not an IDX file (its header is broken)."),
+        (other_length, "t10k-labels-idx1-ubyte: 32 labels for 33 images."),
+        (one_image, "no test images; 2 are needed to train on, and one to test."),
+    ],
+)
+def test_data_that_cannot_be_used_is_one_line(
+    run: Run, digits: Path, tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(digits, folder)
+    spoil(folder)
+    ended = run("cae-embed", "--data", folder, *SMALL, "--quiet", "--out", "r")
+    assert ended.code == 1 and message in ended.err
+    assert ended.err.count("\n") == 1 and ended.out == ""
+
+
+def no_labels(folder: Path) -> None:
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+
+
+def one_class(folder: Path) -> None:
+    for split, count in (("train", 90), ("t10k", 33)):
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(idx_bytes(np.full(count, 4, np.uint8)))
+
+
+@pytest.mark.parametrize(("spoil", "remark"), [(no_labels, "no labels for test:"), (one_class, "are of one class:")])
+def test_data_without_classes_embeds_and_says_so_in_a_line(
+    run: Run, digits: Path, tmp_path: Path, spoil: Callable[[Path], None], remark: str
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(digits, folder)
+    spoil(folder)
+    ended = run("cae-embed", "--data", folder, *SMALL, "--out", "r", "--html")
+    assert ended.code == 0, ended.err
+    assert ended.err.count(remark) == 1
+    assert json.loads(Path("r/metrics.json").read_text())["pca"]["knn_accuracy"] is None
+    assert "10-NN" in next(line for line in ended.err.splitlines() if remark in line)
+
+
+def test_two_processes_train_and_one_embeds(run: Run, digits: Path) -> None:
+    command = [sys.executable, "-m", "cvkit", "cae-embed", "--data", str(digits), *map(str, SMALL)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--devices", "2", "--out", "two"], capture_output=True, text=True, env=environment, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(rows_of(Path("two/embeddings.csv"))) == 123
+    assert done.stdout.count("images embedded in two") == 1
+    assert run("cae-embed", "--data", digits, "--checkpoint", "two", "--device", "cpu", "--out", "e").code == 0
+    assert Path("e/embeddings.csv").read_bytes() == Path("two/embeddings.csv").read_bytes()
 
 
 def test_a_checkpoint_of_another_kind_is_refused(run: Run, digits: Path, tmp_path: Path) -> None:
