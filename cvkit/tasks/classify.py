@@ -16,7 +16,7 @@ from cvkit.config import ClassifyConfig
 from cvkit.data.fit import fit_crop
 from cvkit.data.images import read_image
 from cvkit.data.truth import Truth, read_truth
-from cvkit.engine.batch import Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
+from cvkit.engine.batch import CLASS_COLUMNS, Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
 from cvkit.engine.ledger import Rows
 from cvkit.engine.notes import read_rows
 from cvkit.engine.parquet import need_parquet, write_parquet
@@ -27,7 +27,6 @@ from cvkit.metrics.classification import Accuracy, ClassAccuracy, accuracy, rank
 from cvkit.models import classifiers
 from cvkit.models.classifiers import Classifier
 
-COLUMNS = ("image", "rank", "class_index", "class_id", "label", "probability")
 KINDS = ("string", "int32", "int32", "string", "string", "float64")
 # What else the ledger keeps of an image, for the accuracy; no columns of results.csv.
 TRUE_CLASS, TRUE_RANK = "true_index", "true_rank"
@@ -49,7 +48,7 @@ class ClassifyResult:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of ``results.csv`` of this command's inputs, in their order; read from the folder."""
         for row in read_rows(self.batch.folder, self.inputs):
-            yield {name: row[name] for name in COLUMNS}
+            yield {name: row[name] for name in CLASS_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,7 @@ def classify(config: ClassifyConfig, listen: Listener = ignore, stdin: Iterable[
         need_parquet()
     loaded = classifiers.load(config.model, config.weights, config.labels, lambda text: listen(Note(text)))
     share = machine.share_out(config)
-    # As in gradcam, whose ranks have to be the same: bf16 changes 3 of 160 answers of mobilenet_v2.
-    precision = "fp32" if config.precision == "auto" else machine.choose_precision(config.precision, share.device)
-    dtype = machine.autocast_dtype(precision) or torch.float32
-    classifier = Classifier(loaded.module, loaded.facts, device=share.device, dtype=dtype)
+    classifier, precision = classifiers.open_on(loaded, config.precision, share.device)
     count = loaded.facts.num_classes
     if config.top > count and config.top != ClassifyConfig.top:  # the default means all where there are fewer
         raise UsageError(f"--top {config.top}: {config.model} has {count} classes.")
@@ -91,7 +87,7 @@ def classify(config: ClassifyConfig, listen: Listener = ignore, stdin: Iterable[
         command="classify",
         folder=Path(config.out),
         identity=loaded.identity | {"precision": precision, "top": config.top, "truth": _fingerprint(config.truth)},
-        columns=COLUMNS,
+        columns=CLASS_COLUMNS,
         details=loaded.details,
         report=lambda rows: _report(config, rows, classifier),
     )
@@ -162,11 +158,11 @@ def _judge(rows: Iterable[dict[str, Any]]) -> tuple[Accuracy, int]:
 def _report(config: ClassifyConfig, rows: Rows, classifier: Classifier) -> None:
     """Write, beside ``results.csv``, the same rows in another format, and the accuracy."""
     folder = Path(config.out)
-    plain = ({name: row[name] for name in COLUMNS} for row in rows())
+    plain = ({name: row[name] for name in CLASS_COLUMNS} for row in rows())
     if config.format == "json":
         _write_json(folder / "results.json", plain)
     elif config.format == "parquet":
-        write_parquet(folder / "results.parquet", dict(zip(COLUMNS, KINDS, strict=True)), plain)
+        write_parquet(folder / "results.parquet", dict(zip(CLASS_COLUMNS, KINDS, strict=True)), plain)
     kept = {f"results.{config.format}", "accuracy.json" if config.truth else "", "per_class.csv" * config.per_class}
     for name in {"results.json", "results.parquet", "accuracy.json", "per_class.csv"} - kept:
         (folder / name).unlink(missing_ok=True)  # of an earlier run with fewer images

@@ -20,7 +20,7 @@ from cvkit.catalog import TargetLayer
 from cvkit.config import GradcamConfig
 from cvkit.data.fit import Window, fit_crop, fit_squash, place_map
 from cvkit.data.images import encode_jpeg, read_image
-from cvkit.engine.batch import Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
+from cvkit.engine.batch import CLASS_COLUMNS, Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
 from cvkit.engine.ledger import Rows
 from cvkit.engine.notes import read_rows
 from cvkit.engine.progress import Listener, Note, ignore
@@ -34,7 +34,6 @@ from cvkit.models.classifiers import Classifier, Loaded
 from cvkit.models.labels import find_class
 from cvkit.models.target_layer import default_target, named_target
 
-COLUMNS = ("image", "rank", "class_index", "class_id", "label", "probability")
 SUFFIXES = {"map": ".map.png", "overlay": ".overlay.jpg", "panel": ".panel.jpg", "npy": ".npy"}
 KEPT_BYTES = 12_000_000  # of a photograph that is kept between reading and writing: 4 megapixels
 SCORES = tuple(field.name for field in fields(Faithfulness))
@@ -108,10 +107,7 @@ def gradcam(config: GradcamConfig, listen: Listener = ignore, stdin: Iterable[st
     pick = _pick(config, loaded)
     target = find_target(config, loaded)
     share = machine.share_out(config)
-    # Maps are differences of large numbers: half precision is for those who ask for it.
-    precision = "fp32" if config.precision == "auto" else machine.choose_precision(config.precision, share.device)
-    dtype = machine.autocast_dtype(precision) or torch.float32
-    classifier = Classifier(loaded.module, loaded.facts, device=share.device, dtype=dtype)
+    classifier, precision = classifiers.open_on(loaded, config.precision, share.device)
     explainer = Explainer(
         classifier.module, target, method=config.method, smooth=config.smooth, autocast=classifier.autocast
     )
@@ -121,7 +117,7 @@ def gradcam(config: GradcamConfig, listen: Listener = ignore, stdin: Iterable[st
         command="gradcam",
         folder=Path(config.out),
         identity=_identity(config, loaded, target, precision),
-        columns=[*COLUMNS, *config.save, *(SCORES if config.faithfulness else ())],
+        columns=[*CLASS_COLUMNS, *config.save, *(SCORES if config.faithfulness else ())],
         details=loaded.details,
         report=lambda rows: _report(config, rows),
         # What takes long for one image goes image by image: a signal is heeded in between.
