@@ -33,7 +33,7 @@ EXCEPTIONS = {
     ("cvkit.config.saliency", "catalog"): "settings are checked against the table of models, which is data only",
     **{
         (f"cvkit.config.{part}", "errors"): "a setting that cannot be meant is refused by a kind of failure"
-        for part in ("autoencoder", "base", "checks", "classifiers", "saliency")
+        for part in ("autoencoder", "base", "checks", "classifiers", "export", "saliency")
     },
 }
 HEAVY = (

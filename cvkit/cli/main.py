@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import cvkit
-from cvkit.cli import cae_embed, classify, demo, evaluate, gradcam, models, predict, sample_data, train_saliency
+from cvkit.cli import cae_embed, classify, demo, evaluate, export, gradcam, models, predict, sample_data, train_saliency
 from cvkit.cli.console import show_error
 from cvkit.device import is_main_process, is_started_by_us
 from cvkit.errors import CvkitError, ExitCode
@@ -26,6 +26,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("classify")(classify.classify)
 app.command("cae-embed")(cae_embed.cae_embed)
 app.command("gradcam")(gradcam.gradcam)
+app.command("export")(export.export)
 app.add_typer(models.app, name="models")
 app.add_typer(sample_data.app, name="sample-data")
 app.command("demo")(demo.demo)

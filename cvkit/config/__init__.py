@@ -13,6 +13,7 @@ from cvkit.config.classifiers import (
     ShowModelConfig,
     parse_ranks,
 )
+from cvkit.config.export import ExportConfig
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig, TrainSaliencyConfig
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Config",
     "DownloadModelConfig",
     "EvaluateConfig",
+    "ExportConfig",
     "GradcamConfig",
     "InferenceConfig",
     "ListModelsConfig",

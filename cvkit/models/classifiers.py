@@ -19,6 +19,7 @@ from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch, pretrained
 from cvkit.models.backbones import TIMM_PREFIX
 from cvkit.models.classifier_files import classes_in, filled, refuse_deeper
+from cvkit.models.exported import ExportedNetwork, check_kind, is_exported
 from cvkit.models.fetch import Say
 from cvkit.models.labels import load_labels
 from cvkit.models.pretrained import Pretrained
@@ -88,6 +89,8 @@ class Classifier:
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return (N, 3, h, w) uint8 images as normalised float32, on the device and in its memory layout."""
+        if isinstance(self.module, ExportedNetwork) and self.module.takes_bytes:
+            return images.to(self.device, non_blocking=True)
         pixels = images.to(self.device, non_blocking=True).to(torch.float32)
         return torch.addcmul(self._shift, pixels, self._scale).contiguous(memory_format=self.layout)
 
@@ -116,12 +119,17 @@ def load(name: str, weights: str = "pretrained", labels: str | None = None, say:
     """Build the classifier ``name`` ("vgg16", "mobilenet_v2.IMAGENET1K_V2", "timm:resnet18") and fill in its weights.
 
     ``weights`` is "pretrained" (from the cache of torchvision or timm, else downloaded), "none" (random, the same every
-    time) or a file, whose last layer tells the number of classes. ``labels`` is a file with their names. Raises
-    UsageError for an unknown name or labels of another number, WeightsError where the weights cannot be had or do not
-    fit, and DataError for labels that cannot be read.
+    time) or a file, whose last layer tells the number of classes. Either may be an exported model (.onnx, .pt2), which
+    brings its own network. ``labels`` is a file with the classes' names. Raises UsageError for an unknown name or
+    labels of another number, WeightsError where the weights cannot be had or do not fit, and DataError for labels that
+    cannot be read.
     """
-    pretrained.check_name(name)
-    if weights == "none":
+    file = next((word for word in (weights, name) if is_exported(word)), None)
+    if file is None:
+        pretrained.check_name(name)
+    if file is not None:
+        loaded = _exported(Path(file))
+    elif weights == "none":
         facts = pretrained.facts(name)
         loaded = Loaded(module=_random(name, facts.num_classes), facts=facts, file="", sha256="")
     else:
@@ -142,8 +150,29 @@ def open_on(loaded: Loaded, precision: str, device: torch.device) -> tuple[Class
     those who ask for it, in all commands alike, so that their ranks agree.
     """
     chosen = "fp32" if precision == "auto" else machine.choose_precision(precision, device)
+    if isinstance(loaded.module, ExportedNetwork):
+        loaded.module.place(device)
     dtype = machine.autocast_dtype(chosen) or torch.float32
     return Classifier(loaded.module, loaded.facts, device=device, dtype=dtype), chosen
+
+
+def _exported(path: Path) -> Loaded:
+    network = ExportedNetwork(path)
+    check_kind(network.facts, {"classifier": "logits"}, str(path))
+    facts = network.facts
+    given: dict[str, Any] = facts.preprocessing or {}
+    way: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    model, _, tag = facts.model.partition(".")
+    known = Pretrained(
+        model=model,
+        tag=tag or None,
+        preprocessing=Preprocessing(**way),
+        num_classes=facts.spec["classes"],
+        labels=facts.labels,
+        class_ids=facts.class_ids,
+        licence=facts.licence,
+    )
+    return Loaded(module=network, facts=known, file=str(path), sha256=files.sha256(path))
 
 
 def _digest(labels: Sequence[str], class_ids: Sequence[str]) -> str:

@@ -26,7 +26,8 @@ class EncoderDecoder(SaliencyModel):
         self.check_size(images)
         (code,) = self.backbone(images)  # (N, 512, H/16, W/16)
         logits = self.decoder(self.dropout(code)).float()  # (N, 1, H, W) when H and W are multiples of 16
-        if logits.shape[-2:] != images.shape[-2:]:
+        # In an exported graph always (it changes nothing where the sizes agree), so that it fits any size.
+        if torch.compiler.is_exporting() or logits.shape[-2:] != images.shape[-2:]:
             logits = F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
         return torch.sigmoid(logits)
 

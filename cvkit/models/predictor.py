@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD
 from cvkit.errors import WeightsError
+from cvkit.models.exported import ExportedNetwork, check_kind
 from cvkit.models.saliency import SaliencyModel, SaliencySpec
 from cvkit.models.zoo import build
 
@@ -25,7 +27,7 @@ class SaliencyPredictor:
 
     def __init__(
         self,
-        model: SaliencyModel,
+        model: SaliencyModel | ExportedNetwork,
         size: tuple[int, int],
         *,
         device: torch.device | str = "cpu",
@@ -37,10 +39,16 @@ class SaliencyPredictor:
         self.normalisation = normalisation
         self.dtype = dtype
         self.layout = torch.channels_last if self.device.type in ("cuda", "cpu") else torch.contiguous_format
-        self.model = model.to(self.device).to(memory_format=self.layout)
+        self.network: nn.Module = model.to(self.device).to(memory_format=self.layout)
         mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in normalisation)
         # (x / 255 - mean) / std as one multiplication and one addition.
         self._scale, self._shift = 1 / (255 * std), -mean / std
+
+    @property
+    def model(self) -> SaliencyModel:
+        """Return the network where it is one of cvkit's, and no exported file."""
+        assert isinstance(self.network, SaliencyModel)
+        return self.network
 
     def __call__(self, images: Tensor, out_sizes: list[tuple[int, int]], blur_px: float = 0.0) -> list[Tensor]:
         """Return a float32 map (H, W) in 0..1 for each of (N, 3, h, w) uint8 images, at its (H, W) of ``out_sizes``.
@@ -50,22 +58,24 @@ class SaliencyPredictor:
         """
         if len(out_sizes) != len(images):
             raise ValueError(f"{len(images)} images, but {len(out_sizes)} output sizes")
-        was_training = self.model.training
-        self.model.eval()
+        was_training = self.network.training
+        self.network.eval()
         try:
             with torch.inference_mode():
                 maps = self.raw(images)
                 return _finish(maps, out_sizes, blur_px)
         finally:
-            self.model.train(was_training)
+            self.network.train(was_training)
 
     def raw(self, images: Tensor) -> Tensor:
         """Return the network's own (N, 1, h', w') float32 maps of (N, 3, h, w) uint8 images, in its current mode."""
         with self._precision():
-            return self.model(self.normalise(images)).float()
+            return self.network(self.normalise(images)).float()
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Return (N, 3, h, w) uint8 images as normalised float32, on the device and in its memory layout."""
+        """Return (N, 3, h, w) uint8 images as the network takes them: normalised float32, on the device."""
+        if isinstance(self.network, ExportedNetwork) and self.network.takes_bytes:
+            return images.to(self.device, non_blocking=True)
         pixels = images.to(self.device, non_blocking=True).to(torch.float32)
         return torch.addcmul(self._shift, pixels, self._scale).contiguous(memory_format=self.layout)
 
@@ -73,6 +83,15 @@ class SaliencyPredictor:
         """Return plain values that, with the weights, rebuild the predictor (``from_card``)."""
         mean, std = self.normalisation
         return {"spec": self.model.spec.as_dict(), "size": list(self.size), "mean": list(mean), "std": list(std)}
+
+    @classmethod
+    def from_exported(cls, path: Path, *, device: torch.device | str = "cpu") -> "SaliencyPredictor":
+        """Return a predictor that runs an exported file; WeightsError where it is none of a saliency network."""
+        network = ExportedNetwork(path, torch.device(device))
+        facts = network.facts
+        check_kind(facts, {"saliency": "map"}, str(path))
+        mean, std = (tuple(values) for values in (facts.mean, facts.std))
+        return cls(network, facts.size, device=device, normalisation=(mean, std))  # type: ignore[arg-type]
 
     @classmethod
     def from_card(

@@ -31,6 +31,7 @@ from cvkit.metrics.classification import ranks_of
 from cvkit.metrics.faithfulness import Faithfulness, faithfulness
 from cvkit.models import classifiers
 from cvkit.models.classifiers import Classifier, Loaded
+from cvkit.models.exported import is_exported
 from cvkit.models.labels import find_class
 from cvkit.models.target_layer import default_target, named_target
 
@@ -103,6 +104,8 @@ def gradcam(config: GradcamConfig, listen: Listener = ignore, stdin: Iterable[st
     """
     inputs = find_inputs(config, stdin)
     render.colour_map(config.colormap)  # an unknown name is refused before any work
+    if is_exported(config.model) or is_exported(config.weights):
+        raise UsageError("gradcam needs gradients, which an exported file does not give: name the network itself.")
     loaded = classifiers.load(config.model, config.weights, config.labels, lambda text: listen(Note(text)))
     pick = _pick(config, loaded)
     target = find_target(config, loaded)

@@ -18,6 +18,7 @@ from cvkit.engine import checkpoint
 from cvkit.engine.batch import Batch, BatchResult, find_inputs, run_batch
 from cvkit.engine.progress import Listener, ignore
 from cvkit.engine.stream import Stages, Written
+from cvkit.models.exported import is_exported, read_facts
 from cvkit.models.predictor import SaliencyPredictor
 
 SUFFIX = {"png": ".png", "png16": ".png", "npy": ".npy"}
@@ -41,22 +42,28 @@ def predict(config: PredictConfig, listen: Listener = ignore, stdin: Iterable[st
     """
     inputs = find_inputs(config, stdin)
     path = checkpoint.find(config.checkpoint)
-    card = checkpoint.load(path, "saliency")
     if config.overlay:
         render.colour_map(config.colormap)  # an unknown name is refused before any work
     share = machine.share_out(config)
     precision = machine.choose_precision(config.precision, share.device)
-    predictor = SaliencyPredictor.from_card(
-        card, device=share.device, dtype=machine.autocast_dtype(precision) or torch.float32
-    )
+    predictor, model = _open(path, share.device, machine.autocast_dtype(precision) or torch.float32)
     batch = Batch(
         command="predict",
         folder=Path(config.out),
         identity=_identity(config, files.sha256(path), precision),
         columns=_columns(config),
-        details={"model": card["spec"], "checkpoint": str(path)},
+        details={"model": model, "checkpoint": str(path)},
     )
     return run_batch(config, batch, inputs, _stages(config, predictor), share, listen)
+
+
+def _open(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[SaliencyPredictor, dict[str, Any]]:
+    """Return the predictor of a checkpoint or of an exported file, and what describes its network."""
+    if is_exported(str(path)):
+        predictor = SaliencyPredictor.from_exported(path, device=device)
+        return predictor, read_facts(path).spec
+    card = checkpoint.load(path, "saliency")
+    return SaliencyPredictor.from_card(card, device=device, dtype=dtype), card["spec"]
 
 
 def _identity(config: PredictConfig, weights: str, precision: str) -> dict[str, Any]:

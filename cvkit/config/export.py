@@ -1,0 +1,67 @@
+"""The settings of the command that writes models for other programs."""
+
+from dataclasses import dataclass
+
+from cvkit.config.base import Config
+from cvkit.config.checks import at_least, one_of
+from cvkit.errors import UsageError
+
+EXPORT_FORMATS = ("onnx", "pt2", "safetensors")
+EXPORT_PRECISIONS = ("fp32", "fp16")
+DYNAMIC = ("batch", "height", "width")
+LAYOUTS = ("nchw", "nhwc")
+PARTS = ("encoder", "whole")
+FIRST_OPSET = 18  # torch's exporter of today writes no older one
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """``cvkit export``. ``model`` is a run folder, a checkpoint file or a name; ``out`` None is named after it."""
+
+    model: str
+    format: str = "onnx"
+    out: str | None = None
+    weights: str = "pretrained"
+    labels: str | None = None
+    part: str = "encoder"
+    precision: str = "fp32"
+    opset: int = FIRST_OPSET
+    dynamic: tuple[str, ...] = ("batch",)
+    simplify: bool = False
+    include_preprocessing: bool = False
+    layout: str = "nchw"
+    include_postprocessing: bool = False
+    top: int = 5
+    with_cam: bool = False
+    images: str | None = None
+    atol: float | None = None
+    overwrite: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("--format", self.format, EXPORT_FORMATS)
+        one_of("--precision", self.precision, EXPORT_PRECISIONS)
+        one_of("--layout", self.layout, LAYOUTS)
+        one_of("--part", self.part, PARTS)
+        for word in self.dynamic:
+            one_of("--dynamic", word, DYNAMIC)
+        at_least("--opset", self.opset, FIRST_OPSET)
+        at_least("--top", self.top, 1)
+        at_least("--seed", self.seed, 0)
+        if self.atol is not None and not self.atol > 0:
+            raise UsageError(f"--atol must be above 0, not {self.atol:g}.")
+        if self.layout == "nhwc" and not self.include_preprocessing:
+            raise UsageError("--layout nhwc is that of the bytes that --include-preprocessing takes; add it.")
+        if self.format == "safetensors":
+            graph = {
+                "--include-preprocessing": self.include_preprocessing,
+                "--include-postprocessing": self.include_postprocessing,
+                "--with-cam": self.with_cam,
+            }
+            for flag, asked in graph.items():
+                if asked:
+                    raise UsageError(
+                        f"{flag} is part of a graph; safetensors holds weights alone: onnx and pt2 take it."
+                    )
+        if self.simplify and self.format != "onnx":
+            raise UsageError("--simplify is for --format onnx.")

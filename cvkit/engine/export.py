@@ -1,0 +1,159 @@
+"""A network as a file that another program runs, and the proof that it says what the network says."""
+
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cvkit.errors import UsageError, WeightsError
+from cvkit.models.exported import KEY, Facts, need_onnx
+
+DIMENSIONS = {"batch": 0, "height": 2, "width": 3}
+Outputs = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One comparison of a file with its network: the batch, and the largest differences of any output.
+
+    ``relative`` is the difference over the largest value of that output; ``agreement`` the share of images whose top
+    class (of the first output) is the same, None where there are no classes.
+    """
+
+    batch: int
+    height: int
+    width: int
+    absolute: float
+    relative: float
+    agreement: float | None
+
+
+def write_onnx(path: Path, graph: nn.Module, example: Tensor, facts: Facts, *, opset: int, simplify: bool) -> None:
+    """Write an ONNX file by torch's exporter of today; raises UsageError where the network does not let itself be."""
+    need_onnx("onnxscript")
+    need_onnx("onnx")
+    import onnx
+
+    program = _traced(graph, example, facts)
+    with _silent():
+        try:
+            made = torch.onnx.export(
+                program,
+                dynamo=True,
+                verbose=False,
+                input_names=["images"],
+                output_names=list(facts.outputs),
+                opset_version=opset,
+            )
+        except Exception as error:
+            raise UsageError(f"{facts.model} cannot become ONNX: {_first(error)}") from error
+    assert made is not None
+    model = made.model_proto
+    if simplify:
+        need_onnx("onnxslim")
+        import onnxslim
+
+        model = onnxslim.slim(model)
+    _name_dimensions(model, facts)
+    onnx.helper.set_model_props(model, {KEY: facts.as_json()})
+    large = model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF
+    onnx.save(model, str(path), save_as_external_data=large)
+
+
+def _name_dimensions(model: Any, facts: Facts) -> None:
+    """Call the open dimensions of the input by their names, wherever they occur."""
+    names = {}
+    for name in facts.dynamic:
+        place = DIMENSIONS[name] if facts.layout == "nchw" or name == "batch" else DIMENSIONS[name] - 1
+        found = model.graph.input[0].type.tensor_type.shape.dim[place].dim_param
+        if found:
+            names[found] = name
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param in names:
+                dimension.dim_param = names[dimension.dim_param]
+
+
+def write_pt2(path: Path, graph: nn.Module, example: Tensor, facts: Facts) -> None:
+    """Write a ``torch.export`` archive; raises UsageError where the network does not let itself be traced."""
+    program = _traced(graph, example, facts)
+    with _silent():
+        torch.export.save(program, path, extra_files={f"{KEY}.json": facts.as_json()})
+
+
+def write_safetensors(path: Path, network: nn.Module, facts: Facts) -> None:
+    """Write the weights alone, with facts that rebuild the network."""
+    from safetensors.torch import save_file
+
+    tensors = {name: value.detach().contiguous().clone() for name, value in network.state_dict().items()}
+    save_file(tensors, path, metadata={KEY: facts.as_json(), "format": "pt"})
+
+
+def _traced(graph: nn.Module, example: Tensor, facts: Facts) -> Any:
+    """Return the graph as torch.export sees it, with the dimensions left open that the facts name."""
+    shift = {"nchw": 0, "nhwc": -1}[facts.layout]
+    open_ = {DIMENSIONS[name] + (shift if name != "batch" else 0): torch.export.Dim.DYNAMIC for name in facts.dynamic}
+    with _silent(), torch.no_grad():
+        try:
+            return torch.export.export(graph, (example,), dynamic_shapes=(open_,) if open_ else None)
+        except Exception as error:
+            hint = f"--dynamic {','.join(facts.dynamic)} is more than it allows, or " if facts.dynamic else ""
+            raise UsageError(f"{facts.model} cannot be exported: {hint}{_first(error)}") from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep the exporters' own talk off the terminal."""
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def compare(expected: Outputs, found: Outputs, size: tuple[int, int], classes: bool) -> Check:
+    """Return how far a file's outputs are from the network's, for images of (height, width) ``size``.
+
+    Outputs of whole numbers are compared by their agreement alone. Raises WeightsError where shapes differ.
+    """
+    if [one.shape for one in expected] != [one.shape for one in found]:
+        raise WeightsError("the exported file has other outputs than the network.")
+    absolute = relative = 0.0
+    for one, other in zip(expected, found, strict=True):
+        if one.is_floating_point():
+            difference = float((one.double() - other.double()).abs().max())
+            difference = difference if torch.isfinite(other).all() else float("inf")
+            absolute = max(absolute, difference)
+            relative = max(relative, difference / max(float(one.double().abs().max()), 1e-30))
+    agreement = float((_top(expected) == _top(found)).float().mean()) if classes else None
+    batch, (height, width) = len(expected[0]), size
+    return Check(batch=batch, height=height, width=width, absolute=absolute, relative=relative, agreement=agreement)
+
+
+def _top(outputs: Outputs) -> Tensor:
+    """Return the top class (N,) of logits, or of the classes that a graph with a top-k ends in."""
+    if len(outputs) > 1 and not outputs[1].is_floating_point():
+        return outputs[1][:, 0]
+    return outputs[0].argmax(1)
+
+
+def half(graph: nn.Module) -> nn.Module:
+    """Return a copy that computes in float16."""
+    return copy.deepcopy(graph).half()
+
+
+def _first(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".") + "."
+
+
+def sizes_to_try(facts: Facts) -> Sequence[tuple[int, int]]:
+    """Return the image sizes that a file is tried with: its own, and another where it takes others."""
+    height, width = facts.size
+    other = (height + 32 * ("height" in facts.dynamic), width + 64 * ("width" in facts.dynamic))
+    return [facts.size] if other == facts.size else [facts.size, other]

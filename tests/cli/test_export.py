@@ -1,0 +1,300 @@
+"""``cvkit export``: files that run elsewhere, and the commands that take them."""
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cvkit.models.exported import ExportedNetwork, read_facts
+
+from .conftest import Run
+
+pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+NET = "timm:resnet10t"
+SIZE = (176, 176)
+WAYS = ("own", "theirs")
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        coarse = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((150 + 20 * number, 130), Image.Resampling.BICUBIC).save(
+            folder / f"{number}.png"
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function that exports a small classifier with random weights, once for each set of options."""
+    from cvkit.config import ExportConfig
+    from cvkit.tasks.export import export
+
+    folder = tmp_path_factory.mktemp("exported")
+
+    def make(format: str = "onnx", **options: object) -> Path:
+        name = "-".join(f"{option}-{value}" for option, value in options.items()) or "plain"
+        path = folder / f"{''.join(letter for letter in name if letter.isalnum() or letter == '-')}.{format}"
+        if not path.exists():
+            export(ExportConfig(model=NET, weights="none", format=format, out=str(path), **options))  # type: ignore[arg-type]
+        return path
+
+    return make
+
+
+def network() -> torch.nn.Module:
+    from cvkit.models import classifiers
+
+    return classifiers.load(NET, "none").module.eval()
+
+
+def pixels(count: int) -> torch.Tensor:
+    return torch.randn(count, 3, *SIZE, generator=torch.Generator().manual_seed(count))
+
+
+def test_onnx_says_what_the_network_says_for_any_batch(classifier: Callable[..., Path]) -> None:
+    path = classifier()
+    session = onnxruntime.InferenceSession(str(path))
+    assert [(given.name, given.shape) for given in session.get_inputs()] == [("images", ["batch", 3, *SIZE])]
+    assert [(given.name, given.shape) for given in session.get_outputs()] == [("logits", ["batch", 1000])]
+    for count in (1, 2, 5):
+        with torch.inference_mode():
+            expected = network()(pixels(count)).numpy()
+        (found,) = session.run(None, {"images": pixels(count).numpy()})
+        assert np.abs(found - expected).max() < 1e-5 * max(1, np.abs(expected).max())
+
+
+def test_pt2_loads_in_torch_alone(classifier: Callable[..., Path]) -> None:
+    program = torch.export.load(classifier("pt2"))
+    with torch.inference_mode():
+        (found,) = program.module()(pixels(3))
+        assert torch.allclose(found, network()(pixels(3)), atol=1e-6)
+
+
+def test_safetensors_rebuilds_the_network(classifier: Callable[..., Path]) -> None:
+    from cvkit.models.exportable import rebuilt
+
+    path = classifier("safetensors")
+    with torch.inference_mode():
+        assert torch.equal(rebuilt(path)(pixels(2)), network()(pixels(2)))
+
+
+def test_the_report_and_the_facts(classifier: Callable[..., Path], run: Run) -> None:
+    path = classifier()
+    report = json.loads(path.with_name(f"{path.name}.export.json").read_text())
+    assert [check["batch"] for check in report["checks"]] == [1, 3]
+    assert all(check["absolute"] < 1e-5 and check["agreement"] == 1 for check in report["checks"])
+    assert report["bytes"] == path.stat().st_size
+    facts = json.loads(run("export", "--inspect", path, "--json").out)
+    assert facts["kind"] == "classifier" and facts["model"] == NET and facts["size"] == list(SIZE)
+    assert len(facts["labels"]) == 1000 and facts["dynamic"] == ["batch"] and facts["weights_sha256"] == ""
+    told = run("export", "--inspect", classifier("pt2"))
+    assert "kind: classifier" in told.out and "labels: 1000: tench" in told.out
+    for kind in ("pt2", "safetensors"):
+        assert read_facts(classifier(kind)).spec == facts["spec"]
+
+
+def test_bytes_in_and_top_classes_out(classifier: Callable[..., Path]) -> None:
+    from cvkit.models import classifiers
+    from cvkit.models.classifiers import Classifier
+
+    loaded = classifiers.load(NET, "none")
+    images = torch.randint(0, 256, (3, 3, *SIZE), dtype=torch.uint8)
+    probabilities, classes = Classifier(loaded.module, loaded.facts).logits(images).softmax(1).topk(4)
+    for layout in ("nchw", "nhwc"):
+        options = {"layout": layout, "include_preprocessing": True, "include_postprocessing": True, "top": 4}
+        session = onnxruntime.InferenceSession(str(classifier(**options)))
+        given = images.numpy() if layout == "nchw" else images.permute(0, 2, 3, 1).numpy()
+        shares, indices = session.run(None, {"images": np.ascontiguousarray(given)})
+        assert np.array_equal(indices, classes.numpy()) and indices.dtype == np.int64
+        assert np.abs(shares - probabilities.numpy()).max() < 1e-5
+
+
+def test_the_map_in_the_graph_is_that_of_gradcam(classifier: Callable[..., Path]) -> None:
+    from cvkit.attribution import Explainer
+    from cvkit.models import classifiers
+    from cvkit.models.target_layer import default_target
+
+    session = onnxruntime.InferenceSession(str(classifier(with_cam=True)))
+    logits, maps = session.run(None, {"images": pixels(2).numpy()})
+    target = default_target(classifiers.blueprint(NET, 1000), (1, 3, *SIZE), 1000)
+    explained = Explainer(network(), target)(pixels(2), lambda scores: scores.argmax(1, keepdim=True))
+    assert np.abs(maps - explained.maps[:, 0].numpy()).max() < 1e-3
+    assert np.abs(logits - explained.logits.numpy()).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["vgg11", "timm:vit_tiny_patch16_224", "mobilenet_v3_small"])
+def test_a_map_is_refused_where_the_head_does_not_allow_it(run: Run, name: str) -> None:
+    ended = run("export", name, "--weights", "none", "--with-cam", "--out", "x.onnx")
+    assert ended.code == 2 and "--with-cam needs a head of global average pooling" in ended.err
+    assert not list(Path().glob("x*"))
+
+
+@pytest.mark.parametrize("format", ["onnx", "pt2"])
+def test_classify_takes_an_exported_file(
+    run: Run, classifier: Callable[..., Path], photographs: Path, format: str
+) -> None:
+    assert run("classify", photographs, "--model", NET, "--weights", "none", "--out", "own", "--top", 5).code == 0
+    ended = run("classify", photographs, "--model", classifier(format), "--out", "theirs", "--top", 5)
+    assert ended.code == 0, ended.err
+    own, theirs = (list(csv.DictReader(Path(f"{name}/results.csv").read_text().splitlines())) for name in WAYS)
+    assert [row["label"] for row in own] == [row["label"] for row in theirs]
+    difference = [float(a["probability"]) - float(b["probability"]) for a, b in zip(own, theirs, strict=True)]
+    assert np.abs(difference).max() < 1e-5
+
+
+def test_a_corrupted_export_is_caught_and_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cvkit.engine import export as machinery
+
+    write = machinery.write_onnx
+
+    def spoil(path: Path, *args: object, **options: object) -> None:
+        import onnx
+        from onnx import numpy_helper
+
+        write(path, *args, **options)  # type: ignore[arg-type]
+        model = onnx.load(path)
+        weights = max(model.graph.initializer, key=lambda one: np.prod(one.dims))
+        values = numpy_helper.to_array(weights).copy()
+        values.flat[: values.size // 100] += 0.05
+        weights.CopyFrom(numpy_helper.from_array(values, weights.name))
+        onnx.save(model, path)
+
+    monkeypatch.setattr(machinery, "write_onnx", spoil)
+    ended = run("export", NET, "--weights", "none", "--out", "bad.onnx")
+    assert ended.code == 1
+    assert "differs from the network by" in ended.err and "nothing was written" in ended.err
+    assert list(Path().iterdir()) == []
+
+
+def test_what_is_not_dynamic_is_fixed_and_still_serves(classifier: Callable[..., Path]) -> None:
+    path = classifier(dynamic=())
+    assert onnxruntime.InferenceSession(str(path)).get_inputs()[0].shape == [1, 3, *SIZE]
+    with torch.inference_mode():
+        assert torch.allclose(ExportedNetwork(path)(pixels(3)), network()(pixels(3)), atol=1e-5)
+
+
+def test_half_precision_halves_the_file(classifier: Callable[..., Path]) -> None:
+    path = classifier(precision="fp16")
+    assert path.stat().st_size < 0.55 * classifier().stat().st_size
+    assert read_facts(path).precision == "fp16"
+
+
+def test_a_saliency_run_becomes_a_file_that_predict_takes(run: Run, trained: Path, photographs: Path) -> None:
+    assert run("predict", photographs, "--checkpoint", trained, "--out", "own", "--format", "npy").code == 0
+    for words in (("--format", "onnx"), ("--format", "pt2"), ("--include-preprocessing", "--layout", "nhwc")):
+        out = f"{words[-1]}.pt2" if words[-1] == "pt2" else f"{words[-1]}.onnx"
+        ended = run("export", trained, *words, "--out", out)
+        assert ended.code == 0, ended.err
+        ended = run("predict", photographs, "--checkpoint", out, "--out", f"by-{out}", "--format", "npy")
+        assert ended.code == 0, ended.err
+        for name in ("0", "3"):
+            one, other = np.load(f"own/{name}.npy"), np.load(f"by-{out}/{name}.npy")
+            assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.9999
+
+
+def test_a_map_at_the_size_of_the_input(run: Run, trained: Path) -> None:
+    assert run("export", trained, "--include-postprocessing", "--out", "m.onnx").code == 0
+    session = onnxruntime.InferenceSession("m.onnx")
+    height, width = read_facts(Path("m.onnx")).size
+    (maps,) = session.run(None, {"images": np.random.default_rng(0).normal(size=(2, 3, height, width)).astype("f4")})
+    assert maps.shape == (2, 1, height, width)
+    assert maps.max(axis=(1, 2, 3)) == pytest.approx(1) and maps.min() >= 0
+    refused = run("predict", ".", "--checkpoint", "m.onnx", "--out", "x")
+    assert refused.code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ((NET, "--format", "onx"), 2, "Did you mean 'onnx'?"),
+        ((NET, "--out", "x.pt2"), 2, "ends in .onnx"),
+        ((NET, "--layout", "nhwc"), 2, "--include-preprocessing takes; add it"),
+        ((NET, "--format", "safetensors", "--with-cam"), 2, "safetensors holds weights alone"),
+        ((NET, "--format", "pt2", "--simplify"), 2, "--simplify is for --format onnx"),
+        ((NET, "--opset", 9), 2, "--opset must be 18 or more"),
+        ((NET, "--dynamic", "depth"), 2, "--dynamic 'depth' is not one of"),
+        (("resnet19",), 2, "Did you mean 'resnet18'?"),
+        (("mlnet",), 2, "name the run that trained it"),
+        (("runs/nowhere",), 1, "no such run folder or file"),
+        ((), 2, "name a run folder, a checkpoint, or a classifier"),
+        (("--inspect", "nowhere.onnx"), 1, "nowhere.onnx: no such file"),
+        (("--inspect", "x.txt"), 1, "x.txt: no such file"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(run: Run, words: tuple, code: int, message: str) -> None:
+    weights = ("--weights", "none") if words and words[0] == NET else ()
+    ended = run("export", *words, *weights)
+    assert ended.code == code and message in ended.err
+    assert ended.err.count("\n") == 1 and ended.out == ""
+
+
+@pytest.mark.parametrize("name", ["x.onnx", "x.pt2", "x.safetensors"])
+def test_a_damaged_file_is_one_line(run: Run, photographs: Path, name: str) -> None:
+    Path(name).write_bytes(b"no model at all")
+    ended = run("export", "--inspect", name)
+    assert ended.code == 1 and name in ended.err and ended.err.count("\n") == 1
+    if name != "x.safetensors":
+        assert run("classify", photographs, "--model", name, "--out", "o").code == 1
+        assert run("predict", photographs, "--checkpoint", name, "--out", "o").code == 1
+
+
+def test_a_file_of_another_kind_is_refused(run: Run, classifier: Callable[..., Path], photographs: Path) -> None:
+    ended = run("predict", photographs, "--checkpoint", classifier(), "--out", "o")
+    assert ended.code == 1 and "an exported classifier; this command needs one of saliency" in ended.err
+    ended = run("gradcam", photographs, "--model", classifier(), "--out", "o")
+    assert ended.code == 2 and "gradcam needs gradients" in ended.err
+
+
+def test_a_file_that_is_there_is_kept(run: Run) -> None:
+    Path("x.safetensors").write_bytes(b"thesis")
+    words = ("export", NET, "--weights", "none", "--format", "safetensors", "--out", "x.safetensors")
+    ended = run(*words)
+    assert ended.code == 1 and "is there already" in ended.err and Path("x.safetensors").read_bytes() == b"thesis"
+    assert run(*words, "--overwrite").code == 0
+
+
+def test_the_examples_of_the_docs_run(classifier: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs/export.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 4
+    for suffix in ("onnx", "pt2", "safetensors"):
+        shutil.copy(classifier(suffix), f"model.{suffix}")
+    for example in examples:
+        assert "cvkit." not in example and "import cvkit" not in example
+        exec(compile(example, "docs/export.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert f"{NET} [176, 176]" in out and "torch.Size([4, 1000])" in out and "numbers" in out
+
+
+def test_an_exported_encoder_embeds(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    Path("data").mkdir()
+    for number in range(24):
+        Image.fromarray(rng.integers(0, 256, (12, 10), dtype=np.uint8)).save(f"data/{number:02d}.png")
+    small = ("--data", "data", "--widths", "4,8", "--epochs", 1, "--device", "cpu", "--out", "run")
+    assert run("cae-embed", *small).code == 0
+    for name, words in (("e.onnx", ()), ("e.pt2", ("--format", "pt2")), ("b.onnx", ("--include-preprocessing",))):
+        assert run("export", "run", *words, "--out", name).code == 0
+        ended = run("cae-embed", "--data", "data", "--checkpoint", name, "--device", "cpu", "--out", f"by-{name}")
+        assert ended.code == 0, ended.err
+        own, theirs = (np.genfromtxt(f"{way}/embeddings.csv", delimiter=",")[1:, 4:] for way in ("run", f"by-{name}"))
+        assert np.abs(own - theirs).max() < 1e-5
+        metrics = json.loads(Path(f"by-{name}/metrics.json").read_text())
+        assert metrics["cae"]["bce"] is None and metrics["cae"]["trustworthiness"] > 0
+        assert not Path(f"by-{name}/reconstructions.png").exists()
+    assert run("export", "run", "--part", "whole", "--out", "w.onnx").code == 0
+    refused = run("cae-embed", "--data", "data", "--checkpoint", "w.onnx", "--out", "x")
+    assert refused.code == 1 and "an exported autoencoder; this command needs one of encoder" in refused.err
