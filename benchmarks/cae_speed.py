@@ -83,7 +83,7 @@ def steps(embedder: Embedder, batches, device: torch.device) -> None:
 def resident_batches(images: torch.Tensor):
     order = torch.randperm(len(images), device=images.device)
     for chosen in order.split(BATCH):
-        yield images[chosen].float() / 255
+        yield images[chosen].to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 def loader_batches(images: torch.Tensor, workers: int, device: torch.device):
@@ -91,13 +91,17 @@ def loader_batches(images: torch.Tensor, workers: int, device: torch.device):
         OneByOne(images), BATCH, shuffle=True, num_workers=workers, pin_memory=device.type == "cuda", drop_last=False
     )
     for batch in loader:
-        yield batch.to(device, non_blocking=True)
+        yield batch.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
 
 
 def bare_codes(embedder: Embedder, images: torch.Tensor) -> torch.Tensor:
     model = embedder.model.eval()
     with torch.inference_mode():
-        return torch.cat([model.encode(part.to(embedder.device).float() / 255) for part in images.split(512)]).cpu()
+        pixels = (
+            part.to(embedder.device).to(torch.float32, memory_format=torch.channels_last).div_(255)
+            for part in images.split(512)
+        )
+        return torch.cat([model.encode(part) for part in pixels]).cpu()
 
 
 COMMAND = """
@@ -113,9 +117,10 @@ except SystemExit as end:
 
 def peak_mib(code: str) -> float:
     """Return the peak resident memory of a Python process in MiB."""
-    program = f"{code}\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    # Not getrusage: what it tells of a new process is at least what the one had that started it.
+    program = f"{code}\nprint(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    return float(done.stdout.split()[-1]) / 1024
 
 
 def memory(data: str) -> None:
@@ -133,7 +138,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--loaders", default="0,2", help="loading processes of the usual loop")
     parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--only-memory", action="store_true")
     options = parser.parse_args()
+    if options.only_memory:
+        return memory(options.data)
     whole = read_collection(find_source(options.data), Reading())
     pick = np.arange(min(options.images, len(whole.splits["train"])))
     parts = {"train": whole.splits["train"].take(pick), "test": whole.splits["test"].take(np.arange(256))}
@@ -170,6 +178,7 @@ def main() -> None:
     )
     if not options.no_memory:
         memory(options.data)
+    return None
 
 
 if __name__ == "__main__":

@@ -99,6 +99,13 @@ def is_started_by_us() -> bool:
     return launched_processes() is None and os.environ.get("LOCAL_RANK", "0") != "0"
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether an error of torch means that memory did not suffice, on a GPU or on the processor."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def choose_device(name: str) -> "torch.device":
     """Return the device a name means; ``auto`` takes CUDA, else MPS, else the processor."""
     import torch

@@ -19,6 +19,7 @@ from typing import Any
 
 from cvkit.errors import DataError, OutputError, UsageError
 
+MARK = ".cvkit"  # the folder inside a folder of results
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
 )
@@ -31,6 +32,14 @@ class Input:
     path: Path
     name: str
     stem: str
+
+
+def is_folder(name: str) -> bool:
+    """Tell whether a name is that of a folder; a name too long for a file system is not."""
+    try:
+        return Path(name).is_dir()
+    except OSError:
+        return False
 
 
 def is_image(path: Path) -> bool:
@@ -107,7 +116,7 @@ def _without_results(files: list[Path], base: Path) -> list[Path]:
 
     def is_result(folder: Path) -> bool:
         if folder not in inside:
-            inside[folder] = (folder / ".cvkit").is_dir() or (folder != folder.parent and is_result(folder.parent))
+            inside[folder] = (folder / MARK).is_dir() or (folder != folder.parent and is_result(folder.parent))
         return inside[folder]
 
     return [file for file in files if not is_result(file.parent)]
@@ -192,6 +201,16 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def mark_as_result(folder: Path) -> None:
+    """Make a folder known as one of results, whose pictures are no inputs of another run."""
+    make_folder(folder / MARK)
+
+
+def holds_something(folder: Path) -> bool:
+    """Tell whether anything is in a folder, but for the mark of one of results."""
+    return any(path.name != MARK for path in folder.iterdir())
+
+
 def write_json(path: Path, document: object) -> None:
     """Write a JSON document, indented, whole or not at all."""
     write_atomic(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
@@ -229,7 +248,7 @@ def _sha256(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def sha256_of(content: bytes) -> str:
+def sha256_of(content: bytes | memoryview) -> str:
     """Return the SHA-256 of bytes as 64 hex digits."""
     return hashlib.sha256(content).hexdigest()
 

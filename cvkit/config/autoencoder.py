@@ -1,8 +1,9 @@
 """The settings of the command that embeds a data set with a convolutional autoencoder."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
-from cvkit.config.base import LAST, TrainingConfig
+from cvkit.config.base import LAST, ComputeConfig, TrainingConfig
 from cvkit.config.checks import at_least, one_of, within
 from cvkit.errors import UsageError
 
@@ -11,6 +12,11 @@ EMBEDDING_FORMATS = ("csv", "parquet", "npy", "projector")
 COMPARISONS = ("none", "pca", "tsne", "umap")
 COLOURS = ("auto", "grey", "rgb")
 MOST_POOLINGS = 10
+# What only a run that trains can be told.
+MODEL_FIELDS = frozenset({"latent_dim", "widths", "batch_norm", "dropout", "denoise", "noise_sigma", "size", "color"})
+LOOP_FIELDS = frozenset(
+    field.name for field in fields(TrainingConfig) if field.name not in {part.name for part in fields(ComputeConfig)}
+) - {"out", "resume"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +56,12 @@ class CaeEmbedConfig(TrainingConfig):
         if not self.widths or len(self.widths) > MOST_POOLINGS or min(self.widths) < 1:
             raise UsageError(f"--widths: name 1 to {MOST_POOLINGS} numbers of filters, for example 32,64,128.")
         within("--dropout", self.dropout, 0, 1)
-        if not self.noise_sigma > 0:
+        if not 0 < self.noise_sigma < math.inf:
             raise UsageError(f"--noise-sigma must be above 0, not {self.noise_sigma:g}.")
+        if self.noise_sigma != CaeEmbedConfig.noise_sigma and not self.denoise:
+            raise UsageError("--noise-sigma is that of --denoise: add it.")
+        if not self.data:
+            raise UsageError("--data is empty: name a folder of images.")
         one_of("--color", self.color, COLOURS)
         if not 0 < self.test_fraction < 1:
             raise UsageError(f"--test-fraction must be between 0 and 1, not {self.test_fraction:g}.")
@@ -66,6 +76,8 @@ class CaeEmbedConfig(TrainingConfig):
                 raise UsageError(f"{flag}: name one or more of {', '.join(known)}.")
             for word in words:
                 one_of(flag, word, known)
+        if "none" in self.compare and len(self.compare) > 1:
+            raise UsageError("--compare none stands alone: leave out the others, or none.")
         at_least("--max-pixels", self.max_pixels, 1)
         one_of("--best-metric", self.best_metric, (LAST, "loss"))
         if self.checkpoint is not None:
@@ -76,5 +88,8 @@ class CaeEmbedConfig(TrainingConfig):
             raise UsageError("--resume goes on with a training run; --checkpoint embeds without training.")
         if self.devices > 1 or self.nodes > 1:
             raise UsageError("with --checkpoint one process embeds: leave out --devices and --nodes.")
-        if self.size is not None:
-            raise UsageError("--size is that of the checkpoint's model: leave it out.")
+        for field in fields(self):
+            trains = field.name in MODEL_FIELDS or field.name in LOOP_FIELDS
+            if trains and getattr(self, field.name) != field.default:
+                flag = field.name.replace("_", "-")
+                raise UsageError(f"--{flag} is for training, and --checkpoint embeds without: leave one of them out.")

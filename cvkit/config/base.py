@@ -20,7 +20,7 @@ class Config:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain values that JSON and a checkpoint can hold."""
-        return asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True)

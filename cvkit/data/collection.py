@@ -40,6 +40,7 @@ class Source:
     idx: dict[str, dict[str, Path]] = field(default_factory=dict)
     photographs: dict[str, list[LabelledImage]] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def paths(self) -> list[Path]:
         """Return all its files."""
@@ -78,6 +79,15 @@ class Collection:
     failures: list[Failed]
     remarks: list[str]
 
+    def sha256(self) -> str:
+        """Return what tells these images and labels, train and test, from others."""
+        parts = [self.splits[name] for name in ("train", "test")]
+        content = [files.sha256_of(part.images.numpy().data) for part in parts]
+        content += [
+            files.sha256_of(np.ascontiguousarray(part.labels).data) for part in parts if part.labels is not None
+        ]
+        return files.sha256_of(" ".join(content).encode("ascii"))
+
     def class_name(self, label: int) -> str:
         """Return the name of a class, its number where it has none."""
         return self.classes[label] if label < len(self.classes) else str(label)
@@ -86,10 +96,13 @@ class Collection:
 def find_source(source: str) -> Source:
     """Return where the images of a folder (IDX files, classes, splits, or flat) are; raises DataError for none."""
     folder = Path(source)
-    found = idx.find_idx(folder) if folder.is_dir() else {}
+    found = idx.find_idx(folder) if files.is_folder(source) else {}
     if not found:
+        if idx.is_idx_name(folder.name):
+            raise DataError(f"{source} is one file of an IDX data set: name the folder that holds its files.")
         images = read_folder(source)
-        return Source(name=folder.name or source, photographs=images.splits, classes=images.classes)
+        facts = {"photographs": images.splits, "classes": images.classes, "remarks": images.remarks}
+        return Source(name=folder.resolve().name if files.is_folder(source) else source, **facts)  # type: ignore[arg-type]
     for split, parts in found.items():
         if "images" not in parts:
             raise DataError(f"{parts['labels']}: there are labels, but no {split} images beside them.")
@@ -104,7 +117,7 @@ def read_collection(source: Source, reading: Reading, tell: Tell = lambda *_: No
     Raises DataError for a damaged IDX file, labels of another number than images, fewer than two images to train on or
     none to test, or where no image can be read.
     """
-    remarks: list[str] = []
+    remarks = list(source.remarks)
     failures: list[Failed] = []
     splits, classes = (_from_idx if source.idx else _from_photographs)(source, reading, tell, remarks, failures)
     if "test" not in splits and "val" in splits:
@@ -121,7 +134,10 @@ def read_collection(source: Source, reading: Reading, tell: Tell = lambda *_: No
     if len(splits["train"]) < FEWEST:
         raise DataError(f"{source.name}: {len(splits['train'])} image to train on; {FEWEST} or more are needed.")
     channels = {"grey": 1, "rgb": 3}.get(reading.color) or _channels(splits)
-    size = reading.size or next(iter(splits.values())).images.shape[-2:]
+    size = reading.size or splits["train"].images.shape[-2:]
+    for name, part in splits.items():
+        if reading.size is None and part.images.shape[-2:] != size:
+            remarks.append(f"the {name} images are brought to the size of the train images")
     for name in sorted(splits, key=ORDER.index):
         part = splits.pop(name)  # put back in its place among the others
         images = with_channels(resized(part.images, (size[0], size[1])), channels)
@@ -170,6 +186,8 @@ def _from_idx(
             images = as_images(array)
         except DataError as error:
             raise DataError(f"{parts['images']}: {error}") from error
+        if not images.numel() and len(images):
+            raise DataError(f"{parts['images']}: images of {'x'.join(map(str, array.shape[1:]))} pixels hold nothing.")
         labels = None
         if "labels" in parts:
             found = idx.read_idx(parts["labels"])
@@ -194,7 +212,8 @@ def _from_photographs(
     every = [image for images in chosen.values() for image in images]
     size = reading.size
     if size is None:
-        common = common_size(every, reading.max_pixels, reading.threads)
+        tell("headers of all", len(every), 0)
+        common = common_size(every, reading.max_pixels, reading.threads, partial(tell, "headers of all", len(every)))
         size = common if common and max(common) <= SMALL else (SMALL, SMALL)
         if size != common:
             found = f"{common[0]}x{common[1]}" if common else "several sizes"
@@ -213,9 +232,10 @@ def _from_photographs(
     return splits, source.classes
 
 
-def known_splits(collection: Collection, asked: tuple[str, ...]) -> list[str]:
-    """Return the splits asked for; raises UsageError for one that the data does not have."""
+def check_splits(source: Source, asked: tuple[str, ...]) -> None:
+    """Raise UsageError for a split to embed that the data will not have; nothing is read."""
+    found = {"train", "test", *source.photographs} if "test" in source.photographs else {"train", "test"}
     for name in asked:
-        if name not in collection.splits:
-            raise UsageError(f"--embed {name}: the data has {' and '.join(collection.splits)} only.")
-    return list(dict.fromkeys(asked))
+        if name not in found:
+            there = " and ".join(split for split in ORDER if split in found)
+            raise UsageError(f"--embed {name}: the data has {there} only.")

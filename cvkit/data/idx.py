@@ -64,6 +64,11 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
+def is_idx_name(name: str) -> bool:
+    """Tell whether a file is called like one of an IDX data set."""
+    return _FILE.fullmatch(name) is not None
+
+
 def find_idx(folder: Path) -> dict[str, dict[str, Path]]:
     """Return the IDX files of a folder by split (train, test) and by what they hold (images, labels).
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 
 import numpy as np
 import torch
@@ -19,6 +18,8 @@ from cvkit.errors import DataError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as PIL's
 RESIZED_AT_ONCE = 1024
+HEADERS_AT_ONCE = 64
+MEMORY_SHARE = 0.4  # of what is free: reducing and dividing images holds them twice for a moment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,9 @@ def is_grey(images: Tensor) -> bool:
     return all(bool((part == part[:, :1]).all()) for part in images.split(RESIZED_AT_ONCE))
 
 
-def common_size(paths: Sequence[LabelledImage], max_pixels: int, threads: int) -> tuple[int, int] | None:
+def common_size(
+    paths: Sequence[LabelledImage], max_pixels: int, threads: int, on_progress: Callable[[int], None] = lambda _: None
+) -> tuple[int, int] | None:
     """Return the (height, width) that all images have, or None; those whose header cannot be read do not count."""
 
     def size_of(image: LabelledImage) -> tuple[int, int] | None:
@@ -119,9 +122,12 @@ def common_size(paths: Sequence[LabelledImage], max_pixels: int, threads: int) -
 
     seen: set[tuple[int, int]] = set()
     with ThreadPoolExecutor(threads) as pool:
-        coming = iter(paths)
-        while len(seen) < 2 and (some := list(islice(coming, 256))):
+        for begin in range(0, len(paths), HEADERS_AT_ONCE):
+            some = paths[begin : begin + HEADERS_AT_ONCE]
             seen.update(size for size in pool.map(size_of, some) if size is not None)
+            if len(seen) > 1:
+                break
+            on_progress(begin + len(some))
     return seen.pop() if len(seen) == 1 else None
 
 
@@ -138,7 +144,7 @@ def read_photographs(
     Raises DataError when they do not fit in memory.
     """
     needed = len(found) * 3 * size[0] * size[1]
-    if needed * local_processes() > free_memory() * 0.8:
+    if needed * local_processes() > free_memory() * MEMORY_SHARE:
         raise DataError(
             f"{len(found):,} images of {size[0]}x{size[1]} take {needed / 2**30:.1f} GiB, more than is free: "
             "take a smaller --size, or fewer with --limit."
@@ -158,7 +164,10 @@ def read_photographs(
     finally:
         pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for the files still to come
     if failures:
-        images = images[usable]
+        for place, number in enumerate(usable):  # moved together in place: a copy would take as much again
+            if place != number:
+                images[place] = images[number]
+        images = images[: len(usable)]
     kept = [found[number] for number in usable]
     known = all(image.label is not None for image in kept)
     labels = np.array([image.label for image in kept], dtype=np.int64) if known else None

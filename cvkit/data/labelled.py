@@ -19,10 +19,14 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class Folder:
-    """The images of a folder by split (one, ``train``, where it is not divided), and its classes' names by index."""
+    """The images of a folder by split (one, ``train``, where it is not divided), and its classes' names by index.
+
+    ``remarks`` are sentences about what was made of its layout.
+    """
 
     splits: dict[str, list[LabelledImage]]
     classes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def read_folder(source: str) -> Folder:
@@ -33,11 +37,11 @@ def read_folder(source: str) -> Folder:
     gives images without classes. Raises DataError where there is no image.
     """
     folder = Path(source)
-    if not folder.is_dir():
+    if not files.is_folder(source):
         return Folder({"train": _plain(source)}, ())
     below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     splits = [path for path in below if path.name.lower() in SPLITS]
-    if not splits or not any(path.name.lower().startswith("train") for path in splits):
+    if not any(path.name.lower().startswith("train") for path in splits):
         return _of({"train": folder})
     named: dict[str, Path] = {}
     for path in splits:
@@ -45,20 +49,26 @@ def read_folder(source: str) -> Folder:
         if name in named:
             raise DataError(f"{folder}: {named[name].name} and {path.name} are the same split; keep one of them.")
         named[name] = path
-    return _of(named)
+    others = [path.name for path in below if path not in splits]
+    beside = f"{', '.join(others)} beside the splits of {folder} is left out"
+    return _of(named, (beside,) if others else ())
 
 
-def _of(places: dict[str, Path]) -> Folder:
+def _of(places: dict[str, Path], remarks: tuple[str, ...] = ()) -> Folder:
     """Read the folder of each split; the classes are those of all of them."""
     found = {split: _classes_of(place) for split, place in places.items()}
     classes = tuple(sorted({name for groups in found.values() for name in groups if name}))
     numbers = {name: number for number, name in enumerate(classes)}
+    for split, groups in found.items():
+        if any(path.parent != places[split] for path in groups.get("", ())):
+            remarks += (f"images lie directly in {places[split]}: the folders below it are not taken for classes",)
     return Folder(
         {
             split: [LabelledImage(path, numbers.get(name)) for name, paths in groups.items() for path in paths]
             for split, groups in found.items()
         },
         classes,
+        remarks,
     )
 
 

@@ -11,7 +11,7 @@ import torch
 
 import cvkit
 from cvkit.errors import OutputError, WeightsError, nearest
-from cvkit.files import atomic_path, make_folder, read_json, write_json, writing
+from cvkit.files import atomic_path, holds_something, make_folder, mark_as_result, read_json, write_json, writing
 
 FORMAT = 1
 
@@ -27,21 +27,24 @@ def save(path: Path, kind: str, content: dict[str, Any]) -> None:
             raise OSError(errno.ENOSPC, "no space left, or the file cannot be written") from error
 
 
-def load(path: Path, kind: str) -> dict[str, Any]:
-    """Read a checkpoint of a kind onto the processor; raises WeightsError for anything else."""
+def load(path: Path, *kinds: str) -> dict[str, Any]:
+    """Read a checkpoint of one of these kinds onto the processor; raises WeightsError for anything else."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: no such checkpoint.") from error
     except OSError as error:
-        raise WeightsError(f"{path}: the checkpoint cannot be read ({error.strerror or error}).") from error
+        # A file that is cut off is asked for what lies behind its end.
+        reason = "it is damaged" if error.errno == errno.EINVAL else error.strerror or error
+        raise WeightsError(f"{path}: the checkpoint cannot be read ({reason}).") from error
     except Exception as error:
         raise WeightsError(f"{path}: not a cvkit checkpoint (it does not load as plain tensors).") from error
     found = content.get("kind") if isinstance(content, dict) else None
     if found is None:
         raise WeightsError(f"{path}: holds bare weights, not a cvkit checkpoint; train with --weights {path.name}.")
-    if found != kind:
-        raise WeightsError(f"{path}: a checkpoint of kind {found!r}; this command needs one of kind {kind!r}.")
+    if found not in kinds:
+        wanted = " or ".join(map(repr, kinds))
+        raise WeightsError(f"{path}: a checkpoint of kind {found!r}; this command needs one of kind {wanted}.")
     if content.get("format", 0) > FORMAT:
         raise WeightsError(f"{path}: written by cvkit {content.get('cvkit')}, newer than this {cvkit.__version__}.")
     return content
@@ -110,10 +113,11 @@ def open_run(out: str, settings: dict[str, Any], resume: bool) -> RunFolder:
         if not folder.last.is_file():
             raise OutputError(f"{path}: nothing to resume, there is no last.pt in it.")
         _check_same(folder, settings)
-    elif path.is_dir() and any(path.iterdir()):
+    elif path.is_dir() and holds_something(path):
         what = "a run" if folder.config.is_file() else "something else"
         raise OutputError(f"{path} holds {what} already: name another folder with --out, or go on with --resume.")
     make_folder(path)
+    mark_as_result(path)
     return folder
 
 

@@ -16,6 +16,15 @@ from cvkit.errors import OutputError
 
 ABOUT = ("image", "split", "label", "class_name")
 MANIFEST = "manifest.json"
+# What an embedding may leave in its folder, by what is asked for.
+FILES = (
+    "embeddings.csv",
+    "embeddings.parquet",
+    "embeddings.npy",
+    "embeddings-index.csv",
+    "embedding.html",
+    *(f"projector/{part}" for part in ("tensors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")),
+)
 PROJECTOR = """embeddings {{
   tensor_name: "{name}"
   tensor_path: "tensors.tsv"
@@ -107,19 +116,21 @@ def open_result(folder: Path, command: str, identity: Mapping[str, Any], overwri
     path = folder / MANIFEST
     before = files.read_json(path) if path.is_file() else {}
     ours = isinstance(before, dict) and before.get("command") == command
-    if any(folder.iterdir()) and not ours:
+    if not ours and files.holds_something(folder):
         raise OutputError(f"{folder} holds something else (no {MANIFEST} of cvkit {command}): name another --out.")
-    if ours and not overwrite:
-        then, now = before.get("settings") or {}, dict(identity)
+    sizes = before.get("files") if ours else None
+    if isinstance(sizes, dict) and sizes and not overwrite:
+        settings = before.get("settings")
+        then, now = settings if isinstance(settings, dict) else {}, dict(identity)
         changed = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
         if changed:
             raise OutputError(
                 f"{folder} holds results of other settings ({'; '.join(changed)}): "
                 "name another --out, or add --overwrite."
             )
-        sizes = before.get("files", {})
-        if sizes and all(_size(folder / name) == size for name, size in sizes.items()):
+        if all(_size(folder / name) == size for name, size in sizes.items()):
             return before
+    files.mark_as_result(folder)
     close_result(folder, command, identity, [], {})
     return None
 

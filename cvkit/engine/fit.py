@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cvkit.config import LAST, TrainingConfig
+from cvkit.device import is_out_of_memory
 from cvkit.engine import checkpoint
 from cvkit.engine.board import Board
 from cvkit.engine.learner import Batch, Data, Learner
@@ -48,11 +49,15 @@ class Job:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a run came to: its best epoch and that epoch's row, and the rows of all epochs."""
+    """What a run came to: its best epoch and that epoch's row, and the rows of all epochs.
+
+    ``stopped`` tells that a signal came when nothing was left to train.
+    """
 
     best_epoch: int
     best: Mapping[str, Any]
     history: list[dict[str, Any]]
+    stopped: bool = False
 
 
 def fit(job: Job, fabric: Fabric, listen: Listener = ignore) -> FitResult:
@@ -65,13 +70,15 @@ def fit(job: Job, fabric: Fabric, listen: Listener = ignore) -> FitResult:
         loop = _Loop(job, fabric, listen, stop)
         try:
             loop.run()
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise TrainingError("out of memory: take a smaller --batch-size (with --accumulate) or --size.") from error
         finally:
             loop.board.close()
     state = loop.state
     best = next((row for row in state.history if row["epoch"] == state.best_epoch), {})
-    return FitResult(state.best_epoch, best, state.history)
+    return FitResult(state.best_epoch, best, state.history, stop.requested)
 
 
 class _Loop:

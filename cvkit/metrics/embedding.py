@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 EPSILON = 1e-7  # probabilities are kept this far from 0 and 1, as in Keras
-BLOCK_VALUES = 2**22  # distances held at once, for each space
+BLOCK_VALUES = 2**21  # distances held at once, for each space
+COLUMNS = 2048  # points that distances are computed to at once
+FEW = 8  # numbers a point up to which distances are computed from differences: exact, however close the points
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ def neighbourhoods(
 
     Trustworthiness falls with each point among the k nearest in the embedding that is not among them in the data, by
     its rank there; continuity with the two spaces exchanged. Euclidean distances in float64; equal distances share
-    the smallest rank. Rows are computed in blocks, so that memory grows with N and not with its square; it is
-    called back with the number of rows done. Raises ValueError unless 0 < k < N / 2.
+    their mean rank, so that an embedding all in one place scores as one at random. Rows are computed in blocks, so that
+    memory grows with N and not with its square; it is called back with the number of rows done. Raises ValueError
+    unless 0 < k < N / 2.
     Source: Venna & Kaski 2001, Neighborhood preservation in nonlinear projection methods, equations 1 and 2.
     """
     count = len(points)
@@ -87,30 +90,34 @@ def neighbourhoods(
 
 
 class _Space:
-    """Points whose distances are asked for in blocks of rows."""
+    """Points whose distances are asked for in blocks of rows; they are kept as they came, and not copied."""
 
     def __init__(self, points: Tensor) -> None:
-        flat = points.flatten(1).to(torch.float64)
-        self.points = flat - flat.mean(0)  # smaller numbers, so that the differences below lose less
-        self.few = flat.shape[1] <= 8
-        self.squares = self.points.square().sum(1)
+        self.points = points.flatten(1)
+        self.few = self.points.shape[1] <= FEW
+        self.squares = torch.cat([part.double().square().sum(1) for part in self.points.split(COLUMNS)])
 
     def distances(self, rows: slice) -> Tensor:
         """Return squared distances (B, N) of some points to all, infinite to themselves."""
-        part = self.points[rows]
+        some = self.points[rows].double()
         if self.few:
-            found = torch.cdist(part, self.points, compute_mode="donot_use_mm_for_euclid_dist").square_()
+            found = torch.cdist(some, self.points.double(), compute_mode="donot_use_mm_for_euclid_dist").square_()
         else:
-            found = torch.addmm(self.squares[rows, None] + self.squares[None], part, self.points.T, alpha=-2)
-        own = torch.arange(len(part), device=part.device)
+            found = torch.empty(len(some), len(self.points), dtype=torch.float64, device=some.device)
+            for begin in range(0, len(self.points), COLUMNS):
+                others = slice(begin, begin + COLUMNS)
+                sums = self.squares[rows, None] + self.squares[None, others]
+                found[:, others] = torch.addmm(sums, some, self.points[others].double().T, alpha=-2)
+        own = torch.arange(len(some), device=some.device)
         found[own, own + rows.start] = torch.inf
         return found
 
 
 def _beyond(distances: Tensor, chosen: Tensor, k: int) -> float:
-    """Return by how much the ranks (from 1) of the chosen columns (B, k) exceed k, added up."""
+    """Return by how much the ranks (from 1) of the chosen columns (B, k) exceed k, added up; equals share a rank."""
     total = 0.0
     for column in chosen.unbind(1):
-        ranks = 1 + (distances < distances.gather(1, column[:, None])).sum(1)
-        total += float((ranks - k).clamp_min_(0).sum())
+        own = distances.gather(1, column[:, None])
+        nearer, not_farther = (distances < own).sum(1), (distances <= own).sum(1)
+        total += float(((nearer + not_farther + 1) / 2 - k).clamp_min_(0).double().sum())
     return total

@@ -12,11 +12,15 @@ from cvkit.errors import UsageError
 Floats = NDArray[np.float32]
 FITTED_BYTES = 256 << 20  # PCA is fitted on at most so many bytes of images, drawn at random beyond that
 BLOCK = 2048
+AT_RANDOM = "(at random)"  # an axis that means nothing
+FEWEST = 5  # images that a layout by neighbours needs
 
 
 def pixels(images: NDArray[np.uint8]) -> Floats:
     """Return images (N, ...) uint8 as rows (N, pixels) float32 in 0..1."""
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+    values = images.reshape(len(images), -1).astype(np.float32)
+    values /= np.float32(255)  # in place: there may be much of it
+    return values
 
 
 class Pca:
@@ -36,7 +40,8 @@ class Pca:
         self.fitted_on = len(flat)
         self.components = components
         self._found = min(components, *flat.shape)
-        self._pca: Any = PCA(n_components=self._found, random_state=seed).fit(pixels(flat))
+        with np.errstate(invalid="ignore", divide="ignore"):  # shares of a variance of 0, which nobody asks for
+            self._pca: Any = PCA(n_components=self._found, random_state=seed).fit(pixels(flat))
 
     def encode(self, images: NDArray[np.uint8]) -> Floats:
         """Return codes (N, components) float32 of images (N, ...) uint8."""
@@ -60,11 +65,9 @@ class CodePlane:
     def __init__(self, codes: Floats, seed: int) -> None:
         self.dimensions = codes.shape[1]
         self.seed = seed
-        self.axes = ("z0", "z1")
+        self.axes = ("z0", AT_RANDOM if self.dimensions == 1 else "z1")
         self._pca: Any = None
-        if self.dimensions == 1:
-            self.axes = ("z0", "(at random)")
-        elif self.dimensions > 2:
+        if self.dimensions > 2:
             from sklearn.decomposition import PCA
 
             self.axes = ("component 1 of the codes", "component 2 of the codes")
@@ -74,10 +77,7 @@ class CodePlane:
         """Return points (N, 2) of codes (N, d)."""
         if self._pca is not None:
             return np.asarray(self._pca.transform(codes), np.float32)
-        if self.dimensions == 2:
-            return codes
-        up = np.random.default_rng(self.seed).uniform(-1, 1, len(codes)).astype(np.float32)
-        return np.column_stack([codes[:, 0], up])
+        return first_two(codes, self.seed)
 
     def to_codes(self, points: Floats) -> Floats:
         """Return codes (N, d) of points (N, 2) of the plane."""
@@ -85,14 +85,22 @@ class CodePlane:
             return np.asarray(self._pca.inverse_transform(points), np.float32)
         return np.ascontiguousarray(points[:, : self.dimensions])
 
-    @staticmethod
-    def first_two(codes: Floats) -> Floats:
-        """Return the first two numbers (N, 2) of codes (N, d), whose order is that of their weight; 0 for a second."""
-        return codes[:, :2] if codes.shape[1] > 1 else np.column_stack([codes[:, 0], np.zeros_like(codes[:, 0])])
+
+def first_two(codes: Floats, seed: int) -> Floats:
+    """Return the first two numbers (N, 2) of codes (N, d); beside a single one, chance."""
+    if codes.shape[1] > 1:
+        return codes[:, :2]
+    up = np.random.default_rng(seed).uniform(-1, 1, len(codes)).astype(np.float32)
+    return np.column_stack([codes[:, 0], up])
+
+
+def can_lay_out(images: NDArray[np.uint8]) -> bool:
+    """Tell whether t-SNE and UMAP can make anything of these images: five or more, and not all alike."""
+    return len(images) >= FEWEST and bool((images != images[:1]).any())
 
 
 def tsne(images: NDArray[np.uint8], seed: int) -> Floats:
-    """Return the plane (N, 2) of images (N, ...) uint8 by t-SNE (van der Maaten & Hinton 2008); N of 4 or more."""
+    """Return the plane (N, 2) of images (N, ...) uint8 by t-SNE (van der Maaten & Hinton 2008), if ``can_lay_out``."""
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(images) - 1) / 3)
@@ -107,7 +115,7 @@ def need_umap() -> None:
 
 
 def umap(train: NDArray[np.uint8], test: NDArray[np.uint8], seed: int) -> tuple[Floats, Floats]:
-    """Return the planes of train and test images by UMAP (McInnes et al. 2018), fitted on the train images."""
+    """Return the planes of train and test images by UMAP (McInnes et al. 2018), fitted on train, if ``can_lay_out``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from umap import UMAP

@@ -131,18 +131,25 @@ def latent_grid(
     ``images`` (rows, columns, H, W, C) in 0..1, the first row at the upper end of ``vertical``, the first column at the
     lower end of ``horizontal``; both are coordinates of the middles of the outer images.
     """
+    from matplotlib.ticker import MaxNLocator
+
     rows, columns, height, width, channels = images.shape
     tiled = images.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
     shown = tiled[..., 0] if channels == 1 else tiled
-    wide = 8.6 if columns > 1 else 3.0
-    figure = make_figure(wide, max(2.2, wide * tiled.shape[0] / tiled.shape[1]) + 0.75, title)
-    axes = figure.add_subplot()
-    (left, right), (low, high) = _edges(horizontal, columns), _edges(vertical, rows)
-    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=(left, right, low, high), interpolation="antialiased")
-    axes.set_aspect((right - left) / (high - low) * tiled.shape[0] / tiled.shape[1])
+    across = 7.6
+    down = across * tiled.shape[0] / tiled.shape[1]
+    # Places in inches, since a layout engine leaves room that pictures of a fixed shape do not fill.
+    wide, high = across + 0.85, down + 1.15
+    figure = make_figure(wide, high, title)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0.65 / wide, 0.55 / high, across / wide, down / high))
+    (left, right), (low, top) = _edges(horizontal, columns), _edges(vertical, rows)
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=(left, right, low, top), interpolation="antialiased")
+    axes.set_aspect("auto")
     axes.set_xlabel(axes_names[0], fontsize=8.5, color=QUIET_INK)
     if rows > 1:
         axes.set_ylabel(axes_names[1], fontsize=8.5, color=QUIET_INK)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=max(1, min(9, int(down / 0.35)))))
     else:
         axes.set_yticks([])
     axes.tick_params(labelsize=8, colors=QUIET_INK)

@@ -69,7 +69,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_it_trains_embeds_measures_and_draws(run: Run, digits: Path) -> None:
     ended = run("cae-embed", "--data", digits, *SMALL, "--epochs", 12, "--lr", 0.01, "--out", "r")
     assert ended.code == 0, ended.err
-    assert {path.name for path in Path("r").iterdir() if "tfevents" not in path.name} == MADE
+    found = {path.name for path in Path("r").iterdir() if "tfevents" not in path.name}
+    assert found == MADE | {".cvkit"}
     rows = rows_of(Path("r/embeddings.csv"))
     assert list(rows[0]) == ["image", "split", "label", "class_name", "z0", "z1"]
     assert [row["image"] for row in rows] == [*map(str, range(90)), *map(str, range(33))]
@@ -117,12 +118,16 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another(run: Run, di
     assert Path("other/embeddings.csv").read_bytes() != (trained / "embeddings.csv").read_bytes()
 
 
-def test_a_stopped_run_resumed_gives_the_same_file(digits: Path, run: Run) -> None:
+def test_a_stopped_run_resumed_gives_the_same_file(digits: Path) -> None:
     words = ["cae-embed", "--data", str(digits), "--widths", "4,8", "--epochs", "12", "--batch-size", "16"]
     words += ["--device", "cpu", "--denoise", "--dropout", "0.2"]
-    assert run(*words, "--out", "whole").code == 0
-    command = [sys.executable, "-m", "cvkit", *words, "--out", "parts"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    def start(*more: str) -> subprocess.Popen[str]:
+        # In processes of their own, alike: with more threads sums are added up in another order.
+        command = [sys.executable, "-m", "cvkit", *words, *more]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    whole, process = start("--out", "whole"), start("--out", "parts")
     until = time.monotonic() + 60
     while not Path("parts/last.pt").is_file() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
@@ -130,8 +135,10 @@ def test_a_stopped_run_resumed_gives_the_same_file(digits: Path, run: Run) -> No
     _, told = process.communicate(timeout=60)
     assert process.returncode == 75, told
     assert not Path("parts/embeddings.csv").exists()
-    resumed = run(*words, "--out", "parts", "--resume")
-    assert resumed.code == 0 and "resuming after epoch" in resumed.err
+    resumed = start("--out", "parts", "--resume")
+    _, told = resumed.communicate(timeout=100)
+    assert resumed.returncode == 0 and "resuming after epoch" in told
+    whole.communicate(timeout=100)
     for name in ("embeddings.csv", "metrics.json"):
         assert Path("parts", name).read_bytes() == Path("whole", name).read_bytes()
 
@@ -147,6 +154,41 @@ def test_resuming_a_finished_run_makes_other_files_of_it(run: Run, digits: Path)
     assert Path("r/embedding.html").is_file()
     assert list(json.loads(Path("r/metrics.json").read_text())) == ["cae"]
     assert run(*words, "--resume", "--latent-dim", 3).code == 1
+    assert run(*words, "--resume", "--format", "npy").code == 0
+    assert not Path("r/embeddings.csv").exists() and not Path("r/embedding.html").exists()  # of another time
+
+
+def test_other_data_is_not_resumed_and_the_run_stays_as_it_was(run: Run, digits: Path, tmp_path: Path) -> None:
+    words = ("cae-embed", *SMALL, "--out", "r")
+    assert run(*words, "--data", digits).code == 0
+    before = {path.name: path.read_bytes() for path in Path("r").iterdir() if path.is_file()}
+    folder = tmp_path / "other"
+    shutil.copytree(digits, folder)
+    images, _ = blobs(90, 1)
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
+    ended = run(*words, "--data", folder, "--epochs", 3, "--resume")
+    assert ended.code == 1 and "was started with other images" in ended.err
+    assert {path.name: path.read_bytes() for path in Path("r").iterdir() if path.is_file()} == before
+
+
+def test_a_signal_after_the_last_epoch_leaves_before_embedding(
+    run: Run, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cvkit.cli.console import Console
+
+    listen = Console.listen
+
+    def interrupt(self: Console, event: object) -> None:
+        listen(self, event)  # type: ignore[arg-type]
+        if str(getattr(event, "text", "")).startswith("epoch 2:"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    words = ("cae-embed", "--data", digits, *SMALL, "--out", "r")
+    with monkeypatch.context() as patch:
+        patch.setattr(Console, "listen", interrupt)
+        ended = run(*words)
+    assert ended.code == 75 and "--resume" in ended.err and not Path("r/embeddings.csv").exists()
+    assert run(*words, "--resume").code == 0 and Path("r/embeddings.csv").exists()
 
 
 def test_a_checkpoint_embeds_without_training(run: Run, digits: Path, trained: Path) -> None:
@@ -167,6 +209,28 @@ def test_a_checkpoint_embeds_without_training(run: Run, digits: Path, trained: P
     changed = run(*words)
     assert changed.code == 1 and "format was" in changed.err
     assert run(*words, "--overwrite").code == 0
+
+
+def test_a_result_folder_of_a_mistake_is_free_and_edited_labels_are_seen(run: Run, digits: Path, trained: Path) -> None:
+    words = ("cae-embed", "--data", digits, "--checkpoint", trained, "--device", "cpu", "--out", "e", "--embed", "test")
+    assert run(*words, "--format", "projector", "--max-pixels", 5).code == 0
+    Path("names.txt").write_text("top\nmiddle\nbottom\n")
+    assert run(*words, "--labels", "names.txt", "--overwrite").code == 0
+    assert not Path("e/projector/tensors.tsv").exists()
+    Path("names.txt").write_text("a\nb\nc\n")
+    ended = run(*words, "--labels", "names.txt")
+    assert ended.code == 1 and "labels_sha256 was" in ended.err
+
+
+def test_what_cannot_be_laid_out_is_left_out(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "equal"
+    folder.mkdir()
+    for number in range(20):
+        Image.new("L", (8, 8), 90).save(folder / f"{number}.png")
+    ended = run("cae-embed", "--data", folder, *SMALL, "--compare", "pca,tsne", "--html", "--out", "r")
+    assert ended.code == 0, ended.err
+    assert "t-SNE is left out" in ended.err and "RuntimeWarning" not in ended.err
+    assert list(json.loads(Path("r/metrics.json").read_text())) == ["cae", "pca"]
 
 
 @pytest.mark.parametrize("dimensions", [1, 5])
@@ -247,15 +311,21 @@ def test_names_of_classes_come_from_a_file(run: Run, digits: Path) -> None:
         (("--format", ","), 2, "--format: name one or more of csv"),
         (("--compare", "lda"), 2, "--compare 'lda' is not one of"),
         (("--noise-sigma", 0), 2, "--noise-sigma must be above 0"),
+        (("--noise-sigma", "inf"), 2, "--noise-sigma must be above 0"),
+        (("--noise-sigma", 0.3), 2, "--noise-sigma is that of --denoise"),
+        (("--compare", "pca,none"), 2, "--compare none stands alone"),
+        (("--data", ""), 2, "--data is empty"),
+        (("--data", "x" * 300), 1, "File name too long"),
+        (("--latent-dim", 10**12), 2, "the network does not fit in memory"),
+        (("--checkpoint", "x", "--latent-dim", 7), 2, "is for training"),
         (("--test-fraction", 1), 2, "--test-fraction must be between 0 and 1"),
         (("--limit", 1), 2, "--limit must be 2 or more"),
         (("--patience", 3), 2, "name what tells it with --best-metric loss"),
         (("--best-metric", "mse"), 2, "--best-metric 'mse' is not one of last, loss"),
         (("--resume",), 2, "--resume needs --out"),
-        (("--checkpoint", "x", "--size", "4x4"), 2, "--size is that of the checkpoint's model"),
+        (("--checkpoint", "x", "--size", "4x4"), 2, "is for training, and --checkpoint embeds without"),
         (("--checkpoint", "x", "--resume", "--out", "o"), 2, "--checkpoint embeds without training"),
         (("--checkpoint", "x", "--devices", 2), 2, "leave out --devices"),
-        (("--checkpoint", "nowhere"), 1, "--checkpoint nowhere: no such run folder or file"),
         (("--data", "nowhere"), 1, "no such file or folder: nowhere"),
         (("--labels", "nowhere.txt"), 1, "--labels nowhere.txt cannot be read"),
     ],
@@ -334,6 +404,11 @@ def test_two_processes_train_and_one_embeds(run: Run, digits: Path) -> None:
     assert done.stdout.count("images embedded in two") == 1
     assert run("cae-embed", "--data", digits, "--checkpoint", "two", "--device", "cpu", "--out", "e").code == 0
     assert Path("e/embeddings.csv").read_bytes() == Path("two/embeddings.csv").read_bytes()
+
+
+def test_a_checkpoint_that_is_not_there_is_refused(run: Run, digits: Path) -> None:
+    ended = run("cae-embed", "--data", digits, "--checkpoint", "nowhere")
+    assert ended.code == 1 and "--checkpoint nowhere: no such run folder or file" in ended.err
 
 
 def test_a_checkpoint_of_another_kind_is_refused(run: Run, digits: Path, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from cvkit.catalog import FASHION_MNIST
-from cvkit.data.collection import Collection, Reading, find_source, known_splits, read_collection
+from cvkit.data.collection import Collection, Reading, check_splits, find_source, read_collection
 from cvkit.errors import DataError, UsageError
+from cvkit.files import mark_as_result
 
 from .test_idx import idx_bytes
 
@@ -135,6 +136,7 @@ def test_missing_labels_and_a_single_class_are_said_in_a_line_each(tmp_path: Pat
         ({"train_images": np.zeros((4, 6))}, "does not hold images"),
         ({"train_labels": np.zeros(3)}, "labels, but no train images"),
         ({"test_images": digits(3)}, "no train images beside them"),
+        ({"train_images": np.zeros((6, 0, 5)), "test_images": digits(2)}, "images of 0x5 pixels hold nothing"),
         ({"train_images": digits(1)}, "2 are needed to train on, and one to test"),
         ({"train_images": digits(1), "test_images": digits(1)}, "1 image to train on; 2 or more are needed"),
         ({"train_images": digits(0), "test_images": digits(1)}, "no train images"),
@@ -158,11 +160,42 @@ def test_bad_photographs_are_listed_and_all_bad_ones_refused(tmp_path: Path) -> 
         read(tmp_path)
 
 
-def test_only_splits_that_are_there_can_be_embedded(tmp_path: Path) -> None:
-    collection = read(write_idx(tmp_path, train_images=digits(4), test_images=digits(2)))
-    assert known_splits(collection, ("test", "train", "test")) == ["test", "train"]
+def test_only_splits_that_will_be_there_can_be_embedded(tmp_path: Path) -> None:
+    source = find_source(str(write_idx(tmp_path / "idx", train_images=digits(4), test_images=digits(2))))
+    check_splits(source, ("test", "train"))
     with pytest.raises(UsageError, match="--embed val: the data has train and test only"):
-        known_splits(collection, ("val",))
+        check_splits(source, ("val",))
+    folder = photographs(tmp_path / "three", *(f"{split}/a/1.png" for split in ("train", "val", "test")))
+    check_splits(find_source(str(folder)), ("val", "test"))
+
+
+def test_the_digest_is_that_of_images_labels_and_splits(tmp_path: Path) -> None:
+    images, labels = digits(20), np.arange(20) % 3
+    folder = write_idx(tmp_path / "one", train_images=images, train_labels=labels)
+    same = write_idx(tmp_path / "two", train_images=images, train_labels=labels)
+    assert read(folder).sha256() == read(same).sha256() != read(folder, seed=1).sha256()
+    other = write_idx(tmp_path / "three", train_images=images, train_labels=labels[::-1])
+    assert read(other).sha256() != read(folder).sha256()
+
+
+def test_what_lies_beside_splits_or_classes_is_said(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "a", *(f"{kind}/{n}.png" for kind in ("train", "bus", "car") for n in range(4)))
+    assert read(folder).remarks[0].startswith("bus, car beside the splits of ")
+    folder = photographs(tmp_path / "b", "montage.png", *(f"{kind}/{n}.png" for kind in "ab" for n in range(4)))
+    assert "the folders below it are not taken for classes" in read(folder).remarks[0]
+
+
+def test_a_run_folder_inside_the_data_is_no_data(tmp_path: Path) -> None:
+    folder = photographs(tmp_path, *(f"{n}.png" for n in range(5)))
+    photographs(tmp_path, "run/curves.png")
+    assert len(find_source(str(folder)).paths()) == 6
+    mark_as_result(tmp_path / "run")
+    assert len(find_source(str(folder)).paths()) == 5
+
+
+def test_test_images_of_another_size_are_said(tmp_path: Path) -> None:
+    folder = write_idx(tmp_path, train_images=digits(4), test_images=digits(2, size=9))
+    assert read(folder).remarks[0] == "the test images are brought to the size of the train images"
 
 
 @pytest.mark.shared

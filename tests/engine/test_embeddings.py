@@ -79,10 +79,11 @@ def test_a_finished_folder_is_known_again_while_it_is_whole(tmp_path: Path) -> N
     embeddings.close_result(folder, "cae-embed", SETTINGS, written, {"images": {"test": 2}})
     found = embeddings.open_result(folder, "cae-embed", SETTINGS, overwrite=False)
     assert found is not None and found["images"] == {"test": 2}
-    assert embeddings.open_result(folder, "cae-embed", SETTINGS, overwrite=True) is None
     with pytest.raises(OutputError, match="seed was 0, is 1"):
         embeddings.open_result(folder, "cae-embed", {**SETTINGS, "seed": 1}, overwrite=False)
     assert embeddings.open_result(folder, "cae-embed", {**SETTINGS, "seed": 1}, overwrite=True) is None
+    # What was only begun keeps nobody else out.
+    assert embeddings.open_result(folder, "cae-embed", SETTINGS, overwrite=False) is None
     embeddings.close_result(folder, "cae-embed", SETTINGS, written, {})
     written[0].write_text("cut")
     assert embeddings.open_result(folder, "cae-embed", SETTINGS, overwrite=False) is None

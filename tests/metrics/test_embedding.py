@@ -61,10 +61,20 @@ def test_trustworthiness_and_continuity_are_those_of_scikit_learn(
     assert done[-1] == 50 and len(done) == (1 if block > 2500 else 17)
 
 
-def test_equal_points_are_no_intruders() -> None:
-    points = torch.zeros(12, 3)
-    (found,) = neighbourhoods(points, [torch.randn(12, 2)], k=3)
-    assert found.trustworthiness == 1  # no point is nearer than another
+def test_a_collapsed_embedding_scores_as_one_at_random() -> None:
+    points = torch.randn(300, 5)
+    found = neighbourhoods(points, [torch.zeros(300, 2), torch.randn(300, 2)], k=10)
+    for each in found:
+        assert each.trustworthiness == pytest.approx(0.5, abs=0.06) and each.continuity == pytest.approx(0.5, abs=0.06)
+
+
+def test_equal_distances_share_their_mean_rank_by_hand() -> None:
+    """Four points at the corners of a square, and one far away: each corner has two neighbours at the same distance."""
+    square = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [9.0, 9.0]])
+    (found,) = neighbourhoods(square, [square], k=1)
+    # A corner's nearest, whichever of two is taken, has rank (1 + 2) / 2, half beyond k; the far point's has rank 1.
+    worst = 5 * 1 * (2 * 5 - 3 * 1 - 1) / 2
+    assert found.trustworthiness == found.continuity == pytest.approx(1 - 4 * 0.5 / worst)
 
 
 @pytest.mark.parametrize("k", [0, 5, 9])

@@ -7,7 +7,7 @@ import pytest
 
 from cvkit.errors import UsageError
 from cvkit.models import projections
-from cvkit.models.projections import CodePlane, Pca
+from cvkit.models.projections import CodePlane, Pca, can_lay_out
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (60, 1, 4, 5), dtype=np.uint8)
@@ -46,7 +46,7 @@ def test_more_components_than_images_are_zero() -> None:
 def test_codes_of_two_numbers_are_the_plane() -> None:
     codes = RNG.normal(size=(9, 2)).astype(np.float32)
     plane = CodePlane(codes, 0)
-    assert plane.axes == ("z0", "z1") and plane.to_plane(codes) is codes
+    assert plane.axes == ("z0", "z1") and np.array_equal(plane.to_plane(codes), codes)
     assert np.array_equal(plane.to_codes(codes), codes)
 
 
@@ -66,8 +66,14 @@ def test_codes_of_many_numbers_are_seen_along_their_main_components() -> None:
     assert np.allclose(plane.to_codes(points), codes, atol=1e-4)
 
 
+def test_few_images_and_equal_ones_cannot_be_laid_out() -> None:
+    assert can_lay_out(IMAGES[:5]) and not can_lay_out(IMAGES[:4])
+    assert not can_lay_out(np.full((30, 1, 4, 5), 7, np.uint8))
+    assert not Pca(np.full((30, 1, 4, 5), 7, np.uint8), 2, seed=0).encode(IMAGES[:0]).any()  # without a warning
+
+
 def test_tsne_lays_out_few_images_too() -> None:
-    assert projections.tsne(IMAGES[:6], 0).shape == (6, 2)
+    assert projections.tsne(IMAGES[:5], 0).shape == (5, 2)
     assert np.array_equal(projections.tsne(IMAGES[:20], 1), projections.tsne(IMAGES[:20], 1))
 
 

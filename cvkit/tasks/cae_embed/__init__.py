@@ -1,7 +1,7 @@
 """Embed a data set by the code of a convolutional autoencoder, and compare it with PCA and others."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from cvkit import device as machine
 from cvkit import files
 from cvkit.config import CaeEmbedConfig
-from cvkit.data.collection import Collection, Reading, Source, find_source, known_splits, read_collection
+from cvkit.data.collection import Collection, Reading, Source, check_splits, find_source, read_collection
 from cvkit.engine import checkpoint
 from cvkit.engine import embeddings as tables
 from cvkit.engine.embeddings import Embedding
@@ -19,14 +19,15 @@ from cvkit.engine.fit import FitResult
 from cvkit.engine.parquet import need_parquet
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
 from cvkit.engine.stop import StopSignal, heeding
-from cvkit.errors import DataError, UsageError
+from cvkit.errors import DataError, StoppedBySignal, UsageError
 from cvkit.models.embedder import Embedder
+from cvkit.models.exported import is_exported
 from cvkit.models.labels import load_labels
-from cvkit.models.layers import Summary, summarise
 from cvkit.models.projections import need_umap
 from cvkit.tasks.cae_embed import pictures
-from cvkit.tasks.cae_embed.measure import Scores, Space, embed, measure
-from cvkit.tasks.cae_embed.training import KIND, new_embedder, open_folder, train
+from cvkit.tasks.cae_embed.measure import Scores, Space, count_of, embed, measure
+from cvkit.tasks.cae_embed.summary import summary_of, tell_summary
+from cvkit.tasks.cae_embed.training import KIND, check_memory, check_same_data, new_embedder, open_folder, train
 
 COMMAND = "cae-embed"
 FAILURE_COLUMNS = ("input", "kind", "message")
@@ -60,6 +61,7 @@ class _Work:
     embedder: Embedder
     folder: Path
     fitted: FitResult | None
+    parameters: int
 
     @property
     def title(self) -> str:
@@ -83,27 +85,44 @@ def cae_embed(config: CaeEmbedConfig, listen: Listener = ignore) -> CaeEmbedResu
 def _by_training(config: CaeEmbedConfig, listen: Listener) -> CaeEmbedResult:
     processes, nodes = machine.process_plan(config)
     files.refuse_stdin_in_many_processes([config.data], processes * nodes)
-    source = find_source(config.data)
-    fabric = machine.start_fabric(config, deterministic=config.deterministic)
-    folder = open_folder(config, fabric)
     with StopSignal() as stop:
         heeded = heeding(stop, listen, STOPPED_EARLY)
-        collection = _read(config, source, heeded)
+        source, names = _find(config)
+        fabric = machine.start_fabric(config, deterministic=config.deterministic)
+        folder = open_folder(config, fabric) if config.out else None  # one in use is told before all is read
+        collection = _read(config, source, names, heeded)
         embedder = new_embedder(config, collection, fabric.device)
+        summary = summary_of(embedder.spec)
+        check_memory(config, embedder, summary, len(collection.splits["train"]))
+        folder = folder or open_folder(config, fabric)
+        check_same_data(config, folder, collection)
         if fabric.global_rank == 0:
-            _tell_summary(embedder, folder.path, listen)
+            tell_summary(summary, folder.path, heeded)
     fitted = train(config, embedder, collection, folder, fabric, _title(embedder, source), listen)
     work = _Work(
-        config=config, source=source, collection=collection, embedder=embedder, folder=folder.path, fitted=fitted
+        config=config,
+        source=source,
+        collection=collection,
+        embedder=embedder,
+        folder=folder.path,
+        fitted=fitted,
+        parameters=summary.parameters,
     )
     if fabric.global_rank:
         return _result(work, {})
+    after = f"stopped by a signal; the training is saved: the same command with --resume --out {folder.path} goes on."
+    if fitted.stopped:
+        raise StoppedBySignal(after)
     with StopSignal() as stop:
-        after = (
-            f"stopped by a signal; the training is saved: the same command with --resume --out {folder.path} embeds."
-        )
         scores, _ = _write(work, heeding(stop, listen, after))
     return _result(work, scores)
+
+
+def _find(config: CaeEmbedConfig) -> tuple[Source, tuple[str, ...]]:
+    """Find the data and the names of its classes, and refuse what can be told before anything is read."""
+    source = find_source(config.data)
+    check_splits(source, config.embed)
+    return source, load_labels(config.labels)[0] if config.labels else ()
 
 
 def _by_checkpoint(config: CaeEmbedConfig, listen: Listener) -> CaeEmbedResult:
@@ -111,9 +130,12 @@ def _by_checkpoint(config: CaeEmbedConfig, listen: Listener) -> CaeEmbedResult:
     if machine.process_plan(config) != (1, 1):
         raise UsageError("with --checkpoint one process embeds: start it without torchrun or several Slurm tasks.")
     path = checkpoint.find(config.checkpoint)
-    card = checkpoint.load(path, KIND)
-    embedder = Embedder.from_card(card, device=machine.choose_device(config.device))
-    source = find_source(config.data)
+    device = machine.choose_device(config.device)
+    if is_exported(str(path)):
+        embedder = Embedder.from_exported(path, device=device)
+    else:
+        embedder = Embedder.from_card(checkpoint.load(path, KIND), device=device)
+    source, names = _find(config)
     folder = Path(config.out or "embeddings")
     identity = _identity(config, files.sha256(path), source)
     done = tables.open_result(folder, COMMAND, identity, config.overwrite)
@@ -121,12 +143,23 @@ def _by_checkpoint(config: CaeEmbedConfig, listen: Listener) -> CaeEmbedResult:
         listen(Note(f"all of it is done already, in {folder}"))
         metrics = {name: Scores(**values) for name, values in done["metrics"].items()}
         before = {name: done[name] for name in ("images", "failed", "parameters")}
+        if config.strict and before["failed"]:
+            raise DataError(f"{before['failed']} images were unreadable, and --strict: see {folder}/failures.csv.")
         return CaeEmbedResult(folder=folder, metrics=metrics, **before)
     with StopSignal() as stop:
         heeded = heeding(stop, listen, "stopped by a signal: the same command begins anew.")
-        collection = _read(config, source, heeded, embedder)
-        _tell_summary(embedder, folder, listen)
-        work = _Work(config=config, source=source, collection=collection, embedder=embedder, folder=folder, fitted=None)
+        collection = _read(config, source, names, heeded, embedder)
+        summary = summary_of(embedder.spec)
+        tell_summary(summary, folder, heeded)
+        work = _Work(
+            config=config,
+            source=source,
+            collection=collection,
+            embedder=embedder,
+            folder=folder,
+            fitted=None,
+            parameters=summary.parameters,
+        )
         scores, written = _write(work, heeded)
     result = _result(work, scores)
     facts: dict[str, Any] = {"images": result.images, "failed": result.failed, "parameters": result.parameters}
@@ -139,12 +172,15 @@ def _by_checkpoint(config: CaeEmbedConfig, listen: Listener) -> CaeEmbedResult:
 def _identity(config: CaeEmbedConfig, weights: str, source: Source) -> dict[str, Any]:
     """Return what the results depend on: a folder keeps to one set of it."""
     names = ("data", "test_fraction", "limit", "labels", "embed", "format", "compare", "html", "seed", "max_pixels")
-    asked = {name: getattr(config, name) for name in names}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
-    return {"checkpoint_sha256": weights, "data_sha256": files.fingerprint(source.paths()), **plain}
+    asked = {name: value for name, value in config.as_dict().items() if name in names}
+    labels = files.sha256(Path(config.labels)) if config.labels else None
+    digests = {"data_sha256": files.fingerprint(source.paths()), "labels_sha256": labels}
+    return {"checkpoint_sha256": weights, **digests, **asked}
 
 
-def _read(config: CaeEmbedConfig, source: Source, listen: Listener, trained: Embedder | None = None) -> Collection:
+def _read(
+    config: CaeEmbedConfig, source: Source, names: tuple[str, ...], listen: Listener, trained: Embedder | None = None
+) -> Collection:
     """Read the images, as a trained model wants them where there is one, and say what was made of them."""
     reading = Reading(
         size=trained.spec.size if trained else config.size,
@@ -158,13 +194,13 @@ def _read(config: CaeEmbedConfig, source: Source, listen: Listener, trained: Emb
     collection = read_collection(source, reading, partial(_tell_reading, listen))
     for remark in collection.remarks:
         listen(Note(remark))
-    if config.labels is not None:
-        collection = Collection(**{**vars(collection), "classes": load_labels(config.labels)[0]})
-    if collection.failures and config.strict:
-        raise DataError(f"{len(collection.failures)} unreadable, and --strict: {collection.failures[0].message}")
-    for failure in collection.failures[:3]:
-        listen(Note(f"left out: {failure.message}", "warning"))
-    known_splits(collection, config.embed)
+    if names:
+        collection = replace(collection, classes=names)
+    if collection.failures:
+        count = count_of(len(collection.failures), "image")
+        if config.strict:
+            raise DataError(f"{count} cannot be read, and --strict: {collection.failures[0].message}")
+        listen(Note(f"{count} cannot be read and left out", "warning"))
     part = collection.splits["train"].images
     counts = ", ".join(f"{len(images)} {name}" for name, images in collection.splits.items())
     listen(Note(f"{counts} images of {part.shape[2]}x{part.shape[3]}, {'grey' if part.shape[1] == 1 else 'RGB'}"))
@@ -183,40 +219,13 @@ def _title(embedder: Embedder, source: Source) -> str:
     return f"{'denoising' if embedder.noise_sigma else 'convolutional'} autoencoder on {source.name}"
 
 
-def _tell_summary(embedder: Embedder, folder: Path, listen: Listener) -> None:
-    """Show what the network is made of, and keep it in ``summary.txt``."""
-    spec = embedder.spec
-    found = summarise(lambda: type(embedder.model)(spec), (1, spec.channels, *spec.size))
-    text = "\n".join(summary_lines(found))
-    files.write_atomic(folder / "summary.txt", text + "\n")
-    listen(Note(text))
-
-
-def summary_lines(found: Summary) -> list[str]:
-    """Return a table of a network's layers in plain text, for one image."""
-    heads = ("layer", "kind", "output", "parameters", "multiply-adds")
-    rows = [
-        (one.name, one.kind, "x".join(map(str, one.output[1:])), f"{one.parameters:,}", f"{one.multiply_adds:,}")
-        for one in found.layers
-    ]
-    total = ("all", "", "", f"{found.parameters:,}", f"{found.multiply_adds:,}")
-    widths = [max(len(row[column]) for row in (heads, *rows, total)) for column in range(len(heads))]
-
-    def line(row: tuple[str, ...]) -> str:
-        cells = [cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)]
-        return "  ".join([*cells, *(cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True))])
-
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return [line(heads), rule, *map(line, rows), rule, line(total)]
-
-
 def _write(work: _Work, listen: Listener) -> tuple[dict[str, Scores], list[Path]]:
     """Embed, measure and draw; return the scores and the files written."""
     config, collection, folder = work.config, work.collection, work.folder
     spaces, pca = embed(config, work.embedder, collection, listen)
     scores = measure(config, work.embedder, collection, spaces, pca, listen)
     listen(Stage("writing", None, "files"))
-    splits = known_splits(collection, config.embed)
+    splits = list(dict.fromkeys(config.embed))
     embedding = _embedding(collection, spaces[0], splits)
     written = _write_codes(work, embedding, splits)
     files.write_json(folder / "metrics.json", {name: asdict(each) for name, each in scores.items()})
@@ -233,6 +242,7 @@ def _write(work: _Work, listen: Listener) -> tuple[dict[str, Scores], list[Path]
     written += pictures.draw(folder, study)
     if config.html:
         written.append(pictures.write_page(folder, study, embedding, splits))
+    _remove_stale(folder, written)
     failures = [{"input": each.name, "kind": each.kind, "message": each.message} for each in collection.failures]
     if failures:
         files.write_csv(folder / "failures.csv", FAILURE_COLUMNS, failures)
@@ -240,6 +250,13 @@ def _write(work: _Work, listen: Listener) -> tuple[dict[str, Scores], list[Path]
         (folder / "failures.csv").unlink(missing_ok=True)
     listen(StageEnd())
     return scores, written
+
+
+def _remove_stale(folder: Path, written: list[Path]) -> None:
+    """Remove the tables and pages of an earlier embedding that this one has not written anew."""
+    for name in tables.FILES:
+        if folder / name not in written:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _embedding(collection: Collection, space: Space, splits: list[str]) -> Embedding:
@@ -277,10 +294,10 @@ def _result(work: _Work, scores: Mapping[str, Scores]) -> CaeEmbedResult:
     collection = work.collection
     return CaeEmbedResult(
         folder=work.folder,
-        images={name: len(collection.splits[name]) for name in known_splits(collection, work.config.embed)},
+        images={name: len(collection.splits[name]) for name in dict.fromkeys(work.config.embed)},
         failed=len(collection.failures),
         metrics=scores,
-        parameters=sum(p.numel() for p in work.embedder.model.parameters()),
+        parameters=work.parameters,
         epochs=len(work.fitted.history) if work.fitted else None,
         best_epoch=work.fitted.best_epoch if work.fitted else None,
     )

@@ -49,17 +49,23 @@ class Space:
         return TITLES[self.name]
 
 
+def count_of(count: int, what: str) -> str:
+    """Return a number with its noun: "1 test image", "3 test images"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def codes_of(embedder: Embedder, part: ImageSet, title: str, listen: Listener) -> Codes:
     """Return the codes (N, latent_dim) of all images of a split."""
     listen(Stage(title, len(part)))
-    codes: list[torch.Tensor] = []
+    # Into one array: small tensors that stay between large ones that go would break up the memory.
+    codes = np.empty((len(part), embedder.spec.latent_dim), np.float32)
     done = 0
     for block in embedder.codes(part.images):
-        codes.append(block)
+        codes[done : done + len(block)] = block.cpu().numpy()
         done += len(block)
         listen(Step(done))
     listen(StageEnd())
-    return torch.cat(codes).cpu().numpy()
+    return codes
 
 
 def embed(
@@ -73,6 +79,10 @@ def embed(
     pca = None
     for name in dict.fromkeys(config.compare):
         if name == "none":
+            continue
+        images = arrays["test" if name == "tsne" else "train"]
+        if name != "pca" and not projections.can_lay_out(images):
+            listen(Note(f"{TITLES[name]} is left out: it needs five images or more that are not all alike", "warning"))
             continue
         listen(Stage(f"fitting {TITLES[name]}", 1, "projections"))
         if name == "pca":
@@ -101,7 +111,7 @@ def measure(
 ) -> dict[str, Scores]:
     """Return the scores of every space on the test images."""
     test = collection.splits["test"]
-    errors = {"cae": _errors(config, embedder, test, lambda pixels: embedder.reconstruct(pixels))}
+    errors = {"cae": _errors(config, embedder, test, embedder.reconstruct)} if embedder.decodes else {}
     if pca is not None:
         errors["pca"] = _errors(
             config,
@@ -140,7 +150,8 @@ def _neighbourhoods(
 ) -> dict[str, dict[str, float]]:
     neighbours = most_neighbours(len(test), NEIGHBOURS)
     if neighbours < NEIGHBOURS:
-        listen(Note(f"{len(test)} test images: trustworthiness and continuity take {neighbours} neighbours, not 10"))
+        taken = f"take {neighbours} neighbours, not {NEIGHBOURS}" if neighbours else "are left out"
+        listen(Note(f"{count_of(len(test), 'test image')}: trustworthiness and continuity {taken}"))
     if neighbours == 0:
         return {space.name: {} for space in spaces}
     device = embedder.device if embedder.device.type == "cuda" else torch.device("cpu")  # float64, which MPS lacks

@@ -14,8 +14,8 @@ from cvkit.data.collection import Collection
 from cvkit.data.image_set import ImageSet, resized
 from cvkit.engine.embeddings import Embedding
 from cvkit.models.embedder import Embedder
-from cvkit.models.projections import CodePlane
-from cvkit.tasks.cae_embed.measure import Scores, Space
+from cvkit.models.projections import AT_RANDOM, CodePlane, first_two
+from cvkit.tasks.cae_embed.measure import Scores, Space, count_of
 from cvkit.tasks.cae_embed.training import noisy
 
 SHOWN = 12  # test images whose reconstructions are shown
@@ -40,21 +40,31 @@ class Study:
         """Return the plane that the autoencoder's codes are looked at in."""
         return CodePlane(self.spaces[0].codes["train"], self.seed)
 
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Return the labels that any image has, each once and in order."""
+        found = [part.labels for part in self.collection.splits.values() if part.labels is not None]
+        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+    @property
+    def classes(self) -> list[str]:
+        """Return the names of these labels' classes."""
+        return [self.collection.class_name(label) for label in self.labels.tolist()]
+
 
 def draw(folder: Path, study: Study) -> list[Path]:
     """Write ``embedding.png``, ``reconstructions.png`` and ``latent-grid.png``, and return their paths."""
     test = study.collection.splits["test"]
     drawn = render.planes(
         _panels(study, {space.name: space.codes.get("test") for space in study.spaces}),
-        title=f"{study.title}, {len(test)} test images",
-        labels=test.labels,
-        classes=class_names(study.collection),
+        title=f"{study.title}, {count_of(len(test), 'test image')}",
+        labels=None if test.labels is None else np.searchsorted(study.labels, test.labels),
+        classes=study.classes,
     )
-    pictures = {
-        "embedding.png": drawn,
-        "reconstructions.png": _reconstructions(study.embedder, test, study.seed),
-        "latent-grid.png": _latent_grid(study),
-    }
+    pictures = {"embedding.png": drawn}
+    if study.embedder.decodes:
+        pictures["reconstructions.png"] = _reconstructions(study.embedder, test, study.seed)
+        pictures["latent-grid.png"] = _latent_grid(study)
     for name, content in pictures.items():
         files.write_atomic(folder / name, content)
     return [folder / name for name in pictures]
@@ -65,11 +75,12 @@ def _panels(study: Study, codes: Mapping[str, NDArray[np.float32] | None]) -> li
     made = []
     for space in study.spaces:
         found = codes[space.name]
-        if found is None:
+        if found is None or not np.isfinite(found).any():
             continue
         own = space.name == "cae"
-        points = study.plane.to_plane(found) if own else CodePlane.first_two(found)
-        axes = study.plane.axes if own else ("component 1", "component 2") if space.name == "pca" else ("", "")
+        points = study.plane.to_plane(found) if own else first_two(found, study.seed)
+        second = "component 2" if found.shape[1] > 1 else AT_RANDOM
+        axes = study.plane.axes if own else ("component 1", second) if space.name == "pca" else ("", "")
         made.append(render.Plane(name=space.title, about=_about(study.scores[space.name]), points=points, axes=axes))
     return made
 
@@ -77,12 +88,6 @@ def _panels(study: Study, codes: Mapping[str, NDArray[np.float32] | None]) -> li
 def _about(scores: Scores) -> str:
     shown = {"10-NN accuracy": scores.knn_accuracy, "trustworthiness": scores.trustworthiness}
     return ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
-
-
-def class_names(collection: Collection) -> list[str]:
-    """Return the names of the classes, as far as any image has one."""
-    most = max((int(part.labels.max()) for part in collection.splits.values() if part.labels is not None), default=-1)
-    return [collection.class_name(label) for label in range(most + 1)]
 
 
 def _examples(test: ImageSet) -> NDArray[np.int64]:
@@ -164,8 +169,8 @@ def write_page(folder: Path, study: Study, embedding: Embedding, splits: Sequenc
         images=thumbs(images, MOST_THUMB_PX),
         names=[embedding.names[number] for number in chosen.tolist()],
         splits=[embedding.splits[number] for number in chosen.tolist()],
-        labels=labels if (labels >= 0).any() else None,
-        classes=class_names(study.collection),
+        labels=np.where(labels < 0, -1, np.searchsorted(study.labels, labels)) if (labels >= 0).any() else None,
+        classes=study.classes,
     )
     files.write_atomic(folder / "embedding.html", text)
     return folder / "embedding.html"

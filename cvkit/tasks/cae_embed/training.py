@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cvkit import device as machine
 from cvkit import render
 from cvkit.config import LAST, CaeEmbedConfig
 from cvkit.data.collection import Collection
@@ -17,17 +18,19 @@ from cvkit.engine import checkpoint
 from cvkit.engine.fit import FitResult, Job, fit
 from cvkit.engine.optim import Group
 from cvkit.engine.progress import Listener
-from cvkit.errors import DataError
-from cvkit.files import write_atomic
+from cvkit.errors import DataError, OutputError, UsageError
+from cvkit.files import read_json, write_atomic
 from cvkit.metrics.embedding import mse
 from cvkit.models.autoencoder import AutoencoderSpec, build
 from cvkit.models.embedder import Embedder
+from cvkit.models.layers import Summary
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 KIND = "autoencoder"  # of the checkpoints this command writes
 LR = 2e-3
+TOO_LARGE = "the network does not fit in memory: take smaller --widths, --latent-dim, --size or --batch-size."
 MOST_IN_BATCH, FEWEST_IN_BATCH, STEPS_AN_EPOCH = 128, 8, 50
 
 
@@ -66,7 +69,7 @@ class AutoencoderLearner:
 
     def card(self) -> dict[str, Any]:
         """Return what rebuilds the embedder from ``best.pt`` alone."""
-        return {**self.embedder.card(), "config": _plain(self.config)}
+        return {**self.embedder.card(), "config": self.config.as_dict()}
 
 
 def noisy(clean: Tensor, index: Tensor, sigma: float, seed: int) -> Tensor:
@@ -88,7 +91,20 @@ def new_embedder(config: CaeEmbedConfig, collection: Collection, device: torch.d
         dropout=config.dropout,
     )
     torch.manual_seed(config.seed)
-    return Embedder(build(spec), device=device, noise_sigma=config.noise_sigma if config.denoise else 0.0)
+    try:
+        return Embedder(build(spec), device=device, noise_sigma=config.noise_sigma if config.denoise else 0.0)
+    except RuntimeError as error:
+        if not machine.is_out_of_memory(error):
+            raise
+        raise UsageError(TOO_LARGE) from error
+
+
+def check_memory(config: CaeEmbedConfig, embedder: Embedder, summary: Summary, images: int) -> None:
+    """Refuse what a processor would be killed for: activations and weights that do not fit in its memory."""
+    weights = 4 * 4 * summary.parameters  # with their gradients and Adam's two averages
+    activations = 2 * summary.training_bytes * min(images, resolve(config, images).batch_size)
+    if embedder.device.type == "cpu" and weights + activations > machine.free_memory():
+        raise UsageError(TOO_LARGE)
 
 
 @dataclass(frozen=True)
@@ -124,9 +140,10 @@ def train(
         raise DataError(f"{min(map(len, parts.values()))} images cannot be shared by {fabric.world_size} processes.")
     resolved = resolve(config, len(parts["train"]))
     if fabric.global_rank == 0:
-        parameters = sum(p.numel() for p in embedder.model.parameters())
-        facts = {**vars(resolved), **embedder.card(), "parameters": parameters}
-        checkpoint.write_config(folder, _plain(config), {**facts, **{name: len(part) for name, part in parts.items()}})
+        facts = {**vars(resolved), **embedder.card(), "data_sha256": collection.sha256()}
+        checkpoint.write_config(
+            folder, config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}}
+        )
 
     def after_epoch(history: list[dict[str, Any]]) -> None:
         best = min(history, key=lambda row: row["val_loss"])["epoch"] if config.best_metric != LAST else None
@@ -151,14 +168,21 @@ def train(
     return result
 
 
+def check_same_data(config: CaeEmbedConfig, folder: checkpoint.RunFolder, collection: Collection) -> None:
+    """Raise OutputError when a run to resume was started with other images, or with others held out."""
+    if not (config.resume and folder.last.is_file()):
+        return
+    before = read_json(folder.config).get("resolved", {}).get("data_sha256")
+    if before != collection.sha256():
+        raise OutputError(
+            f"{folder.path} was started with other images, or others held out: resume it with the same data."
+        )
+
+
 def open_folder(config: CaeEmbedConfig, fabric: "Fabric") -> checkpoint.RunFolder:
     """Return the run folder; the first process chooses and opens it for all."""
     out = config.out
     if fabric.global_rank == 0:
         out = out or str(checkpoint.make_next(Path("runs/cae-embed/cae")))
-        checkpoint.open_run(out, _plain(config), config.resume)
+        checkpoint.open_run(out, config.as_dict(), config.resume)
     return checkpoint.RunFolder(Path(str(fabric.broadcast(out))))
-
-
-def _plain(config: CaeEmbedConfig) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in config.as_dict().items()}
