@@ -16,8 +16,9 @@ demo: install
 	@if [ -d demo/data/images ]; then rm -rf demo; fi
 	$(BIN)/cvkit demo --out demo
 
+# Two processes of one thread each: quicker than one of two, and no more than two cores.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
 
 check: install
 	$(BIN)/ruff check .

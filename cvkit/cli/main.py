@@ -56,6 +56,9 @@ def main() -> None:
     if is_started_by_us() and code in (ExitCode.PARTIAL, ExitCode.STOPPED):
         # The process that started this one ends with the code; an error here would make it be killed before it has.
         code = ExitCode.OK
+    # A Ctrl-C inside code that a library executes from text marks the interpreter as interrupted for good: `python -m`
+    # would then die of the signal after the exit code is chosen. Executing anything else takes the mark away.
+    exec("")
     sys.exit(code)
 
 

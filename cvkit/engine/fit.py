@@ -19,7 +19,7 @@ from cvkit.engine.board import Board
 from cvkit.engine.learner import Batch, Data, Learner
 from cvkit.engine.optim import WeightAverage, make_optimizer, schedule_factor, set_rates
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
-from cvkit.engine.sampling import EpochSampler, make_loader
+from cvkit.engine.sampling import EpochSampler, end_workers, make_loader
 from cvkit.engine.state import Parts, State, summary, weights_of
 from cvkit.engine.stop import StopSignal
 from cvkit.engine.validate import mean_scores
@@ -76,6 +76,8 @@ def fit(job: Job, fabric: Fabric, listen: Listener = ignore) -> FitResult:
             raise TrainingError("out of memory: take a smaller --batch-size (with --accumulate) or --size.") from error
         finally:
             loop.board.close()
+            for loader in (loop.train_loader, loop.val_loader):
+                end_workers(loader)
     state = loop.state
     best = next((row for row in state.history if row["epoch"] == state.best_epoch), {})
     return FitResult(state.best_epoch, best, state.history, stop.requested)

@@ -73,3 +73,14 @@ def make_loader(data: Data, sampler: EpochSampler, *, workers: int, pin: bool) -
         multiprocessing_context="fork" if workers > 0 and sys.platform == "linux" else None,
         worker_init_fn=leave_signals_to_the_parent,
     )
+
+
+def end_workers(loader: DataLoader[Batch]) -> None:
+    """End a loader's processes now, and not when its last reference is gone.
+
+    An error that leaves the loop can keep the loader alive until the interpreter ends, which sends its children one
+    SIGTERM and waits for them: a worker passes over that one (``leave_signals_to_the_parent``).
+    """
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()

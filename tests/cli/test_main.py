@@ -68,3 +68,13 @@ def test_an_interrupt_that_a_library_turned_into_its_own_error_is_one(
     ended = run("models", "list")
     assert ended.code == 130
     assert ended.err == "error: interrupted.\n"
+
+
+def test_an_interrupt_in_code_made_of_text_ends_with_130(tmp_path: Path) -> None:
+    (tmp_path / "cut.py").write_text(
+        "from cvkit.cli import main as program\n"
+        "def app(**_): exec('raise KeyboardInterrupt')\n"
+        "program.app = app\nprogram.main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-m", "cut"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 130 and ended.stderr == "error: interrupted.\n"

@@ -1,9 +1,13 @@
 """Which example comes when."""
 
+import multiprocessing
+
 import numpy as np
 import pytest
+import torch
 
-from cvkit.engine.sampling import EpochSampler
+from cvkit.data.image_set import ImageSet
+from cvkit.engine.sampling import EpochSampler, end_workers, make_loader
 
 
 def drawn(sampler: EpochSampler, epoch: int, skip: int = 0) -> list[int]:
@@ -46,3 +50,15 @@ def test_shares_for_validation_are_disjoint(count: int, world: int) -> None:
     samplers = [EpochSampler(count, 2, seed=1, shuffle=False, rank=rank, world=world) for rank in range(world)]
     assert sorted(index for sampler in samplers for index in drawn(sampler, 0)) == list(range(count))
     assert drawn(samplers[1], 9) == list(range(1, count, world))
+
+
+def test_workers_end_when_told_though_the_loader_lives_on() -> None:
+    data = ImageSet(images=torch.zeros(8, 1, 2, 2, dtype=torch.uint8), labels=None, names=list("abcdefgh"))
+    before = set(multiprocessing.active_children())
+    loader = make_loader(data, EpochSampler(8, 2, seed=0, shuffle=False), workers=2, pin=False)
+    batches = iter(loader)
+    assert next(batches)["index"].tolist() == [0, 1]
+    assert len(set(multiprocessing.active_children()) - before) == 2
+    end_workers(loader)
+    assert set(multiprocessing.active_children()) == before
+    end_workers(loader)  # a second time does nothing
