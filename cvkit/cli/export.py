@@ -1,6 +1,6 @@
 """``cvkit export``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,10 @@ from cvkit.config import ExportConfig as C
 from cvkit.config import parse_words
 from cvkit.errors import UsageError
 
-GRAPH, FILE = "Graph", "File"
+if TYPE_CHECKING:
+    from cvkit.tasks.export.measuring import Row
+
+GRAPH, FILE, PROOF = "Graph", "File", "Proof"
 
 
 def export(
@@ -24,9 +27,9 @@ def export(
     inspect: Annotated[
         str | None, typer.Option(help="Print what an exported file says of itself.", metavar="FILE")
     ] = None,
-    format: Annotated[str, typer.Option(help="onnx, pt2 (torch.export) or safetensors.", rich_help_panel=FILE)] = (
-        C.format
-    ),
+    format: Annotated[
+        str, typer.Option(help="onnx, pt2 (torch.export), safetensors or openvino.", rich_help_panel=FILE)
+    ] = (C.format),
     out: Annotated[
         str | None, typer.Option(help="The file to write.", show_default="MODEL.FORMAT", rich_help_panel=FILE)
     ] = C.out,
@@ -58,13 +61,44 @@ def export(
     with_cam: Annotated[
         bool, typer.Option("--with-cam", help="Also give the Grad-CAM map of the top class.", rich_help_panel=GRAPH)
     ] = C.with_cam,
-    images: Annotated[
+    quantize: Annotated[
+        str | None, typer.Option(help="int8: weights and activations in whole numbers.", rich_help_panel=FILE)
+    ] = C.quantize,
+    calibrate: Annotated[
         str | None,
-        typer.Option(help="Images to verify with.", metavar="DIR", show_default="scikit-image's photographs"),
-    ] = C.images,
+        typer.Option(
+            help="Images to quantise, verify and measure with.",
+            metavar="DIR",
+            show_default="scikit-image's photographs",
+            rich_help_panel=PROOF,
+        ),
+    ] = C.calibrate,
     atol: Annotated[
-        float | None, typer.Option(help="Largest difference allowed.", show_default="1e-4 (fp16: 0.05)")
+        float | None,
+        typer.Option(
+            help="Largest difference allowed.", show_default="1e-4; fp16: 0.05; int8: any", rich_help_panel=PROOF
+        ),
     ] = C.atol,
+    rtol: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest share of the largest value.",
+            show_default="0.001; fp16: 0.03; int8: 0.25",
+            rich_help_panel=PROOF,
+        ),
+    ] = C.rtol,
+    benchmark: Annotated[
+        bool,
+        typer.Option("--benchmark", help="Measure the file beside PyTorch, eager and compiled.", rich_help_panel=PROOF),
+    ] = C.benchmark,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            help="The true classes of these images, as for classify: the benchmark's accuracy.",
+            metavar="FILE|folders",
+            rich_help_panel=PROOF,
+        ),
+    ] = C.truth,
     seed: o.Seed = C.seed,
     progress: o.Progress = ProgressMode.auto,
     quiet: o.Quiet = False,
@@ -93,8 +127,28 @@ def export(
             for check in result.checks
         ]
         console.table(["verified on", "largest difference", "of the largest value", "same top class"], rows)
+        if result.benchmark:
+            _show_benchmark(console, result.benchmark)
         console.lines(f"{result.path}, {result.bytes / 1e6:.1f} MB")
         return None
+
+
+def _show_benchmark(console: Console, rows: "list[Row]") -> None:
+    shown = {"agreement": "same top class", "accuracy": "accuracy", "cc": "CC"}
+    there = [name for name in shown if getattr(rows[0], name) is not None]
+    heads = [
+        "on the processor",
+        f"images/s, batch {rows[0].batch}",
+        "ms, batch 1",
+        "MB",
+        *(shown[name] for name in there),
+    ]
+    cells = [
+        [row.name, f"{row.images_per_second:.1f}", f"{row.latency_ms:.2f}", f"{row.bytes / 1e6:.1f}"]
+        + [f"{getattr(row, name):.5f}" for name in there]
+        for row in rows
+    ]
+    console.table(heads, cells)
 
 
 def _inspect(console: Console, path: str) -> None:

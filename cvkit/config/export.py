@@ -6,8 +6,9 @@ from cvkit.config.base import Config
 from cvkit.config.checks import at_least, one_of
 from cvkit.errors import UsageError
 
-EXPORT_FORMATS = ("onnx", "pt2", "safetensors")
+EXPORT_FORMATS = ("onnx", "pt2", "safetensors", "openvino")
 EXPORT_PRECISIONS = ("fp32", "fp16")
+QUANTIZED = ("int8",)
 DYNAMIC = ("batch", "height", "width")
 LAYOUTS = ("nchw", "nhwc")
 PARTS = ("encoder", "whole")
@@ -33,8 +34,12 @@ class ExportConfig(Config):
     include_postprocessing: bool = False
     top: int = 5
     with_cam: bool = False
-    images: str | None = None
+    quantize: str | None = None
+    calibrate: str | None = None
+    benchmark: bool = False
+    truth: str | None = None
     atol: float | None = None
+    rtol: float | None = None
     overwrite: bool = False
     seed: int = 0
 
@@ -48,8 +53,9 @@ class ExportConfig(Config):
         at_least("--opset", self.opset, FIRST_OPSET)
         at_least("--top", self.top, 1)
         at_least("--seed", self.seed, 0)
-        if self.atol is not None and not self.atol > 0:
-            raise UsageError(f"--atol must be above 0, not {self.atol:g}.")
+        for flag, value in (("--atol", self.atol), ("--rtol", self.rtol)):
+            if value is not None and not value > 0:
+                raise UsageError(f"{flag} must be above 0, not {value:g}.")
         if self.layout == "nhwc" and not self.include_preprocessing:
             raise UsageError("--layout nhwc is that of the bytes that --include-preprocessing takes; add it.")
         if self.format == "safetensors":
@@ -65,3 +71,18 @@ class ExportConfig(Config):
                     )
         if self.simplify and self.format != "onnx":
             raise UsageError("--simplify is for --format onnx.")
+        if self.quantize is not None:
+            self._check_quantize(self.quantize)
+        if self.benchmark and self.format == "safetensors":
+            raise UsageError("--benchmark times a file that runs; safetensors holds weights alone.")
+        if self.truth is not None and not (self.benchmark and self.calibrate):
+            raise UsageError("--truth is for the accuracy of --benchmark on the images of --calibrate: add both.")
+
+    def _check_quantize(self, kind: str) -> None:
+        one_of("--quantize", kind, QUANTIZED)
+        if self.format != "onnx":
+            raise UsageError("--quantize is onnxruntime's, for --format onnx.")
+        if self.precision != "fp32":
+            raise UsageError("--quantize begins from float32: leave out --precision.")
+        if self.calibrate is None:
+            raise UsageError("--quantize int8 needs images such as the network will see: --calibrate DIR.")

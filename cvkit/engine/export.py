@@ -1,19 +1,18 @@
 """A network as a file that another program runs, and the proof that it says what the network says."""
 
 import copy
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cvkit.engine.silence import silent
 from cvkit.errors import UsageError, WeightsError
-from cvkit.models.exported import KEY, Facts, need_onnx
+from cvkit.models.exported import KEY, Facts
+from cvkit.models.runtimes import need
 
 DIMENSIONS = {"batch": 0, "height": 2, "width": 3}
 Outputs = tuple[Tensor, ...]
@@ -37,12 +36,11 @@ class Check:
 
 def write_onnx(path: Path, graph: nn.Module, example: Tensor, facts: Facts, *, opset: int, simplify: bool) -> None:
     """Write an ONNX file by torch's exporter of today; raises UsageError where the network does not let itself be."""
-    need_onnx("onnxscript")
-    need_onnx("onnx")
-    import onnx
+    need("onnxscript", ".onnx")
+    need("onnx", ".onnx")
 
     program = _traced(graph, example, facts)
-    with _silent():
+    with silent():
         try:
             made = torch.onnx.export(
                 program,
@@ -57,14 +55,21 @@ def write_onnx(path: Path, graph: nn.Module, example: Tensor, facts: Facts, *, o
     assert made is not None
     model = made.model_proto
     if simplify:
-        need_onnx("onnxslim")
+        need("onnxslim", ".onnx")
         import onnxslim
 
         model = onnxslim.slim(model)
     _name_dimensions(model, facts)
+    save_onnx(path, model, facts)
+
+
+def save_onnx(path: Path, model: Any, facts: Facts) -> None:
+    """Write an ONNX model with its facts: one file, and the weights in ``PATH.data`` beside it from 2 GB on."""
+    import onnx
+
     onnx.helper.set_model_props(model, {KEY: facts.as_json()})
     large = model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF
-    onnx.save(model, str(path), save_as_external_data=large)
+    onnx.save(model, str(path), save_as_external_data=large, location=f"{path.name}.data")
 
 
 def _name_dimensions(model: Any, facts: Facts) -> None:
@@ -84,8 +89,26 @@ def _name_dimensions(model: Any, facts: Facts) -> None:
 def write_pt2(path: Path, graph: nn.Module, example: Tensor, facts: Facts) -> None:
     """Write a ``torch.export`` archive; raises UsageError where the network does not let itself be traced."""
     program = _traced(graph, example, facts)
-    with _silent():
+    with silent():
         torch.export.save(program, path, extra_files={f"{KEY}.json": facts.as_json()})
+
+
+def write_openvino(path: Path, graph: nn.Module, example: Tensor, facts: Facts) -> None:
+    """Write OpenVINO's .xml and .bin; raises UsageError where the network does not let itself be converted."""
+    need("openvino", ".xml")
+    import openvino as ov
+
+    program = _traced(graph, example, facts)
+    with silent():
+        try:
+            model = ov.convert_model(program)
+        except Exception as error:
+            raise UsageError(f"{facts.model} cannot become OpenVINO: {_first(error)}") from error
+    model.inputs[0].set_names({"images"})
+    for port, name in zip(model.outputs, facts.outputs, strict=True):
+        port.set_names({name})
+    model.set_rt_info(facts.as_json(), [KEY])
+    ov.save_model(model, path, compress_to_fp16=False)
 
 
 def write_safetensors(path: Path, network: nn.Module, facts: Facts) -> None:
@@ -100,20 +123,12 @@ def _traced(graph: nn.Module, example: Tensor, facts: Facts) -> Any:
     """Return the graph as torch.export sees it, with the dimensions left open that the facts name."""
     shift = {"nchw": 0, "nhwc": -1}[facts.layout]
     open_ = {DIMENSIONS[name] + (shift if name != "batch" else 0): torch.export.Dim.DYNAMIC for name in facts.dynamic}
-    with _silent(), torch.no_grad():
+    with silent(), torch.no_grad():
         try:
             return torch.export.export(graph, (example,), dynamic_shapes=(open_,) if open_ else None)
         except Exception as error:
             hint = f"--dynamic {','.join(facts.dynamic)} is more than it allows, or " if facts.dynamic else ""
             raise UsageError(f"{facts.model} cannot be exported: {hint}{_first(error)}") from error
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the exporters' own talk off the terminal."""
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def compare(expected: Outputs, found: Outputs, size: tuple[int, int], classes: bool) -> Check:
@@ -130,12 +145,12 @@ def compare(expected: Outputs, found: Outputs, size: tuple[int, int], classes: b
             difference = difference if torch.isfinite(other).all() else float("inf")
             absolute = max(absolute, difference)
             relative = max(relative, difference / max(float(one.double().abs().max()), 1e-30))
-    agreement = float((_top(expected) == _top(found)).float().mean()) if classes else None
+    agreement = float((top_classes(expected) == top_classes(found)).float().mean()) if classes else None
     batch, (height, width) = len(expected[0]), size
     return Check(batch=batch, height=height, width=width, absolute=absolute, relative=relative, agreement=agreement)
 
 
-def _top(outputs: Outputs) -> Tensor:
+def top_classes(outputs: Outputs) -> Tensor:
     """Return the top class (N,) of logits, or of the classes that a graph with a top-k ends in."""
     if len(outputs) > 1 and not outputs[1].is_floating_point():
         return outputs[1][:, 0]

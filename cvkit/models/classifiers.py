@@ -160,13 +160,13 @@ def _exported(path: Path) -> Loaded:
     network = ExportedNetwork(path)
     check_kind(network.facts, {"classifier": "logits"}, str(path))
     facts = network.facts
-    given: dict[str, Any] = facts.preprocessing or {}
-    way: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    if facts.way is None:
+        raise WeightsError(f"{path}: an exported classifier that does not say how it wants its images.")
     model, _, tag = facts.model.partition(".")
     known = Pretrained(
         model=model,
         tag=tag or None,
-        preprocessing=Preprocessing(**way),
+        preprocessing=facts.way,
         num_classes=facts.spec["classes"],
         labels=facts.labels,
         class_ids=facts.class_ids,

@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cvkit.catalog import Preprocessing
 from cvkit.errors import UsageError, WeightsError
+from cvkit.models.runtimes import OPENERS, Run, need
 
 KEY = "cvkit"  # of the metadata in the file
-Run = Callable[[Tensor], tuple[Tensor, ...]]
-SUFFIXES = (".onnx", ".pt2", ".safetensors")
+SUFFIXES = (".onnx", ".pt2", ".safetensors", ".xml")
+MOST_XML = 2**28  # bytes of an OpenVINO graph, which is read whole for what it says of itself
 KINDS = ("classifier", "saliency", "encoder", "autoencoder")
 
 
@@ -25,7 +27,8 @@ class Facts:
 
     ``kind`` is one of KINDS; ``spec`` what rebuilds the network. Images are (N, C, H, W) float, normalised by ``mean``
     and ``std`` of values in 0..1, or with ``input`` "uint8" bytes in ``layout`` nchw or nhwc; ``size`` is (height,
-    width). ``outputs`` names the outputs, ``dynamic`` the dimensions that may vary, ``precision`` is fp32 or fp16.
+    width). ``outputs`` names the outputs, ``dynamic`` the dimensions that may vary, ``precision`` is fp32, fp16
+    or int8.
     """
 
     kind: str
@@ -47,6 +50,15 @@ class Facts:
     weights_sha256: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def way(self) -> Preprocessing | None:
+        """How a classifier wants its images; None for a network that takes them brought to its size."""
+        if self.preprocessing is None:
+            return None
+        given = self.preprocessing.items()
+        way: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given}
+        return Preprocessing(**way)
 
     def as_json(self) -> str:
         """Return the facts as a JSON document."""
@@ -70,16 +82,8 @@ class Facts:
 
 
 def is_exported(place: str) -> bool:
-    """Tell by its suffix whether a file may be an exported model that runs here (.onnx, .pt2)."""
-    return Path(place).suffix.lower() in (".onnx", ".pt2")
-
-
-def need_onnx(runtime: str = "onnxruntime") -> None:
-    """Raise UsageError where the packages that write or run ONNX files are not installed."""
-    import importlib.util
-
-    if importlib.util.find_spec(runtime) is None:
-        raise UsageError(f"ONNX files need {runtime}, which is not here: pip install 'cvkit[onnx]'.")
+    """Tell by its suffix whether a file may be an exported model that runs here (.onnx, .pt2, .xml)."""
+    return Path(place).suffix.lower() in OPENERS
 
 
 def read_facts(path: Path) -> Facts:
@@ -90,6 +94,7 @@ def read_facts(path: Path) -> Facts:
         ".onnx": _onnx_facts,
         ".pt2": _pt2_facts,
         ".safetensors": _safetensors_facts,
+        ".xml": _openvino_facts,
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -106,7 +111,7 @@ def read_facts(path: Path) -> Facts:
 
 
 def _onnx_facts(path: Path) -> str | None:
-    need_onnx("onnx")
+    need("onnx", ".onnx")
     import onnx
 
     model = onnx.load(path, load_external_data=False)
@@ -126,12 +131,19 @@ def _safetensors_facts(path: Path) -> str | None:
         return (file.metadata() or {}).get(KEY)
 
 
+def _openvino_facts(path: Path) -> str | None:
+    if path.stat().st_size > MOST_XML:
+        raise WeightsError(f"{path}: too large for a graph of OpenVINO.")
+    entry = ElementTree.parse(path).getroot().find(f"./rt_info/{KEY}")
+    return None if entry is None else entry.get("value")
+
+
 class ExportedNetwork(nn.Module):
-    """An exported ONNX or pt2 file as a network: images in, its first output out, whatever runs it.
+    """An exported ONNX, pt2 or OpenVINO file as a network: images in, its first output out, whatever runs it.
 
     It takes what the file takes: normalised (N, C, H, W) float, or bytes when ``takes_bytes``. ONNX runs in
-    onnxruntime, on a GPU when its CUDA provider is there; pt2 in torch. Raises WeightsError for a file that cannot be
-    read.
+    onnxruntime, on a GPU when its CUDA provider is there; pt2 in torch; OpenVINO on the processor. Raises WeightsError
+    for a file that cannot be read.
     """
 
     def __init__(self, path: Path, device: torch.device | None = None) -> None:
@@ -142,9 +154,8 @@ class ExportedNetwork(nn.Module):
 
     def place(self, device: torch.device) -> None:
         """Open the file anew, to run on a device."""
-        start = _onnx_run if self.path.suffix.lower() == ".onnx" else _pt2_run
         try:
-            self.run: Run = start(self.path, device)
+            self.run: Run = OPENERS[self.path.suffix.lower()](self.path, device)
         except UsageError:
             raise
         except Exception as error:
@@ -165,40 +176,6 @@ class ExportedNetwork(nn.Module):
             return self.run(images)
         parts = [self.run(image) for image in images.split(1)]
         return tuple(torch.cat(each) for each in zip(*parts, strict=True))
-
-
-def _onnx_run(path: Path, device: torch.device) -> Run:
-    need_onnx()
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(3)
-    there = onnxruntime.get_available_providers()
-    wanted = ["CUDAExecutionProvider"] if device.type == "cuda" and "CUDAExecutionProvider" in there else []
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=[*wanted, "CPUExecutionProvider"])
-    (given,) = session.get_inputs()
-
-    def run(images: Tensor) -> tuple[Tensor, ...]:
-        found = session.run(None, {given.name: images.cpu().numpy()})
-        return tuple(torch.from_numpy(np.ascontiguousarray(each)).to(images.device) for each in found)
-
-    return run
-
-
-def _pt2_run(path: Path, device: torch.device) -> Run:
-    from torch.export.passes import move_to_device_pass
-
-    program = torch.export.load(path)
-    if device.type != "cpu":
-        program = move_to_device_pass(program, device)
-    module = program.module()
-
-    def run(images: Tensor) -> tuple[Tensor, ...]:
-        with torch.no_grad():
-            return tuple(module(images))
-
-    return run
 
 
 def check_kind(facts: Facts, wanted: Mapping[str, str], path: str) -> None:

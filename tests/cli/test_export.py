@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from cvkit.models.exported import ExportedNetwork, read_facts
+from cvkit.tasks.export import measuring
 
 from .conftest import Run
 
@@ -46,7 +47,8 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
     def make(format: str = "onnx", **options: object) -> Path:
         name = "-".join(f"{option}-{value}" for option, value in options.items()) or "plain"
-        path = folder / f"{''.join(letter for letter in name if letter.isalnum() or letter == '-')}.{format}"
+        suffix = {"openvino": "xml"}.get(format, format)
+        path = folder / f"{''.join(letter for letter in name if letter.isalnum() or letter == '-')}.{suffix}"
         if not path.exists():
             export(ExportConfig(model=NET, weights="none", format=format, out=str(path), **options))  # type: ignore[arg-type]
         return path
@@ -142,7 +144,7 @@ def test_a_map_is_refused_where_the_head_does_not_allow_it(run: Run, name: str) 
     assert not list(Path().glob("x*"))
 
 
-@pytest.mark.parametrize("format", ["onnx", "pt2"])
+@pytest.mark.parametrize("format", ["onnx", "pt2", "openvino"])
 def test_classify_takes_an_exported_file(
     run: Run, classifier: Callable[..., Path], photographs: Path, format: str
 ) -> None:
@@ -192,6 +194,139 @@ def test_half_precision_halves_the_file(classifier: Callable[..., Path]) -> None
     assert read_facts(path).precision == "fp16"
 
 
+def test_openvino_is_two_files_that_come_and_go_together(classifier: Callable[..., Path], run: Run) -> None:
+    path = classifier("openvino")
+    assert path.suffix == ".xml" and path.with_suffix(".bin").is_file()
+    assert not list(path.parent.glob(".cvkit-*"))
+    assert read_facts(path).model == NET and len(read_facts(path).labels) == 1000
+    report = json.loads(path.with_name(f"{path.name}.export.json").read_text())
+    assert report["bytes"] == path.stat().st_size + path.with_suffix(".bin").stat().st_size
+    with torch.inference_mode():
+        assert torch.allclose(ExportedNetwork(path)(pixels(3)), network()(pixels(3)), atol=1e-5)
+    shutil.copy(path, "alone.xml")
+    ended = run("classify", ".", "--model", "alone.xml", "--out", "o")
+    assert ended.code == 1 and ended.err.count("\n") == 1
+    Path("mine.bin").write_bytes(b"thesis")
+    ended = run("export", NET, "--weights", "none", "--format", "openvino", "--out", "mine.xml")
+    assert ended.code == 1 and "mine.bin is there already" in ended.err
+
+
+def test_whole_numbers_quarter_the_file_and_stay_near(
+    classifier: Callable[..., Path], photographs: Path, run: Run
+) -> None:
+    path = classifier(quantize="int8", calibrate=str(photographs))
+    assert path.stat().st_size < 0.3 * classifier().stat().st_size
+    facts = read_facts(path)
+    assert facts.precision == "int8" and facts.dynamic == ("batch",)
+    report = json.loads(path.with_name(f"{path.name}.export.json").read_text())
+    assert [check["batch"] for check in report["checks"]] == [1, 3, 32] and report["atol"] is None
+    assert 1e-4 < max(check["relative"] for check in report["checks"]) <= report["rtol"] == 0.25
+    import onnx
+
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= kinds
+    assert run("classify", photographs, "--model", path, "--out", "theirs").code == 0
+    words = ("--quantize", "int8", "--calibrate", photographs)
+    ended = run("export", NET, "--weights", "none", *words, "--rtol", 1e-4, "--out", "near.onnx")
+    assert ended.code == 1 and "--rtol 0.0001; nothing was written" in ended.err and not list(Path().glob("*near*"))
+
+
+def test_bytes_in_and_a_map_out_in_whole_numbers(run: Run, trained: Path, photographs: Path) -> None:
+    words = ("--include-preprocessing", "--layout", "nhwc", "--include-postprocessing", "--dynamic", "batch")
+    ended = run("export", trained, *words, "--quantize", "int8", "--calibrate", photographs, "--out", "m.onnx")
+    assert ended.code == 0, ended.err
+    (given,) = onnxruntime.InferenceSession("m.onnx").get_inputs()
+    assert given.type == "tensor(uint8)" and given.shape[1:] == [64, 96, 3]
+
+
+def test_other_image_sizes_where_they_are_left_open(run: Run, trained: Path) -> None:
+    words = ("--dynamic", "batch,height,width", "--include-postprocessing", "--opset", 20, "--simplify")
+    ended = run("export", trained, *words, "--out", "m.onnx", "--json")
+    assert ended.code == 0, ended.err
+    assert [(c["batch"], c["height"], c["width"]) for c in json.loads(ended.out)["checks"]] == [
+        (1, 64, 96),
+        (3, 64, 96),
+        (1, 96, 160),
+        (3, 96, 160),
+    ]
+    import onnx
+
+    assert {one.version for one in onnx.load("m.onnx").opset_import if not one.domain} == {20}
+    (maps,) = onnxruntime.InferenceSession("m.onnx").run(None, {"images": np.zeros((2, 3, 128, 96), "f4")})
+    assert maps.shape == (2, 1, 128, 96)
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_benchmark_beside_pytorch(
+    run: Run, photographs: Path, monkeypatch: pytest.MonkeyPatch, compiles: bool
+) -> None:
+    def instead(graph: torch.nn.Module, dynamic: bool) -> Callable[..., object]:
+        def broken(*_: object) -> object:
+            raise RuntimeError("no compiler\nat all")
+
+        assert dynamic is False
+        return graph if compiles else broken  # compiling in earnest takes half a minute
+
+    monkeypatch.setattr(torch, "compile", instead)
+    monkeypatch.setattr(measuring, "ROUNDS", 3)
+    Path("truth.csv").write_text("image,class_index\n" + "".join(f"{n}.png,{n}\n" for n in range(3)))
+    words = ("--quantize", "int8", "--calibrate", photographs, "--benchmark", "--truth", "truth.csv")
+    ended = run("export", NET, "--weights", "none", *words, "--out", "b.onnx")
+    assert ended.code == 0, ended.err
+    names = ["PyTorch, eager", *["PyTorch, compiled"] * compiles, "onnx, fp32", "onnx, int8"]
+    assert all(name in ended.out for name in names) and ("no compiler" in ended.err) is not compiles
+    rows = json.loads(Path("b.onnx.export.json").read_text())["benchmark"]
+    assert [row["name"] for row in rows] == names
+    assert rows[0]["agreement"] == 1 and all(row["cc"] is None and row["batch"] == 16 for row in rows)
+    assert all(row["latency_ms"] > 0 and row["images_per_second"] > 0 for row in rows)
+    assert rows[-1]["bytes"] == Path("b.onnx").stat().st_size < rows[-2]["bytes"]
+    with torch.inference_mode():
+        logits = ExportedNetwork(Path("b.onnx"))(prepared(photographs))
+    assert rows[-1]["accuracy"] == pytest.approx(float((logits.argmax(1)[:3] == torch.arange(3)).double().mean()))
+
+
+def prepared(photographs: Path) -> torch.Tensor:
+    from cvkit.data.fit import fit_crop
+    from cvkit.data.images import read_image
+    from cvkit.models import classifiers
+    from cvkit.models.classifiers import Classifier
+
+    loaded = classifiers.load(NET, "none")
+    ready = Classifier(loaded.module, loaded.facts)
+    images = [fit_crop(read_image(path), ready.preprocessing)[0] for path in sorted(photographs.iterdir())]
+    return ready.normalise(torch.stack(images))
+
+
+def test_a_benchmark_of_maps_says_how_alike_they_are(run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)
+    monkeypatch.setattr(measuring, "ROUNDS", 3)
+    ended = run("export", trained, "--format", "pt2", "--benchmark", "--out", "m.pt2", "--json")
+    assert ended.code == 0, ended.err
+    rows = json.loads(ended.out)["benchmark"]
+    assert [row["name"] for row in rows] == ["PyTorch, eager", "PyTorch, compiled", "pt2, fp32"]
+    assert all(row["cc"] > 0.99999 and row["agreement"] is None for row in rows)
+    refused = run("export", trained, "--benchmark", "--calibrate", trained, "--truth", "folders", "--out", "n.onnx")
+    assert refused.code in (1, 2) and refused.err.count("\n") == 1
+
+
+@pytest.mark.shared
+def test_mobilenet_keeps_its_top_class_and_loses_little_in_whole_numbers(run: Run, shared: Path) -> None:
+    data = shared / "data/imagenet-samples"
+    weights = ("--weights", shared / "data/weights/mobilenet_v2-torchvision.pth")
+    assert run("export", "mobilenet_v2", *weights, "--out", "m.onnx").code == 0
+    words = ("--quantize", "int8", "--calibrate", data, "--out", "m8.onnx")
+    assert run("export", "mobilenet_v2", *weights, *words).code == 0
+    top, accuracy = {}, {}
+    for name, asked in (("own", ("mobilenet_v2", *weights)), ("m", ("m.onnx",)), ("m8", ("m8.onnx",))):
+        truth = ("--truth", data / "labels.csv", "--out", name)
+        assert run("classify", data, "--model", *asked, *truth).code == 0
+        rows = csv.DictReader(Path(f"{name}/results.csv").read_text().splitlines())
+        top[name] = [row["class_index"] for row in rows if row["rank"] == "1"]
+        accuracy[name] = json.loads(Path(f"{name}/accuracy.json").read_text())["top1"]["value"]
+    assert len(top["own"]) == 160 and top["m"] == top["own"]
+    assert accuracy["m8"] >= accuracy["own"] - 0.02
+
+
 def test_a_saliency_run_becomes_a_file_that_predict_takes(run: Run, trained: Path, photographs: Path) -> None:
     assert run("predict", photographs, "--checkpoint", trained, "--out", "own", "--format", "npy").code == 0
     for words in (("--format", "onnx"), ("--format", "pt2"), ("--include-preprocessing", "--layout", "nhwc")):
@@ -225,6 +360,15 @@ def test_a_map_at_the_size_of_the_input(run: Run, trained: Path) -> None:
         ((NET, "--format", "safetensors", "--with-cam"), 2, "safetensors holds weights alone"),
         ((NET, "--format", "pt2", "--simplify"), 2, "--simplify is for --format onnx"),
         ((NET, "--opset", 9), 2, "--opset must be 18 or more"),
+        ((NET, "--quantize", "int4", "--calibrate", "."), 2, "--quantize 'int4' is not one of int8"),
+        ((NET, "--quantize", "int8"), 2, "--calibrate DIR"),
+        ((NET, "--quantize", "int8", "--calibrate", ".", "--format", "pt2"), 2, "for --format onnx"),
+        ((NET, "--quantize", "int8", "--calibrate", ".", "--precision", "fp16"), 2, "leave out --precision"),
+        ((NET, "--calibrate", "nowhere"), 1, "nowhere"),
+        ((NET, "--rtol", 0), 2, "--rtol must be above 0"),
+        ((NET, "--truth", "folders"), 2, "--truth is for the accuracy of --benchmark"),
+        ((NET, "--format", "safetensors", "--benchmark"), 2, "safetensors holds weights alone"),
+        ((NET, "--format", "openvino", "--out", "x.onnx"), 2, "ends in .xml"),
         ((NET, "--dynamic", "depth"), 2, "--dynamic 'depth' is not one of"),
         (("resnet19",), 2, "Did you mean 'resnet18'?"),
         (("mlnet",), 2, "name the run that trained it"),
@@ -241,7 +385,7 @@ def test_what_cannot_be_meant_is_one_line(run: Run, words: tuple, code: int, mes
     assert ended.err.count("\n") == 1 and ended.out == ""
 
 
-@pytest.mark.parametrize("name", ["x.onnx", "x.pt2", "x.safetensors"])
+@pytest.mark.parametrize("name", ["x.onnx", "x.pt2", "x.safetensors", "x.xml"])
 def test_a_damaged_file_is_one_line(run: Run, photographs: Path, name: str) -> None:
     Path(name).write_bytes(b"no model at all")
     ended = run("export", "--inspect", name)

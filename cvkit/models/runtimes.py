@@ -1,0 +1,79 @@
+"""The runtimes of exported files: each opens a file as a function from images to all of its outputs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cvkit.errors import UsageError
+
+Run = Callable[[Tensor], tuple[Tensor, ...]]
+PACKAGES = {".onnx": ("ONNX files need", "onnx"), ".xml": ("OpenVINO files need", "openvino")}
+
+
+def need(package: str, suffix: str) -> None:
+    """Raise UsageError where a package that writes or runs files of this suffix is not installed."""
+    import importlib.util
+
+    if importlib.util.find_spec(package) is None:
+        what, extra = PACKAGES[suffix]
+        raise UsageError(f"{what} {package}, which is not here: pip install 'cvkit[{extra}]'.")
+
+
+def onnx(path: Path, device: torch.device) -> Run:
+    """Open an ONNX file in onnxruntime, on a GPU when its CUDA provider is there."""
+    need("onnxruntime", ".onnx")
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    there = onnxruntime.get_available_providers()
+    wanted = ["CUDAExecutionProvider"] if device.type == "cuda" and "CUDAExecutionProvider" in there else []
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=[*wanted, "CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        found = session.run(None, {given.name: images.cpu().numpy()})
+        return tuple(torch.from_numpy(np.ascontiguousarray(each)).to(images.device) for each in found)
+
+    return run
+
+
+def pt2(path: Path, device: torch.device) -> Run:
+    """Open an archive of ``torch.export``."""
+    from torch.export.passes import move_to_device_pass
+
+    program = torch.export.load(path)
+    if device.type != "cpu":
+        program = move_to_device_pass(program, device)
+    module = program.module()
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            return tuple(module(images))
+
+    return run
+
+
+def openvino(path: Path, device: torch.device) -> Run:
+    """Open OpenVINO's .xml, with the .bin beside it, on the processor."""
+    del device
+    need("openvino", ".xml")
+    import openvino as ov
+
+    core = ov.Core()
+    # Full precision, as the file has it: some processors would else compute in bfloat16.
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = core.compile_model(core.read_model(path), "CPU", settings)
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        found = compiled(images.cpu().numpy())
+        return tuple(torch.from_numpy(np.array(found[port])).to(images.device) for port in compiled.outputs)
+
+    return run
+
+
+OPENERS: dict[str, Callable[[Path, torch.device], Run]] = {".onnx": onnx, ".pt2": pt2, ".xml": openvino}
