@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,6 +181,29 @@ def test_a_corrupted_export_is_caught_and_leaves_nothing(run: Run, monkeypatch: 
     assert ended.code == 1
     assert "differs from the network by" in ended.err and "nothing was written" in ended.err
     assert list(Path().iterdir()) == []
+
+
+def test_a_signal_ends_it_with_nothing_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cvkit.engine import export as machinery
+
+    write = machinery.write_pt2
+
+    def signalled(*words: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        write(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(machinery, "write_pt2", signalled)
+    ended = run("export", NET, "--weights", "none", "--format", "pt2", "--out", "x.pt2")
+    assert ended.code == 75 and "stopped by a signal" in ended.err and list(Path().iterdir()) == []
+
+
+def test_a_network_of_zeros_is_said_to_prove_little(run: Run) -> None:
+    from safetensors.torch import save_file
+
+    zeros = {name: torch.zeros_like(value) for name, value in network().state_dict().items()}
+    save_file(zeros, "zeros.safetensors")
+    ended = run("export", NET, "--weights", "zeros.safetensors", "--format", "pt2", "--out", "x.pt2")
+    assert ended.code == 0 and "gives zeros for every image" in ended.err
 
 
 def test_what_is_not_dynamic_is_fixed_and_still_serves(classifier: Callable[..., Path]) -> None:

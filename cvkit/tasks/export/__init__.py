@@ -17,6 +17,7 @@ from cvkit.engine import export as machinery
 from cvkit.engine.export import Check
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step, ignore
 from cvkit.engine.quantize import quantize
+from cvkit.engine.stop import StopSignal, heeding
 from cvkit.errors import UsageError
 from cvkit.models import exportable
 from cvkit.models.exportable import Exportable
@@ -61,8 +62,13 @@ def export(config: ExportConfig, listen: Listener = ignore) -> ExportResult:
 
     Raises UsageError for an unknown name or what the network does not let itself be exported with, WeightsError for
     weights that cannot be had and for a file that differs from its network, DataError for images that cannot be read,
-    OutputError where it cannot be written.
+    OutputError where it cannot be written, and StoppedBySignal when one came, with nothing left behind.
     """
+    with StopSignal() as stop:
+        return _export(config, heeding(stop, listen, "stopped by a signal: the same command begins anew."))
+
+
+def _export(config: ExportConfig, listen: Listener) -> ExportResult:
     found = _find(config, listen)
     path = _target(config, found)
     place.check_free(path, config.overwrite)
@@ -110,14 +116,14 @@ def _make(
     listen(Step(1))
     # A file on the way to another is held to the usual tolerance, and not to what is asked of the last.
     asked = (None, None) if config.quantize else (config.atol, config.rtol)
-    checks = verify(first, graph, facts, pictures, tolerance(facts.precision, *asked))
+    checks = verify(first, graph, facts, pictures, tolerance(facts.precision, *asked), listen)
     listen(Step(2))
     made = [Made(path=first, facts=facts)]
     if config.quantize:
         whole = replace(facts, precision=config.quantize)
         quantize(first, path, (inputs_of(one, facts) for one in pictures.batches(1)), whole)
         listen(Step(3))
-        checks = verify(path, graph, whole, pictures, tolerance(config.quantize, config.atol, config.rtol))
+        checks = verify(path, graph, whole, pictures, tolerance(config.quantize, config.atol, config.rtol), listen)
         listen(Step(4))
         made.append(Made(path=path, facts=whole))
     listen(StageEnd())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cvkit.engine import export as machinery
 from cvkit.engine.export import Check
+from cvkit.engine.progress import Listener, Note
 from cvkit.errors import WeightsError
 from cvkit.models import exportable
 from cvkit.models.exported import ExportedNetwork, Facts
@@ -40,7 +41,9 @@ def tolerance(precision: str, atol: float | None, rtol: float | None) -> Toleran
     return Tolerance(usual.atol if atol is None else atol, usual.rtol if rtol is None else rtol)
 
 
-def verify(path: Path, graph: nn.Module, facts: Facts, pictures: Pictures, allowed: Tolerance) -> list[Check]:
+def verify(
+    path: Path, graph: nn.Module, facts: Facts, pictures: Pictures, allowed: Tolerance, listen: Listener
+) -> list[Check]:
     """Run a file in its own runtime beside the network in float32, at each batch and size that it takes.
 
     Raises WeightsError where they differ by more than is allowed.
@@ -48,13 +51,17 @@ def verify(path: Path, graph: nn.Module, facts: Facts, pictures: Pictures, allow
     run = runner(path)
     batches = ((*BATCHES, MANY) if facts.precision == "int8" else BATCHES) if "batch" in facts.dynamic else (1,)
     checks = []
+    says_something = False
     for size in machinery.sizes_to_try(facts):
         for batch in batches:
             images = pictures.batch(batch, size)
             with torch.no_grad():
                 expected = graph(inputs_of(images, exact(facts)))
+            says_something |= any(bool(one.any()) for one in expected)
             found = run(inputs_of(images, facts))
             checks.append(machinery.compare(expected, found, size, facts.kind == "classifier"))
+    if not says_something:
+        listen(Note(f"{facts.model} gives zeros for every image: that the file does so too proves little", "warning"))
     if not all(allowed.allows(check) for check in checks):
         raise WeightsError(
             f"{facts.model}: the exported file differs from the network by {max(c.absolute for c in checks):.3g}, "
