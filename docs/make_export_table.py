@@ -6,7 +6,6 @@ Weights are random, and shaken until every part of a network shows in its output
 branches are zero, and a file that left them out would pass. Without names all rows are made and put into the page.
 """
 
-import contextlib
 import re
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from torch import nn
 
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.config import CaeEmbedConfig, ExportConfig, TrainSaliencyConfig
+from cvkit.data.images import read_image, resize_image
 from cvkit.engine import checkpoint
 from cvkit.errors import CvkitError
 from cvkit.models import classifiers, pretrained, zoo
@@ -29,6 +29,7 @@ from cvkit.models.predictor import SaliencyPredictor
 from cvkit.models.saliency import SaliencySpec
 from cvkit.tasks.cae_embed import cae_embed
 from cvkit.tasks.export import ExportResult, export
+from cvkit.tasks.export.pictures import sample_photographs
 
 PAGE = Path(__file__).with_name("export.md")
 FORMATS = ("onnx", "pt2")
@@ -152,13 +153,16 @@ def shake(network: nn.Module, size: tuple[int, int]) -> None:
             if float(parameter.std(correction=0)) == 0:
                 near_zero = float(parameter.flatten()[0].abs()) < 0.01  # biases, heads, the scales of branches
                 parameter.copy_(torch.randn_like(parameter) * 0.1 + (0.0 if near_zero else parameter))
-        network.train()
+        network.eval()  # without dropout
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.momentum = 0.7
-        with contextlib.suppress(ValueError):  # a head that pools to one value cannot be normalised over a batch of it
-            for _ in range(3):
-                network(torch.randn(4, 3, *size))
+                module.reset_running_stats()
+                module.momentum = None  # the mean of all passes
+                module.train()
+        photographs = [resize_image(read_image(Path(path)), size) for path in sample_photographs()]
+        pixels = (torch.stack(photographs).float() / 255 - 0.45) / 0.225
+        for seen in (pixels, pixels.flip(3), pixels.flip(2)):
+            network(seen)
         network.eval()
 
 
