@@ -42,6 +42,14 @@ def is_folder(name: str) -> bool:
         return False
 
 
+def is_file(name: str) -> bool:
+    """Tell whether a name is that of a file; a name too long for a file system is not."""
+    try:
+        return Path(name).is_file()
+    except OSError:
+        return False
+
+
 def is_image(path: Path) -> bool:
     """Tell by its suffix whether a file may be an image."""
     return path.suffix.lower() in IMAGE_SUFFIXES

@@ -69,7 +69,7 @@ TIMM = (
     "ghostnet_100",
     "repvgg_a0",
     "coatnet_0_rw_224",
-    "eva02_tiny_patch14_224",
+    "deit3_small_patch16_224",
 )
 AUTOENCODER = {"encoder": "autoencoder, encoder", "whole": "autoencoder, whole"}
 

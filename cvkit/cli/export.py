@@ -75,9 +75,7 @@ def export(
     ] = C.calibrate,
     atol: Annotated[
         float | None,
-        typer.Option(
-            help="Largest difference allowed.", show_default="1e-4; fp16: 0.05; int8: any", rich_help_panel=PROOF
-        ),
+        typer.Option(help="Largest difference allowed.", show_default="1e-4; fp16, int8: any", rich_help_panel=PROOF),
     ] = C.atol,
     rtol: Annotated[
         float | None,
@@ -99,7 +97,6 @@ def export(
             rich_help_panel=PROOF,
         ),
     ] = C.truth,
-    seed: o.Seed = C.seed,
     progress: o.Progress = ProgressMode.auto,
     quiet: o.Quiet = False,
     json: o.Json = False,

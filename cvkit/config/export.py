@@ -41,7 +41,6 @@ class ExportConfig(Config):
     atol: float | None = None
     rtol: float | None = None
     overwrite: bool = False
-    seed: int = 0
 
     def __post_init__(self) -> None:
         one_of("--format", self.format, EXPORT_FORMATS)
@@ -52,7 +51,6 @@ class ExportConfig(Config):
             one_of("--dynamic", word, DYNAMIC)
         at_least("--opset", self.opset, FIRST_OPSET)
         at_least("--top", self.top, 1)
-        at_least("--seed", self.seed, 0)
         for flag, value in (("--atol", self.atol), ("--rtol", self.rtol)):
             if value is not None and not value > 0:
                 raise UsageError(f"{flag} must be above 0, not {value:g}.")

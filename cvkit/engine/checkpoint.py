@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import cvkit
+from cvkit import files
 from cvkit.errors import OutputError, WeightsError, nearest
 from cvkit.files import atomic_path, holds_something, make_folder, mark_as_result, read_json, write_json, writing
 
@@ -53,13 +54,13 @@ def load(path: Path, *kinds: str) -> dict[str, Any]:
 def find(place: str) -> Path:
     """Return the checkpoint file a run folder or file name means (``best.pt`` of a run)."""
     path = Path(place)
-    if path.is_dir():
+    if files.is_folder(place):
         if (path / "best.pt").is_file():
             return path / "best.pt"
         hint = " It has last.pt: finish it with --resume." if (path / "last.pt").is_file() else ""
         raise WeightsError(f"{path}: no best.pt in this folder.{hint}")
-    if not path.is_file():
-        near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    if not files.is_file(place):
+        near = [p.name for p in path.parent.iterdir()] if files.is_folder(str(path.parent)) else []
         raise WeightsError(f"--checkpoint {place}: no such run folder or file.{nearest(path.name, near)}")
     return path
 

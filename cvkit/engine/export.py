@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cvkit.engine.silence import silent
 from cvkit.errors import UsageError, WeightsError
-from cvkit.models.exported import KEY, Facts
+from cvkit.models.facts import KEY, Facts
 from cvkit.models.runtimes import need
 
 DIMENSIONS = {"batch": 0, "height": 2, "width": 3}
@@ -39,6 +39,10 @@ def write_onnx(path: Path, graph: nn.Module, example: Tensor, facts: Facts, *, o
     need("onnxscript", ".onnx")
     need("onnx", ".onnx")
 
+    from onnx.defs import onnx_opset_version
+
+    if opset > onnx_opset_version():
+        raise UsageError(f"--opset {opset}: the onnx installed here knows {onnx_opset_version()} at most.")
     program = _traced(graph, example, facts)
     with silent():
         try:
@@ -59,6 +63,9 @@ def write_onnx(path: Path, graph: nn.Module, example: Tensor, facts: Facts, *, o
         import onnxslim
 
         model = onnxslim.slim(model)
+    written = next(one.version for one in model.opset_import if not one.domain)
+    if written != opset:
+        raise UsageError(f"--opset {opset}: torch's exporter writes {facts.model} in {written} only.")
     _name_dimensions(model, facts)
     save_onnx(path, model, facts)
 
@@ -116,7 +123,7 @@ def write_safetensors(path: Path, network: nn.Module, facts: Facts) -> None:
     from safetensors.torch import save_file
 
     tensors = {name: value.detach().contiguous().clone() for name, value in network.state_dict().items()}
-    save_file(tensors, path, metadata={KEY: facts.as_json(), "format": "pt"})
+    save_file(tensors, path, metadata={KEY: facts.as_json()})  # one entry: several come in any order
 
 
 def _traced(graph: nn.Module, example: Tensor, facts: Facts) -> Any:
@@ -134,7 +141,8 @@ def _traced(graph: nn.Module, example: Tensor, facts: Facts) -> Any:
 def compare(expected: Outputs, found: Outputs, size: tuple[int, int], classes: bool) -> Check:
     """Return how far a file's outputs are from the network's, for images of (height, width) ``size``.
 
-    Outputs of whole numbers are compared by their agreement alone. Raises WeightsError where shapes differ.
+    Outputs of whole numbers, which are classes, count in ``agreement`` only. A value that is not finite, of either,
+    makes the differences infinite. Raises WeightsError where shapes differ.
     """
     if [one.shape for one in expected] != [one.shape for one in found]:
         raise WeightsError("the exported file has other outputs than the network.")
@@ -142,9 +150,11 @@ def compare(expected: Outputs, found: Outputs, size: tuple[int, int], classes: b
     for one, other in zip(expected, found, strict=True):
         if one.is_floating_point():
             difference = float((one.double() - other.double()).abs().max())
-            difference = difference if torch.isfinite(other).all() else float("inf")
+            finite = bool(torch.isfinite(one).all() and torch.isfinite(other).all())
+            difference = difference if finite else float("inf")
             absolute = max(absolute, difference)
-            relative = max(relative, difference / max(float(one.double().abs().max()), 1e-30))
+            largest = max(float(one.double().abs().max()), 1e-30) if finite else 1.0
+            relative = max(relative, difference / largest)
     agreement = float((top_classes(expected) == top_classes(found)).float().mean()) if classes else None
     batch, (height, width) = len(expected[0]), size
     return Check(batch=batch, height=height, width=width, absolute=absolute, relative=relative, agreement=agreement)

@@ -9,7 +9,7 @@ from torch import Tensor
 from cvkit.engine.export import save_onnx
 from cvkit.engine.silence import silent
 from cvkit.errors import UsageError
-from cvkit.models.exported import Facts
+from cvkit.models.facts import Facts
 from cvkit.models.runtimes import need
 
 

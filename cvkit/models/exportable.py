@@ -13,7 +13,8 @@ from cvkit.models import classifiers, zoo
 from cvkit.models.autoencoder import Autoencoder, AutoencoderSpec
 from cvkit.models.backbones import normalisation
 from cvkit.models.embedder import Embedder
-from cvkit.models.exported import Facts, read_facts
+from cvkit.models.exported import read_facts
+from cvkit.models.facts import Facts
 from cvkit.models.fetch import Say
 from cvkit.models.predictor import SaliencyPredictor
 from cvkit.models.saliency import SaliencySpec

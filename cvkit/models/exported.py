@@ -1,84 +1,20 @@
 """Models that another program can run: what such a file says of itself, and how it is run here."""
 
-import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import torch
 from torch import Tensor, nn
 
-from cvkit.catalog import Preprocessing
+from cvkit import files
 from cvkit.errors import UsageError, WeightsError
+from cvkit.models.facts import KEY, Facts
 from cvkit.models.runtimes import OPENERS, Run, need
 
-KEY = "cvkit"  # of the metadata in the file
 SUFFIXES = (".onnx", ".pt2", ".safetensors", ".xml")
 MOST_XML = 2**28  # bytes of an OpenVINO graph, which is read whole for what it says of itself
-KINDS = ("classifier", "saliency", "encoder", "autoencoder")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What an exported file says of itself.
-
-    ``kind`` is one of KINDS; ``spec`` what rebuilds the network. Images are (N, C, H, W) float, normalised by ``mean``
-    and ``std`` of values in 0..1, or with ``input`` "uint8" bytes in ``layout`` nchw or nhwc; ``size`` is (height,
-    width). ``outputs`` names the outputs, ``dynamic`` the dimensions that may vary, ``precision`` is fp32, fp16
-    or int8.
-    """
-
-    kind: str
-    model: str
-    spec: dict[str, Any]
-    channels: int
-    size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    outputs: tuple[str, ...]
-    input: str = "float"
-    layout: str = "nchw"
-    dynamic: tuple[str, ...] = ("batch",)
-    precision: str = "fp32"
-    preprocessing: dict[str, Any] | None = None
-    labels: tuple[str, ...] = ()
-    class_ids: tuple[str, ...] = ()
-    licence: str | None = None
-    weights_sha256: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def way(self) -> Preprocessing | None:
-        """How a classifier wants its images; None for a network that takes them brought to its size."""
-        if self.preprocessing is None:
-            return None
-        given = self.preprocessing.items()
-        way: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given}
-        return Preprocessing(**way)
-
-    def as_json(self) -> str:
-        """Return the facts as a JSON document."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str, where: str) -> "Facts":
-        """Read facts as ``as_json`` wrote them; raises WeightsError for anything else."""
-        try:
-            values = json.loads(text)
-            known = {part.name for part in fields(cls)}
-            lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-            facts = cls(**{name: value for name, value in (values | lists).items() if name in known})
-        except (ValueError, TypeError, AttributeError) as error:
-            raise WeightsError(
-                f"{where}: what it says of itself cannot be read; was it made by another cvkit?"
-            ) from error
-        if facts.kind not in KINDS:
-            raise WeightsError(f"{where}: a model of kind {facts.kind!r}, which this cvkit does not know.")
-        return facts
 
 
 def is_exported(place: str) -> bool:
@@ -88,7 +24,7 @@ def is_exported(place: str) -> bool:
 
 def read_facts(path: Path) -> Facts:
     """Return what an exported file says of itself; raises WeightsError where it says nothing or cannot be read."""
-    if not path.is_file():
+    if not files.is_file(str(path)):
         raise WeightsError(f"{path}: no such file.")
     readers: dict[str, Callable[[Path], str | None]] = {
         ".onnx": _onnx_facts,
@@ -156,7 +92,7 @@ class ExportedNetwork(nn.Module):
         """Open the file anew, to run on a device."""
         try:
             self.run: Run = OPENERS[self.path.suffix.lower()](self.path, device)
-        except UsageError:
+        except (UsageError, WeightsError):
             raise
         except Exception as error:
             raise WeightsError(f"{self.path}: cannot be loaded ({_brief(error)}).") from error
@@ -190,4 +126,8 @@ def check_kind(facts: Facts, wanted: Mapping[str, str], path: str) -> None:
 
 
 def _brief(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160].rstrip(".")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [
+        line for line in lines if not line.startswith("Exception from ")
+    ]  # OpenVINO begins with a place in its source
+    return (said or lines or [type(error).__name__])[0][:160].rstrip(".:")

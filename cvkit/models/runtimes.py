@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvkit.errors import UsageError
+from cvkit.errors import UsageError, WeightsError
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 PACKAGES = {".onnx": ("ONNX files need", "onnx"), ".xml": ("OpenVINO files need", "openvino")}
@@ -64,6 +64,9 @@ def openvino(path: Path, device: torch.device) -> Run:
     need("openvino", ".xml")
     import openvino as ov
 
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise WeightsError(f"{path}: the file of its weights, {weights.name}, is not beside it.")
     core = ov.Core()
     # Full precision, as the file has it: some processors would else compute in bfloat16.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}

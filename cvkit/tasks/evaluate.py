@@ -23,6 +23,7 @@ from cvkit.engine.stream import ahead
 from cvkit.errors import DataError, UsageError, did_you_mean
 from cvkit.metrics.bootstrap import MeanInterval
 from cvkit.metrics.protocols import PROTOCOLS, Protocol, ScoreInputs
+from cvkit.models.exported import is_exported
 from cvkit.models.predictor import SaliencyPredictor
 
 MIT_OTHERS = 10  # images that shuffled AUC's negatives come from under mit
@@ -217,11 +218,14 @@ def _scenes(config: EvaluateConfig, examples: Sequence[Example]) -> Iterator[_Ou
 
 
 def _from_checkpoint(config: EvaluateConfig) -> Source:
-    card = checkpoint.load(checkpoint.find(config.checkpoint or ""), "saliency")
+    path = checkpoint.find(config.checkpoint or "")
     device = machine.choose_device(config.device)
     precision = machine.choose_precision(config.precision, device)
     dtype = machine.autocast_dtype(precision) or torch.float32
-    predictor = SaliencyPredictor.from_card(card, device=device, dtype=dtype)
+    if is_exported(str(path)):
+        predictor = SaliencyPredictor.from_exported(path, device=device)
+    else:
+        predictor = SaliencyPredictor.from_card(checkpoint.load(path, "saliency"), device=device, dtype=dtype)
 
     def predicted(scene: _Scene) -> np.ndarray:
         image = resize_image(read_image(scene.example.image, config.max_pixels), predictor.size)

@@ -197,6 +197,70 @@ def test_a_signal_ends_it_with_nothing_left(run: Run, monkeypatch: pytest.Monkey
     assert ended.code == 75 and "stopped by a signal" in ended.err and list(Path().iterdir()) == []
 
 
+def test_a_report_that_cannot_be_written_leaves_no_file(run: Run) -> None:
+    words = ("export", NET, "--weights", "none", "--format", "safetensors")
+    Path("z.safetensors.export.json").mkdir()
+    ended = run(*words, "--out", "z.safetensors")
+    assert ended.code == 1 and "is a folder" in ended.err and not Path("z.safetensors").exists()
+    Path("y.safetensors.export.json").write_text("thesis")
+    ended = run(*words, "--out", "y.safetensors")
+    assert ended.code == 1 and "is there already" in ended.err and not Path("y.safetensors").exists()
+    ended = run(*words, "--out", "new/sub/x.safetensors", "--precision", "fp16", "--rtol", 1e-12)
+    assert ended.code == 1 and "nothing was written" in ended.err and not Path("new").exists()
+    assert run(*words, "--out", "new/sub/x.safetensors").code == 0
+    assert sorted(path.name for path in Path("new/sub").iterdir()) == ["x.safetensors", "x.safetensors.export.json"]
+    first = Path("new/sub/x.safetensors").read_bytes()
+    assert run(*words, "--out", "new/sub/x.safetensors", "--overwrite").code == 0
+    assert Path("new/sub/x.safetensors").read_bytes() == first
+
+
+def test_names_of_classes_may_hold_anything(run: Run) -> None:
+    from safetensors.torch import save_file
+
+    from cvkit.models import classifiers
+
+    labels = ["a<b>&\"c'", "\ufffe", "猫", "tab\tbed"]
+    Path("labels.json").write_text(json.dumps(labels))
+    save_file(classifiers.make(NET, 4).state_dict(), "four.safetensors")
+    words = ("--weights", "four.safetensors", "--labels", "labels.json", "--format", "openvino", "--out", "x.xml")
+    ended = run("export", NET, *words)
+    assert ended.code == 0, ended.err
+    assert list(read_facts(Path("x.xml")).labels) == labels
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"outputs": []},
+        {"spec": {}},
+        {"spec": None},
+        {"preprocessing": {"a": 1}},
+        {"preprocessing": "abc"},
+        {"preprocessing": None},
+        {"model": 5},
+        {"labels": ["one", "two"]},
+        {"input": "words"},
+        {"precision": "fp8"},
+        {"size": [1]},
+        {"mean": [0.5]},
+        {"dynamic": ["depth"]},
+    ],
+    ids=str,
+)
+def test_what_a_file_says_of_itself_is_looked_at(
+    run: Run, classifier: Callable[..., Path], photographs: Path, change: dict
+) -> None:
+    import onnx
+
+    model = onnx.load(classifier())
+    facts = json.loads(next(entry.value for entry in model.metadata_props if entry.key == "cvkit")) | change
+    onnx.helper.set_model_props(model, {"cvkit": json.dumps(facts)})
+    onnx.save(model, "odd.onnx")
+    ended = run("classify", photographs, "--model", "odd.onnx", "--out", "o")
+    assert ended.code == 1 and "odd.onnx: what it says of itself cannot be read" in ended.err
+    assert ended.err.count("\n") == 1
+
+
 def test_a_network_of_zeros_is_said_to_prove_little(run: Run) -> None:
     from safetensors.torch import save_file
 
@@ -219,7 +283,9 @@ def test_half_precision_halves_the_file(classifier: Callable[..., Path]) -> None
     assert read_facts(path).precision == "fp16"
 
 
-def test_openvino_is_two_files_that_come_and_go_together(classifier: Callable[..., Path], run: Run) -> None:
+def test_openvino_is_two_files_that_come_and_go_together(
+    classifier: Callable[..., Path], run: Run, photographs: Path
+) -> None:
     path = classifier("openvino")
     assert path.suffix == ".xml" and path.with_suffix(".bin").is_file()
     assert not list(path.parent.glob(".cvkit-*"))
@@ -229,8 +295,11 @@ def test_openvino_is_two_files_that_come_and_go_together(classifier: Callable[..
     with torch.inference_mode():
         assert torch.allclose(ExportedNetwork(path)(pixels(3)), network()(pixels(3)), atol=1e-5)
     shutil.copy(path, "alone.xml")
-    ended = run("classify", ".", "--model", "alone.xml", "--out", "o")
-    assert ended.code == 1 and ended.err.count("\n") == 1
+    for damage, said in ((None, "alone.bin, is not beside it"), (b"short", "alone.xml: cannot be loaded")):
+        if damage is not None:
+            Path("alone.bin").write_bytes(damage)
+        ended = run("classify", photographs, "--model", "alone.xml", "--out", "o")
+        assert ended.code == 1 and said in ended.err and ended.err.count("\n") == 1
     Path("mine.bin").write_bytes(b"thesis")
     ended = run("export", NET, "--weights", "none", "--format", "openvino", "--out", "mine.xml")
     assert ended.code == 1 and "mine.bin is there already" in ended.err
@@ -293,7 +362,7 @@ def test_a_benchmark_beside_pytorch(
         return graph if compiles else broken  # compiling in earnest takes half a minute
 
     monkeypatch.setattr(torch, "compile", instead)
-    monkeypatch.setattr(measuring, "ROUNDS", 3)
+    monkeypatch.setattr(measuring, "SECONDS", 0.1)
     Path("truth.csv").write_text("image,class_index\n" + "".join(f"{n}.png,{n}\n" for n in range(3)))
     words = ("--quantize", "int8", "--calibrate", photographs, "--benchmark", "--truth", "truth.csv")
     ended = run("export", NET, "--weights", "none", *words, "--out", "b.onnx")
@@ -324,7 +393,7 @@ def prepared(photographs: Path) -> torch.Tensor:
 
 def test_a_benchmark_of_maps_says_how_alike_they_are(run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)
-    monkeypatch.setattr(measuring, "ROUNDS", 3)
+    monkeypatch.setattr(measuring, "SECONDS", 0.1)
     ended = run("export", trained, "--format", "pt2", "--benchmark", "--out", "m.pt2", "--json")
     assert ended.code == 0, ended.err
     rows = json.loads(ended.out)["benchmark"]
@@ -352,7 +421,9 @@ def test_mobilenet_keeps_its_top_class_and_loses_little_in_whole_numbers(run: Ru
     assert accuracy["m8"] >= accuracy["own"] - 0.02
 
 
-def test_a_saliency_run_becomes_a_file_that_predict_takes(run: Run, trained: Path, photographs: Path) -> None:
+def test_a_saliency_run_becomes_a_file_that_predict_takes(
+    run: Run, trained: Path, photographs: Path, fixation_data: Path
+) -> None:
     assert run("predict", photographs, "--checkpoint", trained, "--out", "own", "--format", "npy").code == 0
     for words in (("--format", "onnx"), ("--format", "pt2"), ("--include-preprocessing", "--layout", "nhwc")):
         out = f"{words[-1]}.pt2" if words[-1] == "pt2" else f"{words[-1]}.onnx"
@@ -360,6 +431,13 @@ def test_a_saliency_run_becomes_a_file_that_predict_takes(run: Run, trained: Pat
         assert ended.code == 0, ended.err
         ended = run("predict", photographs, "--checkpoint", out, "--out", f"by-{out}", "--format", "npy")
         assert ended.code == 0, ended.err
+        if out == "pt2.pt2":
+            means = []
+            for checkpoint in (trained, out):
+                scored = run("evaluate", "--data", fixation_data, "--checkpoint", checkpoint, "--out", "e", "--json")
+                means.append(next(iter(json.loads(scored.out)["scores"].values()))["cc"]["mean"])
+                shutil.rmtree("e")
+            assert means[0] == pytest.approx(means[1], abs=1e-4)
         for name in ("0", "3"):
             one, other = np.load(f"own/{name}.npy"), np.load(f"by-{out}/{name}.npy")
             assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.9999
@@ -384,6 +462,10 @@ def test_a_map_at_the_size_of_the_input(run: Run, trained: Path) -> None:
         ((NET, "--layout", "nhwc"), 2, "--include-preprocessing takes; add it"),
         ((NET, "--format", "safetensors", "--with-cam"), 2, "safetensors holds weights alone"),
         ((NET, "--format", "pt2", "--simplify"), 2, "--simplify is for --format onnx"),
+        ((NET, "--opset", 99), 2, "--opset 99: the onnx installed here knows"),
+        (("a" * 300,), 2, "a" * 300),
+        (("a" * 300 + "/x",), 1, "no such run folder or file"),
+        (("--inspect", "a" * 300 + ".onnx"), 1, "no such file"),
         ((NET, "--opset", 9), 2, "--opset must be 18 or more"),
         ((NET, "--quantize", "int4", "--calibrate", "."), 2, "--quantize 'int4' is not one of int8"),
         ((NET, "--quantize", "int8"), 2, "--calibrate DIR"),

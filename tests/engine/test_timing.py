@@ -1,23 +1,38 @@
-"""How long things take beside each other."""
+"""How long things take, each by itself."""
 
 import time
+from collections.abc import Callable
 
-from cvkit.engine.timing import side_by_side
-
-
-def test_each_is_called_in_turn_and_once_before() -> None:
-    calls: list[str] = []
-    found = side_by_side({name: lambda name=name: calls.append(name) for name in "ab"}, rounds=2, seconds=9)
-    assert calls == ["a", "b", "a", "b", "a", "b"] and set(found) == {"a", "b"}
+from cvkit.engine.timing import in_blocks
 
 
-def test_the_median_of_the_calls_that_count() -> None:
-    waits = iter([0.2, 0.02, 0.02, 0.2])  # the first does not count
-    found = side_by_side({"a": lambda: time.sleep(next(waits))}, rounds=3, seconds=9)
-    assert 0.02 <= found["a"] < 0.15
+def test_one_is_open_at_a_time_and_its_first_call_does_not_count() -> None:
+    said: list[str] = []
+
+    def way(name: str, first: float) -> Callable[[], Callable[[], None]]:
+        def opened() -> Callable[[], None]:
+            said.append(f"open {name}")
+            waits = iter([first, 0.01, 0.01, 0.01])
+
+            def call() -> None:
+                said.append(name)
+                time.sleep(next(waits))
+
+            return call
+
+        return opened
+
+    found = in_blocks({"a": way("a", 0.3), "b": way("b", 0)}, rounds=2, seconds=0)
+    assert said == 2 * ["open a", "a", "a", "a", "a", "open b", "b", "b", "b", "b"]
+    assert 0.01 <= found["a"] < 0.1 and 0.01 <= found["b"] < 0.1
 
 
-def test_it_stops_after_the_seconds_but_not_before_three() -> None:
+def test_it_calls_for_the_seconds() -> None:
     calls: list[int] = []
-    side_by_side({"a": lambda: calls.append(1)}, rounds=99, seconds=0)
-    assert len(calls) == 4
+
+    def call() -> None:
+        calls.append(1)
+        time.sleep(0.01)
+
+    in_blocks({"a": lambda: call}, rounds=1, seconds=0.1)
+    assert 4 < len(calls) <= 11

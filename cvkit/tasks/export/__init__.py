@@ -21,7 +21,8 @@ from cvkit.engine.stop import StopSignal, heeding
 from cvkit.errors import UsageError
 from cvkit.models import exportable
 from cvkit.models.exportable import Exportable
-from cvkit.models.exported import Facts, read_facts
+from cvkit.models.exported import read_facts
+from cvkit.models.facts import Facts
 from cvkit.models.graph import AsItIs, FromBytes, Graph, MapAtInput, TopClasses, with_cam
 from cvkit.tasks.export import place
 from cvkit.tasks.export.measuring import Made, Row, benchmark, true_classes
@@ -29,6 +30,7 @@ from cvkit.tasks.export.pictures import Pictures, exact, inputs_of, read_picture
 from cvkit.tasks.export.verification import tolerance, verify
 
 EXAMPLES = 2  # images in the batch that is traced: of one, a dimension left open would be taken for fixed
+FEW = 10  # images whose ranges say little of others
 SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "safetensors": ".safetensors", "openvino": ".xml"}
 
 
@@ -69,31 +71,36 @@ def export(config: ExportConfig, listen: Listener = ignore) -> ExportResult:
 
 
 def _export(config: ExportConfig, listen: Listener) -> ExportResult:
+    if config.out is not None:  # what can be refused at once is
+        place.check_free(_checked(config, Path(config.out)), config.overwrite)
     found = _find(config, listen)
-    path = _target(config, found)
+    path = _checked(config, Path(config.out or _name(config, found)))
     place.check_free(path, config.overwrite)
     graph, facts = _assemble(config, found)
     facts = replace(facts, versions={"cvkit": cvkit.__version__, "torch": torch.__version__})
     pictures = read_pictures(config.calibrate, facts, listen)
+    if config.quantize and len(pictures) < FEW:
+        listen(Note(f"the ranges of {config.quantize} come of {len(pictures)} images only", "warning"))
     true = true_classes(facts, pictures, config.truth) if config.truth else None
     with place.workshop(path) as shop:
         made, checks = _make(config, shop / path.name, found, graph, facts, pictures, listen)
         measured = benchmark(graph, exact(facts), made, pictures, true, listen) if config.benchmark else []
-        facts = made[-1].facts
-        parts = place.move(made[-1].path, path.parent)
-    allowed = tolerance(facts.precision, config.atol, config.rtol)
-    result = ExportResult(
-        path=path,
-        files=parts,
-        bytes=place.size_of(parts),
-        sha256=files.sha256(path),
-        facts=facts,
-        checks=checks,
-        atol=allowed.atol,
-        rtol=allowed.rtol,
-        benchmark=measured,
-    )
-    files.write_json(path.with_name(f"{path.name}.export.json"), _report(config, result))
+        final = made[-1]
+        parts = place.parts_of(final.path)
+        allowed = tolerance(final.facts.precision, config.atol, config.rtol)
+        result = ExportResult(
+            path=path,
+            files=[path.with_name(part.name) for part in parts],
+            bytes=place.size_of(parts),
+            sha256=files.sha256(final.path),
+            facts=final.facts,
+            checks=checks,
+            atol=allowed.atol,
+            rtol=allowed.rtol,
+            benchmark=measured,
+        )
+        files.write_json(place.report_of(final.path), _report(config, result))
+        place.move(final.path, path.parent)
     return result
 
 
@@ -112,7 +119,8 @@ def _make(
     """
     listen(Stage(f"exporting {facts.model}", 4 if config.quantize else 2, "steps"))
     first = path.with_name(f"plain-{path.name}") if config.quantize else path
-    _write(config, first, found, graph, facts, pictures)
+    with files.writing(path):
+        _write(config, first, found, graph, facts, pictures)
     listen(Step(1))
     # A file on the way to another is held to the usual tolerance, and not to what is asked of the last.
     asked = (None, None) if config.quantize else (config.atol, config.rtol)
@@ -121,7 +129,8 @@ def _make(
     made = [Made(path=first, facts=facts)]
     if config.quantize:
         whole = replace(facts, precision=config.quantize)
-        quantize(first, path, (inputs_of(one, facts) for one in pictures.batches(1)), whole)
+        with files.writing(path):
+            quantize(first, path, (inputs_of(one, facts) for one in pictures.batches(1)), whole)
         listen(Step(3))
         checks = verify(path, graph, whole, pictures, tolerance(config.quantize, config.atol, config.rtol), listen)
         listen(Step(4))
@@ -132,22 +141,28 @@ def _make(
 
 def _find(config: ExportConfig, listen: Listener) -> Exportable:
     """Return what a run, a checkpoint file or a name means."""
-    if config.model not in SALIENCY_MODELS and (Path(config.model).exists() or "/" in config.model):
+    if config.model not in SALIENCY_MODELS and (
+        files.is_file(config.model) or files.is_folder(config.model) or "/" in config.model
+    ):
         path = checkpoint.find(config.model)
         card = checkpoint.load(path, "saliency", "autoencoder")
         return exportable.from_checkpoint(card, config.part, files.sha256(path))
-    torch.manual_seed(config.seed)
+    torch.manual_seed(0)  # of random weights, so that two files without weights are alike
     return exportable.from_name(config.model, config.weights, config.labels, lambda text: listen(Note(text)))
 
 
-def _target(config: ExportConfig, found: Exportable) -> Path:
+def _name(config: ExportConfig, found: Exportable) -> str:
+    """Return what to call a file that no name was asked for."""
     name = found.facts.model.replace(":", "-").replace("/", "-")
     if found.facts.kind == "encoder":
         name += "-encoder"
     if config.quantize:
         name += f"-{config.quantize}"
+    return name + SUFFIXES[config.format]
+
+
+def _checked(config: ExportConfig, path: Path) -> Path:
     suffix = SUFFIXES[config.format]
-    path = Path(config.out or name + suffix)
     if path.suffix != suffix:
         raise UsageError(f"--out {path}: a file of --format {config.format} ends in {suffix}.")
     return path

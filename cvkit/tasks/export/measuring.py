@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,17 +13,19 @@ from cvkit.data.truth import read_truth
 from cvkit.engine.export import top_classes
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step
 from cvkit.engine.silence import silent
-from cvkit.engine.timing import side_by_side
+from cvkit.engine.timing import Opener, in_blocks
 from cvkit.errors import DataError, UsageError
 from cvkit.metrics.similarity import cc
-from cvkit.models.exported import ExportedNetwork, Facts
+from cvkit.models.exported import ExportedNetwork
+from cvkit.models.facts import Facts
 from cvkit.tasks.export.pictures import Pictures, inputs_of
 from cvkit.tasks.export.place import parts_of, size_of
 
 BATCH = 16  # of the images a second
-ROUNDS, SECONDS = 50, 10.0
+ROUNDS, SECONDS = 3, 2.0  # for each way and batch
 EAGER, COMPILED = "PyTorch, eager", "PyTorch, compiled"
 Outputs = tuple[Tensor, ...]
+Run = Callable[[Tensor], Outputs]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +62,9 @@ class Made:
 
 @dataclass(frozen=True)
 class _Way:
-    """One way to run: what it does, the facts that say what it takes, and its bytes on disk."""
+    """One way to run: what opens it, the facts that say what it takes, and its bytes on disk."""
 
-    run: Callable[[Tensor], Outputs]
+    opened: Callable[[], Run]
     facts: Facts
     bytes: int
 
@@ -69,7 +72,7 @@ class _Way:
 def benchmark(
     graph: nn.Module, plain: Facts, made: Sequence[Made], pictures: Pictures, true: Tensor | None, listen: Listener
 ) -> list[Row]:
-    """Measure the network, eager and compiled, and exported files, on the same images in turn.
+    """Measure the network, eager and compiled, and exported files, on the same images, each by itself.
 
     ``plain`` are the facts of the network in float32, ``true`` the true classes (N,) of the images, -1 for unknown.
     """
@@ -78,9 +81,9 @@ def benchmark(
     one, many = (pictures.batch(count, plain.size) for count in (1, batch))
     listen(Stage("measuring", 3, "steps"))
     with torch.inference_mode():
-        single = side_by_side(_calls(ways, one), rounds=ROUNDS, seconds=SECONDS)
+        single = in_blocks(_openers(ways, one), rounds=ROUNDS, seconds=SECONDS)
         listen(Step(1))
-        together = side_by_side(_calls(ways, many), rounds=ROUNDS, seconds=SECONDS)
+        together = in_blocks(_openers(ways, many), rounds=ROUNDS, seconds=SECONDS)
         listen(Step(2))
         answers = {name: _answers(way, pictures, batch) for name, way in ways.items()}
         listen(Step(3))
@@ -108,7 +111,7 @@ def _ways(
 ) -> dict[str, _Way]:
     graph = copy.deepcopy(graph).to(memory_format=torch.channels_last)  # quicker on processors, as the commands run it
     weights = sum(tensor.nbytes for tensor in graph.state_dict().values())
-    ways = {EAGER: _Way(graph, plain, weights)}
+    ways = {EAGER: _Way(lambda: graph, plain, weights)}
     compiled = torch.compile(graph, dynamic=False)
     try:
         with silent(), torch.inference_mode():
@@ -117,23 +120,31 @@ def _ways(
     except RuntimeError as error:  # no compiler of C++, most often
         listen(Note(f"torch.compile does not work here: {(str(error).splitlines() or ['?'])[0][:160]}", "warning"))
     else:
-        ways[COMPILED] = _Way(compiled, plain, weights)
+        ways[COMPILED] = _Way(lambda: compiled, plain, weights)
     for file in made:
-        ways[file.name] = _Way(ExportedNetwork(file.path).run, file.facts, size_of(parts_of(file.path)))
+        ways[file.name] = _Way(partial(_open, file.path), file.facts, size_of(parts_of(file.path)))
     return ways
 
 
-def _calls(ways: Mapping[str, _Way], images: Tensor) -> dict[str, Callable[[], object]]:
-    def call(way: _Way) -> Callable[[], object]:
-        given = inputs_of(images, way.facts)
-        return lambda: way.run(given)
+def _open(path: Path) -> Run:
+    return ExportedNetwork(path).run
 
-    return {name: call(way) for name, way in ways.items()}
+
+def _openers(ways: Mapping[str, _Way], images: Tensor) -> dict[str, Opener]:
+    def opener(way: _Way) -> Opener:
+        def opened() -> Callable[[], object]:
+            run, given = way.opened(), inputs_of(images, way.facts)
+            return lambda: run(given)
+
+        return opened
+
+    return {name: opener(way) for name, way in ways.items()}
 
 
 def _answers(way: _Way, pictures: Pictures, batch: int) -> Outputs:
     """Return the outputs for all images."""
-    parts = [way.run(inputs_of(images, way.facts)) for images in pictures.batches(batch)]
+    run = way.opened()
+    parts = [run(inputs_of(images, way.facts)) for images in pictures.batches(batch)]
     return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
 

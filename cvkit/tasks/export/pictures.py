@@ -13,7 +13,7 @@ from cvkit.data.image_set import resized, with_channels
 from cvkit.data.images import read_image, resize_image
 from cvkit.engine.progress import Listener, Note
 from cvkit.errors import DataError
-from cvkit.models.exported import Facts
+from cvkit.models.facts import Facts
 
 MOST = 512  # images taken of a folder: ranges and agreement do not change much beyond
 MOST_BYTES = 2**29  # that they take in memory

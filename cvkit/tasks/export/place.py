@@ -9,20 +9,29 @@ from cvkit import files
 from cvkit.errors import OutputError
 
 
+def report_of(path: Path) -> Path:
+    """Return where the report of an exported file stands."""
+    return path.with_name(f"{path.name}.export.json")
+
+
 def check_free(path: Path, overwrite: bool) -> None:
     """Raise OutputError where a file of this name is there, or one that would belong to it."""
-    for there in (path, *_beside(path)):
-        if there.exists() and not overwrite:
-            raise OutputError(f"{there} is there already: name another --out, or add --overwrite.")
+    with files.writing(path):
+        for there in (path, report_of(path), *_beside(path)):
+            if there.is_dir():
+                raise OutputError(f"{there} is a folder: name another --out.")
+            if there.exists() and not overwrite:
+                raise OutputError(f"{there} is there already: name another --out, or add --overwrite.")
 
 
 @contextmanager
 def workshop(path: Path) -> Iterator[Path]:
-    """Yield a folder beside ``path``, so that a move is a rename; it is gone with all in it when the block ends."""
+    """Yield a folder near ``path``, so that a move is a rename; it is gone with all in it when the block ends."""
+    near = next(folder for folder in path.absolute().parents if folder.is_dir())
     with files.writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".cvkit-") as folder:
-            yield Path(folder)
+        shop = tempfile.TemporaryDirectory(dir=near, prefix=".cvkit-")
+    with shop as folder:
+        yield Path(folder)
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -35,12 +44,18 @@ def size_of(parts: list[Path]) -> int:
     return sum(part.stat().st_size for part in parts)
 
 
-def move(path: Path, folder: Path) -> list[Path]:
-    """Give a file and its parts their place; the one that names the others comes last, never there without them."""
-    parts = parts_of(path)
-    for part in reversed(parts):
-        part.replace(folder / part.name)
-    return [folder / part.name for part in parts]
+def move(path: Path, folder: Path) -> None:
+    """Give a file, its parts and its report their place in a folder, which is made where it is not there.
+
+    The one that names the others comes last: it is never there without them. Parts of a file that was there before are
+    gone.
+    """
+    with files.writing(folder / path.name):
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in _beside(folder / path.name):
+            stale.unlink(missing_ok=True)
+        for part in (report_of(path), *reversed(parts_of(path))):
+            part.replace(folder / part.name)
 
 
 def _beside(path: Path) -> list[Path]:
