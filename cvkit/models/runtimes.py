@@ -1,7 +1,9 @@
 """The runtimes of exported files: each opens a file as a function from images to all of its outputs."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,12 +64,10 @@ def openvino(path: Path, device: torch.device) -> Run:
     """Open OpenVINO's .xml, with the .bin beside it, on the processor."""
     del device
     need("openvino", ".xml")
-    import openvino as ov
-
     weights = path.with_suffix(".bin")
     if not weights.is_file():
         raise WeightsError(f"{path}: the file of its weights, {weights.name}, is not beside it.")
-    core = ov.Core()
+    core = _openvino_core()
     # Full precision, as the file has it: some processors would else compute in bfloat16.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = core.compile_model(core.read_model(path), "CPU", settings)
@@ -77,6 +77,18 @@ def openvino(path: Path, device: torch.device) -> Run:
         return tuple(torch.from_numpy(np.array(found[port])).to(images.device) for port in compiled.outputs)
 
     return run
+
+
+@cache
+def _openvino_core() -> Any:
+    """Return the one OpenVINO of this process.
+
+    Its processor plugin gives the thread a stack for signals. Of two that come and go, the later puts back that of the
+    earlier, which is freed by then, and the next signal ends the process.
+    """
+    import openvino as ov
+
+    return ov.Core()
 
 
 OPENERS: dict[str, Callable[[Path, torch.device], Run]] = {".onnx": onnx, ".pt2": pt2, ".xml": openvino}

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cvkit.engine.stop import StopSignal
 from cvkit.models.exported import ExportedNetwork, read_facts
 from cvkit.tasks.export import measuring
 
@@ -300,6 +301,11 @@ def test_openvino_is_two_files_that_come_and_go_together(
             Path("alone.bin").write_bytes(damage)
         ended = run("classify", photographs, "--model", "alone.xml", "--out", "o")
         assert ended.code == 1 and said in ended.err and ended.err.count("\n") == 1
+    for _ in range(2):  # a signal after several files have been opened and let go does not end the process
+        ExportedNetwork(path)(pixels(1))
+    with StopSignal() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.requested
     Path("mine.bin").write_bytes(b"thesis")
     ended = run("export", NET, "--weights", "none", "--format", "openvino", "--out", "mine.xml")
     assert ended.code == 1 and "mine.bin is there already" in ended.err
@@ -363,6 +369,7 @@ def test_a_benchmark_beside_pytorch(
 
     monkeypatch.setattr(torch, "compile", instead)
     monkeypatch.setattr(measuring, "SECONDS", 0.1)
+    monkeypatch.setattr(measuring, "ROUNDS", 1)
     Path("truth.csv").write_text("image,class_index\n" + "".join(f"{n}.png,{n}\n" for n in range(3)))
     words = ("--quantize", "int8", "--calibrate", photographs, "--benchmark", "--truth", "truth.csv")
     ended = run("export", NET, "--weights", "none", *words, "--out", "b.onnx")
@@ -394,6 +401,7 @@ def prepared(photographs: Path) -> torch.Tensor:
 def test_a_benchmark_of_maps_says_how_alike_they_are(run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)
     monkeypatch.setattr(measuring, "SECONDS", 0.1)
+    monkeypatch.setattr(measuring, "ROUNDS", 1)
     ended = run("export", trained, "--format", "pt2", "--benchmark", "--out", "m.pt2", "--json")
     assert ended.code == 0, ended.err
     rows = json.loads(ended.out)["benchmark"]
