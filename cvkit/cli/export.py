@@ -105,6 +105,8 @@ def export(
     asked = locals()
     with session(progress, quiet, json) as console:
         if inspect is not None:
+            if model is not None:
+                raise UsageError(f"--inspect {inspect} stands alone: leave out {model}.")
             return _inspect(console, inspect)
         if model is None:
             raise UsageError("export: name a run folder, a checkpoint, or a classifier; or --inspect FILE.")

@@ -490,6 +490,7 @@ def test_a_map_at_the_size_of_the_input(run: Run, trained: Path) -> None:
         (("runs/nowhere",), 1, "no such run folder or file"),
         ((), 2, "name a run folder, a checkpoint, or a classifier"),
         (("--inspect", "nowhere.onnx"), 1, "nowhere.onnx: no such file"),
+        (("run", "--inspect", "x.onnx"), 2, "--inspect x.onnx stands alone"),
         (("--inspect", "x.txt"), 1, "x.txt: no such file"),
     ],
 )
