@@ -61,6 +61,14 @@ class StoppedBySignal(CvkitError):
     kind = "stopped"
 
 
+def first_line(error: Exception, most: int = 200) -> str:
+    """Return the first line of what a library says, without the stop at its end; its kind where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # OpenVINO begins with a place in its source.
+    said = [line for line in lines if not line.startswith("Exception from ")]
+    return (said or lines or [type(error).__name__])[0][:most].rstrip(".:")
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the nearest known word, or nothing when none is near."""
     near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)

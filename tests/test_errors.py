@@ -3,7 +3,7 @@
 import pytest
 
 from cvkit import errors
-from cvkit.errors import CvkitError, ExitCode, did_you_mean, nearest
+from cvkit.errors import CvkitError, ExitCode, did_you_mean, first_line, nearest
 
 
 def test_exit_codes_are_a_contract() -> None:
@@ -39,3 +39,18 @@ def test_the_nearest_word_is_offered() -> None:
     assert did_you_mean("zzz", ["vgg16", "resnet34"]) == " Known: resnet34, vgg16."
     assert did_you_mean("zzz", []) == ""
     assert nearest("vg16", iter(["vgg16"])) == " Did you mean 'vgg16'?" and nearest("zzz", ["vgg16"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("no.\nmore", "no"),
+        ("\n  spaced: \n", "spaced"),
+        ("", "ValueError"),
+        ("Exception from src/a.cpp:84:\nwhat it is", "what it is"),
+        ("Exception from src/a.cpp:84:", "Exception from src/a.cpp:84"),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_the_first_line_of_what_a_library_says(text: str, line: str) -> None:
+    assert first_line(ValueError(text)) == line

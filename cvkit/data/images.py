@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cvkit.errors import DataError
+from cvkit.errors import DataError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ def open_image(path: Path, max_pixels: int) -> "Image.Image":
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not an image ({_what_it_is(path)}).") from error
     except Exception as error:
-        raise DataError(f"{path}: cannot be read ({_brief(error)}).") from error
+        raise DataError(f"{path}: cannot be read ({first_line(error, 120)}).") from error
     width, height = image.size
     if width * height > max_pixels:
         image.close()
@@ -64,7 +64,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         with image:
             return np.asarray(_to_rgb(image))
     except Exception as error:
-        raise DataError(f"{path}: damaged image ({_brief(error)}).") from error
+        raise DataError(f"{path}: damaged image ({first_line(error, 120)}).") from error
 
 
 def _to_rgb(image: "Image.Image") -> "Image.Image":
@@ -107,7 +107,7 @@ def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{path}: damaged image ({_brief(error)}).") from error
+        raise DataError(f"{path}: damaged image ({first_line(error, 120)}).") from error
     return (width, height) if turned else (height, width)
 
 
@@ -131,7 +131,7 @@ def read_map(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             else:
                 values = np.asarray(upright.convert("L"), dtype=np.float32) / 255
     except Exception as error:
-        raise DataError(f"{path}: damaged image ({_brief(error)}).") from error
+        raise DataError(f"{path}: damaged image ({first_line(error, 120)}).") from error
     return _checked_map(path, values)
 
 
@@ -142,7 +142,7 @@ def read_array(path: Path) -> np.ndarray:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except Exception as error:
-        raise DataError(f"{path}: not a readable .npy array ({_brief(error)}).") from error
+        raise DataError(f"{path}: not a readable .npy array ({first_line(error, 120)}).") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
         raise DataError(f"{path}: holds no array of numbers.")
     return array
@@ -196,7 +196,3 @@ def _what_it_is(path: Path) -> str:
     if not head:
         return "an empty file"
     return "text" if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head) else "unknown content"
-
-
-def _brief(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120].rstrip(".")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cvkit.engine.silence import silent
-from cvkit.errors import UsageError, WeightsError
+from cvkit.errors import UsageError, WeightsError, first_line
 from cvkit.models.facts import KEY, Facts
 from cvkit.models.runtimes import need
 
@@ -55,7 +55,7 @@ def write_onnx(path: Path, graph: nn.Module, example: Tensor, facts: Facts, *, o
                 opset_version=opset,
             )
         except Exception as error:
-            raise UsageError(f"{facts.model} cannot become ONNX: {_first(error)}") from error
+            raise UsageError(f"{facts.model} cannot become ONNX: {first_line(error, 300)}.") from error
     assert made is not None
     model = made.model_proto
     if simplify:
@@ -110,7 +110,7 @@ def write_openvino(path: Path, graph: nn.Module, example: Tensor, facts: Facts) 
         try:
             model = ov.convert_model(program)
         except Exception as error:
-            raise UsageError(f"{facts.model} cannot become OpenVINO: {_first(error)}") from error
+            raise UsageError(f"{facts.model} cannot become OpenVINO: {first_line(error, 300)}.") from error
     model.inputs[0].set_names({"images"})
     for port, name in zip(model.outputs, facts.outputs, strict=True):
         port.set_names({name})
@@ -135,7 +135,7 @@ def _traced(graph: nn.Module, example: Tensor, facts: Facts) -> Any:
             return torch.export.export(graph, (example,), dynamic_shapes=(open_,) if open_ else None)
         except Exception as error:
             hint = f"--dynamic {','.join(facts.dynamic)} is more than it allows, or " if facts.dynamic else ""
-            raise UsageError(f"{facts.model} cannot be exported: {hint}{_first(error)}") from error
+            raise UsageError(f"{facts.model} cannot be exported: {hint}{first_line(error, 300)}.") from error
 
 
 def compare(expected: Outputs, found: Outputs, size: tuple[int, int], classes: bool) -> Check:
@@ -170,11 +170,6 @@ def top_classes(outputs: Outputs) -> Tensor:
 def half(graph: nn.Module) -> nn.Module:
     """Return a copy that computes in float16."""
     return copy.deepcopy(graph).half()
-
-
-def _first(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".") + "."
 
 
 def sizes_to_try(facts: Facts) -> Sequence[tuple[int, int]]:

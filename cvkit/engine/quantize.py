@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cvkit.engine.export import save_onnx
 from cvkit.engine.silence import silent
-from cvkit.errors import UsageError
+from cvkit.errors import UsageError, first_line
 from cvkit.models.facts import Facts
 from cvkit.models.runtimes import need
 
@@ -36,8 +36,7 @@ def quantize(source: Path, target: Path, batches: Iterator[Tensor], facts: Facts
                 calibrate_method=quantization.CalibrationMethod.MinMax,
             )
         except (ValueError, RuntimeError, AssertionError) as error:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
-            raise UsageError(f"{facts.model} cannot be quantised: {first}.") from error
+            raise UsageError(f"{facts.model} cannot be quantised: {first_line(error)}.") from error
     save_onnx(target, onnx.load(target), facts)
 
 

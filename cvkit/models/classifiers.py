@@ -19,7 +19,7 @@ from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch, pretrained
 from cvkit.models.backbones import TIMM_PREFIX
 from cvkit.models.classifier_files import classes_in, filled, refuse_deeper
-from cvkit.models.exported import ExportedNetwork, check_kind, is_exported
+from cvkit.models.exported import ExportedNetwork, check_kind, is_exported, memory_layout
 from cvkit.models.fetch import Say
 from cvkit.models.labels import load_labels
 from cvkit.models.pretrained import Pretrained
@@ -75,7 +75,7 @@ class Classifier:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.device, self.dtype, self.facts = torch.device(device), dtype, facts
-        self.layout = torch.channels_last if self.device.type in ("cuda", "cpu") else torch.contiguous_format
+        self.layout = memory_layout(module, self.device)
         self.module = module.eval().requires_grad_(False).to(self.device).to(memory_format=self.layout)
         way = facts.preprocessing
         mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (way.mean, way.std))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cvkit import files
-from cvkit.errors import UsageError, WeightsError
+from cvkit.errors import UsageError, WeightsError, first_line
 from cvkit.models.facts import KEY, Facts
 from cvkit.models.runtimes import OPENERS, Run, need
 
@@ -40,7 +40,7 @@ def read_facts(path: Path) -> Facts:
     except (UsageError, WeightsError):
         raise
     except Exception as error:
-        raise WeightsError(f"{path}: damaged, or no {path.suffix} file ({_brief(error)}).") from error
+        raise WeightsError(f"{path}: damaged, or no {path.suffix} file ({first_line(error, 160)}).") from error
     if text is None:
         raise WeightsError(f"{path}: says nothing of itself: it was not written by cvkit export.")
     return Facts.from_json(text, str(path))
@@ -95,7 +95,7 @@ class ExportedNetwork(nn.Module):
         except (UsageError, WeightsError):
             raise
         except Exception as error:
-            raise WeightsError(f"{self.path}: cannot be loaded ({_brief(error)}).") from error
+            raise WeightsError(f"{self.path}: cannot be loaded ({first_line(error, 160)}).") from error
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the first output, float32, on the device of the images."""
@@ -114,6 +114,15 @@ class ExportedNetwork(nn.Module):
         return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
 
+def memory_layout(network: nn.Module, device: torch.device) -> torch.memory_format:
+    """Return how images should lie in memory for a network: channels last where that is quicker.
+
+    An exported file takes them as they were written into it; anything else would be copied there and back.
+    """
+    quicker = device.type in ("cuda", "cpu") and not isinstance(network, ExportedNetwork)
+    return torch.channels_last if quicker else torch.contiguous_format
+
+
 def check_kind(facts: Facts, wanted: Mapping[str, str], path: str) -> None:
     """Refuse a file whose kind is not in ``wanted``, or whose first output is not the one given there."""
     if facts.kind not in wanted:
@@ -123,11 +132,3 @@ def check_kind(facts: Facts, wanted: Mapping[str, str], path: str) -> None:
             f"{path}: ends in {', '.join(facts.outputs)}, and not in {wanted[facts.kind]}: "
             "export it without --include-postprocessing."
         )
-
-
-def _brief(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [
-        line for line in lines if not line.startswith("Exception from ")
-    ]  # OpenVINO begins with a place in its source
-    return (said or lines or [type(error).__name__])[0][:160].rstrip(".:")

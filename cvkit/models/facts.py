@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from cvkit.catalog import Preprocessing
+from cvkit.config.export import DYNAMIC, EXPORT_PRECISIONS, QUANTIZED
 from cvkit.errors import WeightsError
 
 KEY = "cvkit"  # of the metadata in the file
 KINDS = ("classifier", "saliency", "encoder", "autoencoder")
 WAYS_IN = (("float", "nchw"), ("uint8", "nchw"), ("uint8", "nhwc"))
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = (*EXPORT_PRECISIONS, *QUANTIZED)
 UNREADABLE = "what it says of itself cannot be read; was it made by another cvkit?"
 
 
@@ -89,7 +90,7 @@ class Facts:
             and len(self.outputs) > 0
             and (self.input, self.layout) in WAYS_IN
             and self.precision in PRECISIONS
-            and set(self.dynamic) <= {"batch", "height", "width"}
+            and set(self.dynamic) <= set(DYNAMIC)
             and isinstance(self.spec, dict)
         )
         if self.kind != "classifier" or not sound:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD
 from cvkit.errors import WeightsError
-from cvkit.models.exported import ExportedNetwork, check_kind
+from cvkit.models.exported import ExportedNetwork, check_kind, memory_layout
 from cvkit.models.saliency import SaliencyModel, SaliencySpec
 from cvkit.models.zoo import build
 
@@ -38,7 +38,7 @@ class SaliencyPredictor:
         self.size = size
         self.normalisation = normalisation
         self.dtype = dtype
-        self.layout = torch.channels_last if self.device.type in ("cuda", "cpu") else torch.contiguous_format
+        self.layout = memory_layout(model, self.device)
         self.network: nn.Module = model.to(self.device).to(memory_format=self.layout)
         mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in normalisation)
         # (x / 255 - mean) / std as one multiplication and one addition.

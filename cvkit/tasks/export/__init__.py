@@ -12,6 +12,7 @@ import cvkit
 from cvkit import files
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.config import ExportConfig
+from cvkit.config.export import DYNAMIC
 from cvkit.engine import checkpoint
 from cvkit.engine import export as machinery
 from cvkit.engine.export import Check
@@ -187,7 +188,7 @@ def _assemble(config: ExportConfig, found: Exportable) -> tuple[nn.Module, Facts
         network = with_cam(network, found.target(), facts.size, facts.model)
         outputs.append("cam")
     before = FromBytes(config.layout, facts.mean, facts.std) if config.include_preprocessing else None
-    dynamic = tuple(name for name in ("batch", "height", "width") if name in config.dynamic)
+    dynamic = tuple(name for name in DYNAMIC if name in config.dynamic)
     if facts.kind in ("encoder", "autoencoder") and set(dynamic) - {"batch"}:
         raise UsageError("--dynamic: an autoencoder has a dense layer, and takes images of one size only.")
     return Graph(network, before, after).eval(), replace(
@@ -207,6 +208,7 @@ def _write(
     if config.format == "safetensors":
         return machinery.write_safetensors(path, machinery.half(found.network) if half else found.network, facts)
     example = inputs_of(pictures.batch(EXAMPLES if "batch" in facts.dynamic else 1, facts.size), facts)
+    # A copy in either case: what an exporter did to its graph would else be done to the one to compare with.
     traced = machinery.half(graph) if half else copy.deepcopy(graph)
     if config.format == "onnx":
         return machinery.write_onnx(path, traced, example, facts, opset=config.opset, simplify=config.simplify)

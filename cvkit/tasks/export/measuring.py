@@ -14,7 +14,7 @@ from cvkit.engine.export import top_classes
 from cvkit.engine.progress import Listener, Note, Stage, StageEnd, Step
 from cvkit.engine.silence import silent
 from cvkit.engine.timing import Opener, in_blocks
-from cvkit.errors import DataError, UsageError
+from cvkit.errors import DataError, UsageError, first_line
 from cvkit.metrics.similarity import cc
 from cvkit.models.exported import ExportedNetwork
 from cvkit.models.facts import Facts
@@ -118,7 +118,7 @@ def _ways(
             for batch in {1, BATCH if "batch" in plain.dynamic else 1}:
                 compiled(inputs_of(pictures.batch(batch, plain.size), plain))
     except RuntimeError as error:  # no compiler of C++, most often
-        listen(Note(f"torch.compile does not work here: {(str(error).splitlines() or ['?'])[0][:160]}", "warning"))
+        listen(Note(f"torch.compile does not work here: {first_line(error)}", "warning"))
     else:
         ways[COMPILED] = _Way(lambda: compiled, plain, weights)
     for file in made:
