@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from cvkit.metrics.auc import auc, sauc
+from cvkit.tasks.saliency.metrics.auc import auc, sauc
 
 warnings.filterwarnings("ignore")
 Points = tuple[np.ndarray, np.ndarray]

@@ -23,14 +23,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_tensor
 
 from cvkit import device as machine
+from cvkit.commands.cae_embed.measure import codes_of
+from cvkit.commands.cae_embed.training import LR, new_embedder, train
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection, Reading, find_source, read_collection
 from cvkit.data.image_set import ImageSet
 from cvkit.engine.checkpoint import RunFolder
-from cvkit.engine.progress import ignore
-from cvkit.models.embedder import Embedder
-from cvkit.tasks.cae_embed.measure import codes_of
-from cvkit.tasks.cae_embed.training import LR, new_embedder, train
+from cvkit.progress import ignore
+from cvkit.tasks.embedding.embedder import Embedder
 
 BATCH = 128
 

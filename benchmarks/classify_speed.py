@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 from side_by_side import report, seconds
 
+from cvkit.commands import classify as classify_task
+from cvkit.commands import gradcam as gradcam_task
 from cvkit.config import ClassifyConfig, GradcamConfig
 from cvkit.data.fit import fit_crop
 from cvkit.data.images import read_image
-from cvkit.models import classifiers
-from cvkit.models.classifiers import Classifier
-from cvkit.tasks import classify as classify_task
-from cvkit.tasks import gradcam as gradcam_task
+from cvkit.tasks.classification import loading
+from cvkit.tasks.classification.loading import Classifier
 
 
 def main() -> None:
@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--save", default="map,overlay,panel")
     options = parser.parse_args()
-    loaded = classifiers.load(options.model, "none")
-    classifiers.load = lambda *_: loaded  # type: ignore[assignment]
+    loaded = loading.load(options.model, "none")
+    loading.load = lambda *_: loaded  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = copies(Path(options.data), folder / "photos" / "all", options.images)
@@ -82,11 +82,11 @@ def copies(source: Path, target: Path, count: int) -> list[Path]:
     return paths
 
 
-def timm_loop(options: argparse.Namespace, folder: Path, loaded: classifiers.Loaded):
+def timm_loop(options: argparse.Namespace, folder: Path, loaded: loading.Loaded):
     """Return the loop of timm's inference script."""
     from timm.data import create_dataset, create_loader
 
-    model = classifiers.make(options.model)
+    model = loading.make(options.model)
     model.load_state_dict(loaded.module.state_dict())
     model.eval().to(options.device)
     way = loaded.facts.preprocessing

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from side_by_side import report, seconds
 
-from cvkit.models import classifiers
+from cvkit.tasks.classification import loading
 
 SCRIPT = """
 import sys
@@ -50,7 +50,7 @@ def main() -> None:
         folder = Path(name)
         (folder / "bare.py").write_text(SCRIPT)
         weights = str(folder / "weights.pth")
-        torch.save(classifiers.load(options.model, "none").module.state_dict(), weights)
+        torch.save(loading.load(options.model, "none").module.state_dict(), weights)
 
         def process(*words: str) -> None:
             subprocess.run([sys.executable, *words], check=True, capture_output=True)

@@ -14,11 +14,11 @@ from functools import partial
 import torch
 from side_by_side import report
 
+from cvkit.commands.export import export
 from cvkit.config import ExportConfig
-from cvkit.engine.timing import in_blocks
-from cvkit.models import classifiers
-from cvkit.models.exported import ExportedNetwork, read_facts
-from cvkit.tasks.export import export
+from cvkit.models.exported.exported import ExportedNetwork, read_facts
+from cvkit.models.exported.timing import in_blocks
+from cvkit.tasks.classification import loading
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each block")
     options = parser.parse_args()
-    network = classifiers.load(options.model, options.weights).module.eval().requires_grad_(False)
+    network = loading.load(options.model, options.weights).module.eval().requires_grad_(False)
     last = copy.deepcopy(network).to(memory_format=torch.channels_last)
     with tempfile.TemporaryDirectory() as folder:
         words = {"model": options.model, "weights": options.weights}

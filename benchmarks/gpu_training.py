@@ -10,14 +10,15 @@ import torch
 from side_by_side import report, seconds
 from torch import Tensor, nn
 
-from cvkit.losses import loss_named
-from cvkit.models import zoo
+from cvkit.tasks.saliency.losses import loss_named
+from cvkit.tasks.saliency.networks.base import SaliencySpec
+from cvkit.tasks.saliency.networks.build import build
 
 
 def trainer(device: torch.device, batch: tuple[Tensor, Tensor], *, fast: bool, compiled: bool, steps: int):
     """Return a function that takes ``steps`` training steps and waits for the device."""
     torch.manual_seed(0)
-    model: nn.Module = zoo.build(zoo.SaliencySpec.of("salgan")).to(device).train()
+    model: nn.Module = build(SaliencySpec.of("salgan")).to(device).train()
     images, targets = batch
     if fast:
         model = model.to(memory_format=torch.channels_last)

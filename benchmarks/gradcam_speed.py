@@ -16,10 +16,10 @@ from collections.abc import Callable
 import torch
 from side_by_side import report, seconds
 
-from cvkit.attribution import Explainer
-from cvkit.models import classifiers
-from cvkit.models.classifiers import Classifier
-from cvkit.models.target_layer import default_target
+from cvkit.tasks.attribution import Explainer
+from cvkit.tasks.attribution.target_layer import default_target
+from cvkit.tasks.classification import loading
+from cvkit.tasks.classification.loading import Classifier
 
 WAYS = ("forward", "cvkit", "pytorch-grad-cam")
 
@@ -28,7 +28,7 @@ def prepare(options: argparse.Namespace, way: str) -> Callable[[int], object]:
     """Return what explains the batch for so many classes, in one of the ways."""
     torch.manual_seed(0)
     images = torch.randn(options.batch, 3, 224, 224, device=options.device)
-    loaded = classifiers.load(options.model, "none")
+    loaded = loading.load(options.model, "none")
     if way != "pytorch-grad-cam":
         classifier = Classifier(loaded.module, loaded.facts, device=options.device)
         images = images.contiguous(memory_format=classifier.layout)
@@ -40,7 +40,7 @@ def prepare(options: argparse.Namespace, way: str) -> Callable[[int], object]:
                     return classifier.module(images).sum().item()
 
             return forward
-        target = default_target(classifiers.blueprint(options.model), (1, 3, 224, 224), 1000)
+        target = default_target(loading.blueprint(options.model), (1, 3, 224, 224), 1000)
         explainer = Explainer(classifier.module, target)
         return lambda classes: explainer(images, lambda logits: logits.topk(classes).indices).maps.cpu()
     with warnings.catch_warnings():
@@ -48,7 +48,7 @@ def prepare(options: argparse.Namespace, way: str) -> Callable[[int], object]:
         from pytorch_grad_cam import GradCAM
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
     module = loaded.module.eval().to(options.device)
-    layer = default_target(classifiers.blueprint(options.model), (1, 3, 224, 224), 1000).name
+    layer = default_target(loading.blueprint(options.model), (1, 3, 224, 224), 1000).name
     cam = GradCAM(module, [module.get_submodule(layer)])
 
     def reference(classes: int) -> object:

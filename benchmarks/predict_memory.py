@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 
 from cvkit.engine import checkpoint
-from cvkit.models import zoo
-from cvkit.models.predictor import SaliencyPredictor
+from cvkit.tasks.saliency.networks.base import SaliencySpec
+from cvkit.tasks.saliency.networks.build import build
+from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 CHILD = """
 import json, resource, sys
 from cvkit.config import PredictConfig
-from cvkit.tasks.predict import predict
+from cvkit.commands.predict import predict
 predict(PredictConfig(inputs=(sys.argv[1],), checkpoint=sys.argv[2], out=sys.argv[3]))
 print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 """
@@ -34,7 +35,7 @@ def main() -> None:
         folder = Path(name)
         torch.manual_seed(0)
         # A small network: what is measured is the stream, which is the same for all.
-        model = zoo.build(zoo.SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_050"))
+        model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_050"))
         predictor = SaliencyPredictor(model, (64, 96))
         checkpoint.save(folder / "best.pt", "saliency", {**predictor.card(), "weights": model.state_dict()})
         for count in (options.few, options.many):

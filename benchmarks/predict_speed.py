@@ -16,12 +16,13 @@ import torch
 from side_by_side import report, seconds
 from skimage.transform import resize
 
+from cvkit.commands.predict import predict
 from cvkit.config import PredictConfig
 from cvkit.data.images import read_image, resize_image
 from cvkit.engine import checkpoint
-from cvkit.models import zoo
-from cvkit.models.predictor import SaliencyPredictor
-from cvkit.tasks.predict import predict
+from cvkit.tasks.saliency.networks.base import SaliencySpec
+from cvkit.tasks.saliency.networks.build import build
+from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 SIZE, BATCH = (240, 320), 4
 
@@ -36,12 +37,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.manual_seed(0)
-        model = zoo.build(zoo.SaliencySpec.of("mlnet")).eval()
+        model = build(SaliencySpec.of("mlnet")).eval()
         predictor = SaliencyPredictor(model, SIZE)
         checkpoint.save(folder / "best.pt", "saliency", {**predictor.card(), "weights": model.state_dict()})
         stacked = torch.stack([resize_image(read_image(path), SIZE) for path in paths])
         batches = [predictor.normalise(part) for part in stacked.split(BATCH)]
-        plain_model = zoo.build(zoo.SaliencySpec.of("mlnet")).eval()
+        plain_model = build(SaliencySpec.of("mlnet")).eval()
 
         def bare() -> None:
             with torch.inference_mode():

@@ -17,13 +17,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from cvkit.commands.train_saliency import train_saliency
 from cvkit.config import TrainSaliencyConfig
-from cvkit.data import layout
-from cvkit.data.saliency import Reading, read_sample
-from cvkit.losses import loss_named, match
-from cvkit.models import zoo
-from cvkit.models.predictor import SaliencyPredictor
-from cvkit.tasks.train_saliency import train_saliency
+from cvkit.tasks.saliency.data import layout
+from cvkit.tasks.saliency.data.dataset import Reading, read_sample
+from cvkit.tasks.saliency.losses import loss_named, match
+from cvkit.tasks.saliency.networks.base import SaliencySpec
+from cvkit.tasks.saliency.networks.build import build
+from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 BATCH, LR = 8, 1e-4
 
@@ -31,7 +32,7 @@ BATCH, LR = 8, 1e-4
 def bare_epoch(samples: list[dict[str, torch.Tensor]], backbone: str, size: tuple[int, int]) -> float:
     """Train one epoch by hand and return its seconds."""
     torch.manual_seed(0)
-    model = zoo.build(zoo.SaliencySpec.of("mlnet", backbone=backbone)).train()
+    model = build(SaliencySpec.of("mlnet", backbone=backbone)).train()
     normalise = SaliencyPredictor(model, size).normalise
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
     loss_of = loss_named("kl-cc-nss")

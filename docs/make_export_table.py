@@ -19,17 +19,18 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cvkit.catalog import SALIENCY_MODELS
+from cvkit.commands.cae_embed import cae_embed
+from cvkit.commands.export import ExportResult, export
+from cvkit.commands.export.pictures import sample_photographs
 from cvkit.config import CaeEmbedConfig, ExportConfig, TrainSaliencyConfig
 from cvkit.data.images import read_image, resize_image
 from cvkit.engine import checkpoint
 from cvkit.errors import CvkitError
-from cvkit.models import classifiers, pretrained, zoo
 from cvkit.models.backbones import normalisation
-from cvkit.models.predictor import SaliencyPredictor
-from cvkit.models.saliency import SaliencySpec
-from cvkit.tasks.cae_embed import cae_embed
-from cvkit.tasks.export import ExportResult, export
-from cvkit.tasks.export.pictures import sample_photographs
+from cvkit.tasks.classification import loading, pretrained
+from cvkit.tasks.saliency.networks.base import SaliencySpec
+from cvkit.tasks.saliency.networks.build import build
+from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 PAGE = Path(__file__).with_name("export.md")
 FORMATS = ("onnx", "pt2")
@@ -125,7 +126,7 @@ def source(name: str, folder: Path) -> dict[str, str]:
     """Return what to export: a run made here, or a classifier and a file of weights."""
     if name in SALIENCY_MODELS:
         facts, spec = SALIENCY_MODELS[name], SaliencySpec.of(name)
-        predictor = SaliencyPredictor(zoo.build(spec), facts.size, normalisation=normalisation(spec.backbone))
+        predictor = SaliencyPredictor(build(spec), facts.size, normalisation=normalisation(spec.backbone))
         shake(predictor.model, facts.size)
         card = {**predictor.card(), "weights": predictor.model.state_dict()}
         config = TrainSaliencyConfig(data="none", model=name).as_dict()
@@ -139,7 +140,7 @@ def source(name: str, folder: Path) -> dict[str, str]:
         cae_embed(CaeEmbedConfig(data=str(folder / "data"), epochs=1, out=str(folder / "run"), device="cpu"))
         return {"model": str(folder / "run"), "part": name.split()[-1]}
     torch.manual_seed(0)
-    network = classifiers.make(name)
+    network = loading.make(name)
     shake(network, pretrained.facts(name).preprocessing.crop)
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / "weights.safetensors")
     return {"model": name, "weights": str(folder / "weights.safetensors")}

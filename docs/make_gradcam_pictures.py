@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from cvkit import render
-from cvkit.attribution import METHODS
+from cvkit.commands.gradcam import gradcam
 from cvkit.config import GradcamConfig
 from cvkit.data.images import encode_jpeg, read_image
 from cvkit.render.sheet import contact_sheet
-from cvkit.tasks.gradcam import gradcam
+from cvkit.tasks.attribution import METHODS
 
 TARGET = Path(__file__).with_name("pictures")
 MODEL = "mobilenet_v2"

@@ -12,9 +12,9 @@ import numpy as np
 import skimage
 
 from cvkit import render
+from cvkit.commands.predict import predict
 from cvkit.config import PredictConfig
 from cvkit.data.images import encode_jpeg, read_image, read_map
-from cvkit.tasks.predict import predict
 
 PHOTOGRAPHS = {
     "astronaut": "astronaut.png",

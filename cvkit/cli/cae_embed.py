@@ -128,7 +128,7 @@ def cae_embed(
         read = {name: parse_words(asked[name]) for name in ("embed", "format", "compare")}
         parsed_size = parse_size("--size", size) if size else None
         config = settings(C, asked, size=parsed_size, widths=parse_numbers("--widths", widths), **read)
-        from cvkit.tasks.cae_embed import cae_embed as task
+        from cvkit.commands.cae_embed import cae_embed as task
 
         result = task(config, console.listen)
         console.result(result)

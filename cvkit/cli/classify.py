@@ -11,7 +11,7 @@ from cvkit.config import ClassifyConfig as C
 from cvkit.config import parse_shard
 
 if TYPE_CHECKING:
-    from cvkit.tasks.classify import ClassifyResult
+    from cvkit.commands.classify import ClassifyResult
 
 SHOWN = 100  # images in the table on the screen; results.csv has them all
 
@@ -55,7 +55,7 @@ def classify(
     read = {"inputs": tuple(inputs), "shard": parse_shard(shard)}
     with session(progress, quiet, json) as console:
         config = settings(C, asked, **read)
-        from cvkit.tasks.classify import classify as task
+        from cvkit.commands.classify import classify as task
 
         result = task(config, console.listen)
         if console.json_output:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cvkit.device import is_main_process
-from cvkit.engine.progress import Event, Note, Stage, StageEnd, Step
+from cvkit.progress import Event, Note, Stage, StageEnd, Step
 
 PLAIN_SECONDS = 10.0  # a log gets a line this often at most
 

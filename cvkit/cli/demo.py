@@ -9,8 +9,8 @@ from cvkit.cli import options as o
 from cvkit.cli.console import ProgressMode
 from cvkit.cli.session import session, show_scores
 from cvkit.config import EvaluateConfig, PredictConfig, SampleFixationsConfig, TrainSaliencyConfig
-from cvkit.engine.progress import Note
 from cvkit.errors import OutputError
+from cvkit.progress import Note
 
 TRAIN, VAL = 400, 40
 SIZE = (96, 128)
@@ -29,10 +29,10 @@ def demo(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder} is there already: name another folder with --out.")
     with session(progress, quiet, json) as console:
-        from cvkit.tasks.evaluate import evaluate
-        from cvkit.tasks.predict import predict
-        from cvkit.tasks.sample_data import sample_fixations
-        from cvkit.tasks.train_saliency import train_saliency
+        from cvkit.commands.evaluate import evaluate
+        from cvkit.commands.predict import predict
+        from cvkit.commands.sample_data import sample_fixations
+        from cvkit.commands.train_saliency import train_saliency
 
         def step(command: str) -> None:
             console.listen(Note(f"$ cvkit {command}"))

@@ -63,7 +63,7 @@ def evaluate(
     asked = locals()
     with session(progress, quiet, json) as console:
         config = settings(C, asked)
-        from cvkit.tasks.evaluate import evaluate as task
+        from cvkit.commands.evaluate import evaluate as task
 
         result = task(config, console.listen)
         console.result(result)

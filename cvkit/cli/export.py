@@ -12,7 +12,7 @@ from cvkit.config import parse_words
 from cvkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from cvkit.tasks.export.measuring import Row
+    from cvkit.commands.export.measuring import Row
 
 GRAPH, FILE, PROOF = "Graph", "File", "Proof"
 
@@ -112,7 +112,7 @@ def export(
             raise UsageError("export: name a run folder, a checkpoint, or a classifier; or --inspect FILE.")
         words = () if dynamic == "none" else parse_words(dynamic)
         config = settings(C, asked, dynamic=words)
-        from cvkit.tasks.export import export as task
+        from cvkit.commands.export import export as task
 
         result = task(config, console.listen)
         console.result(result)
@@ -151,7 +151,7 @@ def _show_benchmark(console: Console, rows: "list[Row]") -> None:
 
 
 def _inspect(console: Console, path: str) -> None:
-    from cvkit.tasks.export import inspect
+    from cvkit.commands.export import inspect
 
     facts = inspect(path)
     console.result(facts)

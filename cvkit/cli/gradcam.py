@@ -13,7 +13,7 @@ from cvkit.config.classifiers import METHODS
 from cvkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from cvkit.tasks.gradcam import GradcamResult
+    from cvkit.commands.gradcam import GradcamResult
 
 
 def gradcam(
@@ -84,7 +84,7 @@ def gradcam(
     }
     with session(progress, quiet, json) as console:
         config = settings(C, asked, inputs=tuple(inputs), **read)
-        from cvkit.tasks.gradcam import gradcam as task
+        from cvkit.commands.gradcam import gradcam as task
 
         result = task(config, console.listen)
         if console.json_output:

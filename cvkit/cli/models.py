@@ -13,7 +13,7 @@ from cvkit.cli.session import session, settings
 from cvkit.config import DownloadModelConfig, ListModelsConfig, ModelConfig, ShowModelConfig, parse_size
 
 if TYPE_CHECKING:
-    from cvkit.tasks.models import ListModelsResult, ModelFile, ShowModelResult
+    from cvkit.commands.models.showing import ListModelsResult, ModelFile, ShowModelResult
 
 BYTES_A_NUMBER = 4
 Name = Annotated[
@@ -38,7 +38,7 @@ def list_models(
     asked = locals()
     with session(ProgressMode.none, quiet=False, json=json) as console:
         config = settings(ListModelsConfig, asked)
-        from cvkit.tasks.models import list_models as task
+        from cvkit.commands.models.showing import list_models as task
 
         result = task(config)
         console.result(result)
@@ -59,7 +59,7 @@ def show(
     with session(ProgressMode.none, quiet=False, json=json) as console:
         read = None if size is None else parse_size("--size", size)
         config = settings(ShowModelConfig, asked, model=name, size=read)
-        from cvkit.tasks.models import show_model as task
+        from cvkit.commands.models.showing import show_model as task
 
         result = task(config)
         console.result(result)
@@ -79,7 +79,7 @@ def download(
     asked = locals()
     with session(ProgressMode.none, quiet, json) as console:
         config = settings(DownloadModelConfig, asked, model=name)
-        from cvkit.tasks.models import download_model as task
+        from cvkit.commands.models.showing import download_model as task
 
         _show_file(console, task(config, console.listen))
 
@@ -89,7 +89,7 @@ def path(name: Name, json: o.Json = False) -> None:
     """Print where a classifier's weights lie on this machine; an error where they do not."""
     with session(ProgressMode.none, quiet=False, json=json) as console:
         config = ModelConfig(model=name)
-        from cvkit.tasks.models import model_path as task
+        from cvkit.commands.models.showing import model_path as task
 
         _show_file(console, task(config))
 

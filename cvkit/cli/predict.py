@@ -44,7 +44,7 @@ def predict(
     read = {"size": None if size == "input" else parse_size("--size", size), "shard": parse_shard(shard)}
     with session(progress, quiet, json) as console:
         config = settings(C, asked, inputs=tuple(inputs), **read)
-        from cvkit.tasks.predict import predict as task
+        from cvkit.commands.predict import predict as task
 
         result = task(config, console.listen)
         console.result(result)

@@ -35,7 +35,7 @@ def fixations(
     asked = locals()
     with session(progress, quiet, json) as console:
         config = settings(C, asked, size=parse_size("--size", size))
-        from cvkit.tasks.sample_data import sample_fixations as task
+        from cvkit.commands.sample_data import sample_fixations as task
 
         result = task(config, console.listen)
         console.result(result)

@@ -114,7 +114,7 @@ def train_saliency(
     asked = locals()
     with session(progress, quiet, json) as console:
         config = settings(C, asked, size=parse_size("--size", size) if size else None)
-        from cvkit.tasks.train_saliency import train_saliency as task
+        from cvkit.commands.train_saliency import train_saliency as task
 
         result = task(config, console.listen)
         console.result(result)

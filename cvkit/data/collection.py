@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cvkit import files
 from cvkit.catalog import IDX_CLASSES
 from cvkit.data import idx
+from cvkit.data.class_folders import LabelledImage, read_folder
 from cvkit.data.image_set import (
     Failed,
     ImageSet,
@@ -21,7 +22,6 @@ from cvkit.data.image_set import (
     resized,
     with_channels,
 )
-from cvkit.data.labelled import LabelledImage, read_folder
 from cvkit.errors import DataError, UsageError
 
 SMALL = (

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvkit.data.class_folders import LabelledImage
 from cvkit.data.images import image_size, read_image, resize_image
-from cvkit.data.labelled import LabelledImage
 from cvkit.device import free_memory, local_processes
 from cvkit.errors import DataError
 

@@ -10,7 +10,7 @@ import torch
 
 from cvkit import files
 from cvkit.errors import OutputError
-from cvkit.metrics.bootstrap import MeanInterval, mean_interval
+from cvkit.intervals import MeanInterval, mean_interval
 
 
 @dataclass

@@ -4,8 +4,8 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-from cvkit.engine.progress import Event, Listener
 from cvkit.errors import StoppedBySignal
+from cvkit.progress import Event, Listener
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD
 from cvkit.errors import UsageError, did_you_mean
-from cvkit.models.saliency import start_relu
+from cvkit.tasks.saliency.networks.base import start_relu
 
 RGB = tuple[float, float, float]
 TIMM_PREFIX = "timm:"

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 from cvkit.errors import CvkitError, OutputError, WeightsError
 from cvkit.files import atomic_path, sha256, writing
-from cvkit.models.pretrained import Pretrained, file_name, hash_in
+from cvkit.tasks.classification.pretrained import Pretrained, file_name, hash_in
 
 TIMEOUT_SECONDS = 30.0  # without an answer, or without a further byte
 SAY_EVERY_SECONDS = 10.0

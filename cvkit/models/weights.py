@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from cvkit.errors import WeightsError
 from cvkit.models import fetch
 from cvkit.models.backbones import TIMM_PREFIX, ForeignBackbone
-from cvkit.models.saliency import SaliencyModel
-from cvkit.models.vgg import TORCHVISION_INDEX, VGG16
+from cvkit.tasks.saliency.networks.base import SaliencyModel
+from cvkit.tasks.saliency.networks.vgg import TORCHVISION_INDEX, VGG16
 
 # Under these names training scripts keep the tensors of a network inside a larger dict.
 CONTAINERS = ("state_dict", "model_state_dict", "model", "weights", "module")

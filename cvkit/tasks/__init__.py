@@ -1,1 +1,1 @@
-"""One verb a file: a Config goes in, a frozen Result comes out."""
+"""Vision tasks, one package per task; a task never imports another task."""

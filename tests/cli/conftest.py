@@ -42,8 +42,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture(scope="session")
 def fixation_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six training and three validation displays."""
+    from cvkit.commands.sample_data import sample_fixations
     from cvkit.config import SampleFixationsConfig
-    from cvkit.tasks.sample_data import sample_fixations
 
     folder = tmp_path_factory.mktemp("data") / "displays"
     sample_fixations(SampleFixationsConfig(out=str(folder), train=6, val=3, size=(96, 128)))
@@ -56,8 +56,8 @@ TINY = ("--backbone", "timm:mobilenetv3_small_050", "--weights", "none", "--size
 @pytest.fixture(scope="session")
 def trained(fixation_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder, trained for two epochs."""
+    from cvkit.commands.train_saliency import train_saliency
     from cvkit.config import TrainSaliencyConfig
-    from cvkit.tasks.train_saliency import train_saliency
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     config = TrainSaliencyConfig(

@@ -53,8 +53,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder, trained for two epochs."""
+    from cvkit.commands.cae_embed import cae_embed
     from cvkit.config import CaeEmbedConfig
-    from cvkit.tasks.cae_embed import cae_embed
 
     folder = tmp_path_factory.mktemp("runs") / "cae"
     cae_embed(CaeEmbedConfig(data=str(digits), widths=(4, 8), epochs=2, batch_size=16, device="cpu", out=str(folder)))
@@ -97,7 +97,7 @@ def test_the_codes_written_are_those_of_the_network_written(trained: Path) -> No
     import torch
 
     from cvkit.engine import checkpoint
-    from cvkit.models.embedder import Embedder
+    from cvkit.tasks.embedding.embedder import Embedder
 
     embedder = Embedder.from_card(checkpoint.load(trained / "best.pt", "autoencoder"))
     images, _ = blobs(33, 33)

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from cvkit.commands.export import measuring
 from cvkit.engine.stop import StopSignal
-from cvkit.models.exported import ExportedNetwork, read_facts
-from cvkit.tasks.export import measuring
+from cvkit.models.exported.exported import ExportedNetwork, read_facts
 
 from .conftest import Run
 
@@ -43,8 +43,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return a function that exports a small classifier with random weights, once for each set of options."""
+    from cvkit.commands.export import export
     from cvkit.config import ExportConfig
-    from cvkit.tasks.export import export
 
     folder = tmp_path_factory.mktemp("exported")
 
@@ -60,9 +60,9 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 def network() -> torch.nn.Module:
-    from cvkit.models import classifiers
+    from cvkit.tasks.classification import loading
 
-    return classifiers.load(NET, "none").module.eval()
+    return loading.load(NET, "none").module.eval()
 
 
 def pixels(count: int) -> torch.Tensor:
@@ -89,7 +89,7 @@ def test_pt2_loads_in_torch_alone(classifier: Callable[..., Path]) -> None:
 
 
 def test_safetensors_rebuilds_the_network(classifier: Callable[..., Path]) -> None:
-    from cvkit.models.exportable import rebuilt
+    from cvkit.tasks.registry import rebuilt
 
     path = classifier("safetensors")
     with torch.inference_mode():
@@ -112,10 +112,10 @@ def test_the_report_and_the_facts(classifier: Callable[..., Path], run: Run) -> 
 
 
 def test_bytes_in_and_top_classes_out(classifier: Callable[..., Path]) -> None:
-    from cvkit.models import classifiers
-    from cvkit.models.classifiers import Classifier
+    from cvkit.tasks.classification import loading
+    from cvkit.tasks.classification.loading import Classifier
 
-    loaded = classifiers.load(NET, "none")
+    loaded = loading.load(NET, "none")
     images = torch.randint(0, 256, (3, 3, *SIZE), dtype=torch.uint8)
     probabilities, classes = Classifier(loaded.module, loaded.facts).logits(images).softmax(1).topk(4)
     for layout in ("nchw", "nhwc"):
@@ -128,13 +128,13 @@ def test_bytes_in_and_top_classes_out(classifier: Callable[..., Path]) -> None:
 
 
 def test_the_map_in_the_graph_is_that_of_gradcam(classifier: Callable[..., Path]) -> None:
-    from cvkit.attribution import Explainer
-    from cvkit.models import classifiers
-    from cvkit.models.target_layer import default_target
+    from cvkit.tasks.attribution import Explainer
+    from cvkit.tasks.attribution.target_layer import default_target
+    from cvkit.tasks.classification import loading
 
     session = onnxruntime.InferenceSession(str(classifier(with_cam=True)))
     logits, maps = session.run(None, {"images": pixels(2).numpy()})
-    target = default_target(classifiers.blueprint(NET, 1000), (1, 3, *SIZE), 1000)
+    target = default_target(loading.blueprint(NET, 1000), (1, 3, *SIZE), 1000)
     explained = Explainer(network(), target)(pixels(2), lambda scores: scores.argmax(1, keepdim=True))
     assert np.abs(maps - explained.maps[:, 0].numpy()).max() < 1e-3
     assert np.abs(logits - explained.logits.numpy()).max() < 1e-5
@@ -161,9 +161,9 @@ def test_classify_takes_an_exported_file(
 
 
 def test_a_corrupted_export_is_caught_and_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cvkit.engine import export as machinery
+    from cvkit.models.exported import writers
 
-    write = machinery.write_onnx
+    write = writers.write_onnx
 
     def spoil(path: Path, *args: object, **options: object) -> None:
         import onnx
@@ -177,7 +177,7 @@ def test_a_corrupted_export_is_caught_and_leaves_nothing(run: Run, monkeypatch: 
         weights.CopyFrom(numpy_helper.from_array(values, weights.name))
         onnx.save(model, path)
 
-    monkeypatch.setattr(machinery, "write_onnx", spoil)
+    monkeypatch.setattr(writers, "write_onnx", spoil)
     ended = run("export", NET, "--weights", "none", "--out", "bad.onnx")
     assert ended.code == 1
     assert "differs from the network by" in ended.err and "nothing was written" in ended.err
@@ -185,15 +185,15 @@ def test_a_corrupted_export_is_caught_and_leaves_nothing(run: Run, monkeypatch: 
 
 
 def test_a_signal_ends_it_with_nothing_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cvkit.engine import export as machinery
+    from cvkit.models.exported import writers
 
-    write = machinery.write_pt2
+    write = writers.write_pt2
 
     def signalled(*words: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         write(*words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(machinery, "write_pt2", signalled)
+    monkeypatch.setattr(writers, "write_pt2", signalled)
     ended = run("export", NET, "--weights", "none", "--format", "pt2", "--out", "x.pt2")
     assert ended.code == 75 and "stopped by a signal" in ended.err and list(Path().iterdir()) == []
 
@@ -218,11 +218,11 @@ def test_a_report_that_cannot_be_written_leaves_no_file(run: Run) -> None:
 def test_names_of_classes_may_hold_anything(run: Run) -> None:
     from safetensors.torch import save_file
 
-    from cvkit.models import classifiers
+    from cvkit.tasks.classification import loading
 
     labels = ["a<b>&\"c'", "\ufffe", "猫", "tab\tbed"]
     Path("labels.json").write_text(json.dumps(labels))
-    save_file(classifiers.make(NET, 4).state_dict(), "four.safetensors")
+    save_file(loading.make(NET, 4).state_dict(), "four.safetensors")
     words = ("--weights", "four.safetensors", "--labels", "labels.json", "--format", "openvino", "--out", "x.xml")
     ended = run("export", NET, *words)
     assert ended.code == 0, ended.err
@@ -389,10 +389,10 @@ def test_a_benchmark_beside_pytorch(
 def prepared(photographs: Path) -> torch.Tensor:
     from cvkit.data.fit import fit_crop
     from cvkit.data.images import read_image
-    from cvkit.models import classifiers
-    from cvkit.models.classifiers import Classifier
+    from cvkit.tasks.classification import loading
+    from cvkit.tasks.classification.loading import Classifier
 
-    loaded = classifiers.load(NET, "none")
+    loaded = loading.load(NET, "none")
     ready = Classifier(loaded.module, loaded.facts)
     images = [fit_crop(read_image(path), ready.preprocessing)[0] for path in sorted(photographs.iterdir())]
     return ready.normalise(torch.stack(images))

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cvkit.attribution import METHODS
-from cvkit.models import classifiers
+from cvkit.tasks.attribution import METHODS
+from cvkit.tasks.classification import loading
 
 from .conftest import Outcome, Run
 
@@ -25,7 +25,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a network of three classes, saved as a script would."""
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("weights") / "three.pth"
-    torch.save(classifiers.make("squeezenet1_1", 3).state_dict(), path)
+    torch.save(loading.make("squeezenet1_1", 3).state_dict(), path)
     return path
 
 
@@ -306,10 +306,10 @@ def test_the_predictions_printed_are_those_of_classify(
 def test_squash_gives_the_network_the_whole_image(explain: Run, photos: Path, weights: Path, tmp_path: Path) -> None:
     from cvkit.data.fit import fit_squash
     from cvkit.data.images import read_image
-    from cvkit.models.classifiers import Classifier
+    from cvkit.tasks.classification.loading import Classifier
 
     assert explain("--save", "npy", "--out", "o", "--fit", "squash").code == 0
-    loaded = classifiers.load("squeezenet1_1", str(weights))
+    loaded = loading.load("squeezenet1_1", str(weights))
     classifier = Classifier(loaded.module, loaded.facts)
     pixels, _ = fit_squash(read_image(photos / "a.png"), classifier.preprocessing)
     shares = classifier.logits(pixels[None]).softmax(1)[0]
@@ -321,7 +321,7 @@ def test_a_large_photograph_is_read_again_and_gives_the_same(
     explain: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert explain("--save", "map,panel", "--out", "kept").code == 0
-    monkeypatch.setattr("cvkit.tasks.gradcam.KEPT_BYTES", 0)
+    monkeypatch.setattr("cvkit.commands.gradcam.KEPT_BYTES", 0)
     assert explain("--save", "map,panel", "--out", "again").code == 0
     for kept in sorted((tmp_path / "kept").rglob("*.*g")):
         assert kept.read_bytes() == (tmp_path / "again" / kept.relative_to(tmp_path / "kept")).read_bytes()
@@ -330,7 +330,7 @@ def test_a_large_photograph_is_read_again_and_gives_the_same(
 def test_faithfulness_judges_the_map_of_its_own_class(
     run: Run, photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cvkit.metrics.faithfulness import Faithfulness
+    from cvkit.tasks.attribution.faithfulness import Faithfulness
 
     seen: list[tuple[torch.Tensor, float]] = []
 
@@ -338,7 +338,7 @@ def test_faithfulness_judges_the_map_of_its_own_class(
         seen.append((heat, float(score(image[None]))))  # type: ignore[operator]
         return Faithfulness(drop=0, increase=0, deletion=0, insertion=0, road=0)
 
-    monkeypatch.setattr("cvkit.tasks.gradcam.faithfulness", spy)
+    monkeypatch.setattr("cvkit.commands.gradcam.faithfulness", spy)
     words = ("--weights", weights, "--save", "npy", "--out", "o", "--faithfulness", "--rank", "1-3")
     assert run("gradcam", photos / "c.png", *MODEL, *words).code == 0
     for (heat, share), row in zip(seen, rows(tmp_path / "o/results.csv"), strict=True):

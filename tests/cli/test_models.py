@@ -15,10 +15,14 @@ import torch
 
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.cli.models import human
+from cvkit.commands.models import showing as task
 from cvkit.errors import UsageError
-from cvkit.models import classifiers, fetch, pretrained, zoo
-from cvkit.models.target_layer import named_target
-from cvkit.tasks import models as task
+from cvkit.models import fetch
+from cvkit.tasks.attribution.target_layer import named_target
+from cvkit.tasks.classification import loading, pretrained
+from cvkit.tasks.saliency.networks import build as networks
+from cvkit.tasks.saliency.networks.base import SaliencySpec
+from cvkit.tasks.saliency.networks.build import build
 
 from .conftest import Outcome, Run
 
@@ -81,7 +85,7 @@ def row(text: str, name: str) -> str:
 
 
 def test_models_of_all_three_kinds_are_listed_without_building_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((classifiers, "make"), (zoo, "build")):
+    for module, name in ((loading, "make"), (networks, "build"), (task, "build")):
         monkeypatch.setattr(module, name, lambda *_args, **_more: pytest.fail("built"))
     ended = run("models", "list")
     assert ended.code == 0, ended.err
@@ -185,7 +189,7 @@ def test_more_and_larger_images_need_more(run: Run) -> None:
 
 def test_what_has_a_grid_is_what_gradcam_takes(run: Run) -> None:
     targets = {target["name"]: target for target in document(run, "show", "vgg11")["targets"]}
-    build = classifiers.blueprint("vgg11")
+    build = loading.blueprint("vgg11")
     with torch.device("meta"):
         names = [name for name, _ in build().named_modules()]
     for name in names:
@@ -227,7 +231,7 @@ def test_where_no_layer_has_places_that_is_said(run: Run) -> None:
 @pytest.mark.parametrize("name", SALIENCY_MODELS)
 def test_our_own_networks_are_shown_too(run: Run, name: str) -> None:
     facts, found = SALIENCY_MODELS[name], document(run, "show", name)
-    network = zoo.build(zoo.SaliencySpec.of(name))
+    network = build(SaliencySpec.of(name))
     assert found["library"] == "cvkit"
     assert found["parameters"] == sum(value.numel() for value in network.parameters())
     assert found["size"] == list(facts.size)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cvkit.cli import demo
-from cvkit.data.fixations import blur
+from cvkit.tasks.saliency.data.fixations import blur
 
 from .conftest import Run
 

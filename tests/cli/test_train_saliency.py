@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from cvkit.engine import checkpoint
-from cvkit.models.predictor import SaliencyPredictor
+from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 from .conftest import TINY, Run
 
@@ -193,18 +193,18 @@ def test_bad_words_get_one_clear_line(run: Run, fixation_data: Path, words: tupl
 def test_a_signal_while_the_data_is_read_ends_with_75(
     run: Run, fixation_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cvkit.data import saliency
+    from cvkit.tasks.saliency.data import dataset
 
-    read = saliency.read_sample
+    read = dataset.read_sample
 
     def signalled(*words: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
         return read(*words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(saliency, "read_sample", signalled)
+    monkeypatch.setattr(dataset, "read_sample", signalled)
     words = ("train-saliency", "--data", fixation_data, *TINY, "--epochs", 1, "--out", "r")
     ended = run(*words)
     assert ended.code == 75
     assert "before training began" in ended.err
-    monkeypatch.setattr(saliency, "read_sample", read)
+    monkeypatch.setattr(dataset, "read_sample", read)
     assert run(*words).code == 0

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cvkit.data.class_folders import LabelledImage
 from cvkit.data.image_set import (
     ImageSet,
     as_images,
@@ -17,7 +18,6 @@ from cvkit.data.image_set import (
     with_channels,
 )
 from cvkit.data.images import read_image, resize_image
-from cvkit.data.labelled import LabelledImage
 from cvkit.errors import DataError
 
 

@@ -7,7 +7,7 @@ import torch
 from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD
 from cvkit.errors import UsageError
 from cvkit.models.backbones import foreign_backbone, normalisation
-from cvkit.models.zoo import SaliencySpec, build
+from cvkit.tasks.saliency.networks.build import SaliencySpec, build
 
 
 @pytest.mark.parametrize(

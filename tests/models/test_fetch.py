@@ -15,7 +15,7 @@ import pytest
 from cvkit.errors import OutputError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.fetch import cached, download, offline_hint
-from cvkit.models.pretrained import Pretrained, facts
+from cvkit.tasks.classification.pretrained import Pretrained, facts
 
 CONTENT = b"some tensors" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -1,6 +1,0 @@
-"""Why a classifier decided as it did: the CAM family and guided backpropagation, on any network and layer."""
-
-from cvkit.attribution.explain import Explainer, Explanation
-from cvkit.attribution.methods import METHODS
-
-__all__ = ["METHODS", "Explainer", "Explanation"]

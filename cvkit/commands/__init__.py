@@ -1,0 +1,1 @@
+"""Commands: each takes a Config and returns a frozen Result."""

@@ -1,0 +1,188 @@
+"""Train an autoencoder on the images of a data set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cvkit import device as machine
+from cvkit import render
+from cvkit.config import LAST, CaeEmbedConfig
+from cvkit.data.collection import Collection
+from cvkit.data.image_set import ImageSet
+from cvkit.engine import checkpoint
+from cvkit.engine.training.fit import FitResult, Job, fit
+from cvkit.engine.training.optim import Group
+from cvkit.errors import DataError, OutputError, UsageError
+from cvkit.files import read_json, write_atomic
+from cvkit.models.dry_run import Summary
+from cvkit.progress import Listener
+from cvkit.tasks.embedding.autoencoder import AutoencoderSpec, build
+from cvkit.tasks.embedding.embedder import Embedder
+from cvkit.tasks.embedding.metrics import mse
+from cvkit.tasks.embedding.noise import noise_of
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+KIND = "autoencoder"  # of the checkpoints this command writes
+LR = 2e-3
+TOO_LARGE = "the network does not fit in memory: take smaller --widths, --latent-dim, --size or --batch-size."
+MOST_IN_BATCH, FEWEST_IN_BATCH, STEPS_AN_EPOCH = 128, 8, 50
+
+
+class AutoencoderLearner:
+    """Bytes in; the binary cross entropy of their reconstruction out, from noisy images when ``denoise``."""
+
+    def __init__(self, embedder: Embedder, config: CaeEmbedConfig, train: ImageSet) -> None:
+        self.embedder, self.config, self.train = embedder, config, train
+        self.model: nn.Module = embedder.model
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Return the mean binary cross entropy a pixel, in nats, against the clean images."""
+        clean = self.embedder.pixels(batch["image"])
+        seen = clean
+        if self.embedder.noise_sigma:
+            seen = torch.randn_like(clean).mul_(self.embedder.noise_sigma).add_(clean)
+        # From logits, so that a pixel that is wrong for certain still has a gradient.
+        return F.binary_cross_entropy_with_logits(model(seen, logits=True).float(), clean)
+
+    def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss and the mean squared error of each image; the noise is the same for an image every time."""
+        clean = self.embedder.pixels(batch["image"])
+        seen = noisy(clean, batch["index"], self.embedder.noise_sigma, self.config.seed)
+        logits = model(seen, logits=True).float()
+        each = F.binary_cross_entropy_with_logits(logits, clean, reduction="none").flatten(1).mean(1)
+        return {"loss": each, "mse": mse(logits.sigmoid(), clean)}
+
+    def names(self, batch: dict[str, Tensor]) -> list[str]:
+        """Return the names of a training batch's images, the first few of many."""
+        names = [self.train.names[int(index)] for index in batch["index"][:8]]
+        return names if len(batch["index"]) <= len(names) else [*names, "..."]
+
+    def groups(self) -> list[Group]:
+        """Return all parameters at one learning rate."""
+        return [Group(list(self.model.parameters()))]
+
+    def card(self) -> dict[str, Any]:
+        """Return what rebuilds the embedder from ``best.pt`` alone."""
+        return {**self.embedder.card(), "config": self.config.as_dict()}
+
+
+def noisy(clean: Tensor, index: Tensor, sigma: float, seed: int) -> Tensor:
+    """Return images (N, C, H, W) with the noise of these numbers added, or as they are when ``sigma`` is 0."""
+    if not sigma:
+        return clean
+    return clean + sigma * noise_of(index.cpu().numpy(), tuple(clean.shape[1:]), seed).to(clean.device)
+
+
+def new_embedder(config: CaeEmbedConfig, collection: Collection, device: torch.device) -> Embedder:
+    """Return an autoencoder with random weights for the images of a collection."""
+    _, channels, height, width = collection.splits["train"].images.shape
+    spec = AutoencoderSpec(
+        size=(height, width),
+        channels=channels,
+        latent_dim=config.latent_dim,
+        widths=config.widths,
+        batch_norm=config.batch_norm,
+        dropout=config.dropout,
+    )
+    torch.manual_seed(config.seed)
+    try:
+        return Embedder(build(spec), device=device, noise_sigma=config.noise_sigma if config.denoise else 0.0)
+    except RuntimeError as error:
+        if not machine.is_out_of_memory(error):
+            raise
+        raise UsageError(TOO_LARGE) from error
+
+
+def check_memory(config: CaeEmbedConfig, embedder: Embedder, summary: Summary, images: int) -> None:
+    """Refuse what a processor would be killed for: activations and weights that do not fit in its memory."""
+    weights = 4 * 4 * summary.parameters  # with their gradients and Adam's two averages
+    activations = 2 * summary.training_bytes * min(images, resolve(config, images).batch_size)
+    if embedder.device.type == "cpu" and weights + activations > machine.free_memory():
+        raise UsageError(TOO_LARGE)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What settings left open came to."""
+
+    lr: float
+    batch_size: int
+
+
+def resolve(config: CaeEmbedConfig, images: int) -> Resolved:
+    """Fill in what was left open: with few images, batches are smaller, so that an epoch has steps enough."""
+    fitting = 2 ** max(0, (images // STEPS_AN_EPOCH).bit_length() - 1)
+    usual = max(FEWEST_IN_BATCH, min(MOST_IN_BATCH, fitting))
+    return Resolved(lr=config.lr or LR, batch_size=config.batch_size or usual)
+
+
+def train(
+    config: CaeEmbedConfig,
+    embedder: Embedder,
+    collection: Collection,
+    folder: checkpoint.RunFolder,
+    fabric: "Fabric",
+    title: str,
+    listen: Listener,
+) -> FitResult:
+    """Train to the end of the run, or to a signal, and leave the chosen weights in the embedder.
+
+    Raises StoppedBySignal after saving, and TrainingError when the loss is no longer finite.
+    """
+    parts = {name: collection.splits[name].at(fabric.device) for name in ("train", "test")}
+    if min(map(len, parts.values())) < fabric.world_size:
+        raise DataError(f"{min(map(len, parts.values()))} images cannot be shared by {fabric.world_size} processes.")
+    resolved = resolve(config, len(parts["train"]))
+    if fabric.global_rank == 0:
+        facts = {**vars(resolved), **embedder.card(), "data_sha256": collection.sha256()}
+        checkpoint.write_config(
+            folder, config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}}
+        )
+
+    def after_epoch(history: list[dict[str, Any]]) -> None:
+        best = min(history, key=lambda row: row["val_loss"])["epoch"] if config.best_metric != LAST else None
+        picture = render.curves(history, title=title, best_epoch=best, held_out="test")
+        write_atomic(folder.path / "curves.png", picture)
+
+    job = Job(
+        learner=AutoencoderLearner(embedder, config, parts["train"]),
+        train=parts["train"],
+        val=parts["test"],
+        folder=folder,
+        config=config,
+        lr=resolved.lr,
+        batch_size=resolved.batch_size,
+        workers=0,  # the images are in memory: a loading process would only copy them
+        kind=KIND,
+        after_epoch=after_epoch,
+    )
+    result = fit(job, fabric, listen)
+    fabric.barrier()  # best.pt is written by the first process
+    embedder.model.load_state_dict(checkpoint.load(folder.best, KIND)["weights"])
+    return result
+
+
+def check_same_data(config: CaeEmbedConfig, folder: checkpoint.RunFolder, collection: Collection) -> None:
+    """Raise OutputError when a run to resume was started with other images, or with others held out."""
+    if not (config.resume and folder.last.is_file()):
+        return
+    before = read_json(folder.config).get("resolved", {}).get("data_sha256")
+    if before != collection.sha256():
+        raise OutputError(
+            f"{folder.path} was started with other images, or others held out: resume it with the same data."
+        )
+
+
+def open_folder(config: CaeEmbedConfig, fabric: "Fabric") -> checkpoint.RunFolder:
+    """Return the run folder; the first process chooses and opens it for all."""
+    out = config.out
+    if fabric.global_rank == 0:
+        out = out or str(checkpoint.make_next(Path("runs/cae-embed/cae")))
+        checkpoint.open_run(out, config.as_dict(), config.resume)
+    return checkpoint.RunFolder(Path(str(fabric.broadcast(out))))

@@ -1,0 +1,1 @@
+"""List, show, download and locate the models that can be used by name."""

@@ -1,0 +1,310 @@
+"""What is known of the models that can be used by name, what they are made of, and the files of their weights."""
+
+import difflib
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from cvkit import files
+from cvkit.catalog import SALIENCY_MODELS, Preprocessing
+from cvkit.config import DownloadModelConfig, ListModelsConfig, ModelConfig, ShowModelConfig
+from cvkit.errors import UsageError, WeightsError
+from cvkit.models import fetch
+from cvkit.models.backbones import TIMM_PREFIX
+from cvkit.models.dry_run import Build, Layer, Shape, summarise
+from cvkit.progress import Listener, Note, ignore
+from cvkit.tasks.attribution.target_layer import RELU, default_target, nameable, named_target
+from cvkit.tasks.classification import loading, pretrained
+from cvkit.tasks.classification.pretrained import Pretrained
+from cvkit.tasks.saliency.networks.base import SaliencySpec
+from cvkit.tasks.saliency.networks.build import build
+
+NAME = "NAME"  # the argument that messages speak of
+OURS = "cvkit"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """One entry of a classifier's pretrained weights.
+
+    ``name`` means this entry and no other. ``labels`` tells whether the names of its classes are known, ``top1`` is the
+    accuracy on ImageNet in per cent, ``source`` a URL or a repository of the Hugging Face hub, and ``cached`` the file
+    on this machine; None is what is not known or not there.
+    """
+
+    name: str
+    tag: str | None
+    classes: int
+    labels: bool
+    top1: float | None
+    licence: str | None
+    bytes: int | None
+    source: str
+    cached: str | None
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedModel:
+    """A model that can be used by name; ``weights`` has the default first, and is empty for our saliency networks."""
+
+    name: str
+    library: str
+    summary: str
+    weights: tuple[Weights, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListModelsResult:
+    """The models that match, ours first, then torchvision's and timm's."""
+
+    models: tuple[ListedModel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A layer that ``gradcam --layer`` takes: its output's shape for one image, how that lies, and the map's (h, w)."""
+
+    name: str
+    output: tuple[int, ...]
+    layout: str
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowModelResult:
+    """What a model is, and what it needs for ``batch`` images of ``size`` (height, width).
+
+    ``paper`` and ``min_size`` are known of our saliency networks only; ``classes``, ``preprocessing`` (that of the
+    entry asked for), ``weights``, ``targets`` and ``default_target`` of classifiers only. ``multiply_adds`` and bytes
+    are those of the whole batch. ``inference_layers`` are the two in a row whose outputs make up ``inference_bytes``,
+    None where these are no two rows of ``layers``.
+    """
+
+    model: str
+    library: str
+    summary: str = ""
+    paper: str | None = None
+    min_size: int | None = None
+    classes: int | None = None
+    preprocessing: Preprocessing | None = None
+    weights: tuple[Weights, ...] = ()
+    size: tuple[int, int]
+    batch: int
+    parameters: int
+    multiply_adds: int
+    training_bytes: int
+    inference_bytes: int
+    inference_layers: tuple[Layer, Layer] | None
+    layers: tuple[Layer, ...]
+    default_target: str | None = None
+    targets: tuple[Target, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """A file of pretrained weights on this machine."""
+
+    model: str
+    tag: str | None
+    path: str
+    sha256: str
+    bytes: int
+
+
+def list_models(config: ListModelsConfig) -> ListModelsResult:
+    """Return the models whose names match; nothing is built. Raises UsageError where none does."""
+    ours = [
+        ListedModel(name=facts.name, library=OURS, summary=facts.summary, weights=())
+        for facts in SALIENCY_MODELS.values()
+        if _matches(facts.name, config.pattern)
+    ]
+    theirs = [
+        ListedModel(name=name, library=library, summary="", weights=_weights(pretrained.entries(name)))
+        for name, library in pretrained.names(config.pattern)
+    ]
+    if not ours and not theirs:
+        near = _nearest((config.pattern or "").partition(".")[0])
+        hint = f"Did you mean '{near}'?" if near else "`cvkit models list` shows them all."
+        raise UsageError(f"no model matches '{config.pattern}'. {hint}")
+    return ListModelsResult(models=(*ours, *theirs))
+
+
+def show_model(config: ShowModelConfig) -> ShowModelResult:
+    """Return what a model is made of, layer by layer, by a dry run in which nothing is computed.
+
+    Raises UsageError for an unknown name, and for a size that the network cannot process.
+    """
+    return _show_saliency(config) if config.model in SALIENCY_MODELS else _show_classifier(config)
+
+
+def download_model(config: DownloadModelConfig, listen: Listener = ignore) -> ModelFile:
+    """Fetch a classifier's weights into the cache of its library, and copy them to ``to`` where it is given.
+
+    Raises UsageError for a name without a file, WeightsError where it cannot be fetched, OutputError where it cannot be
+    written.
+    """
+    entry = _entry(config.model)
+    path = fetch.download(entry, lambda line: listen(Note(line)))
+    if config.to is not None:
+        path = _copy(path, Path(config.to), entry)
+        listen(Note(f"Copied to {path}: with `--model {entry.name} --weights {path}` no internet is needed."))
+    return _file(entry, path)
+
+
+def model_path(config: ModelConfig) -> ModelFile:
+    """Return the file of a classifier's weights in the cache; WeightsError where it is not there or is damaged."""
+    entry = _entry(config.model)
+    if not entry.source:
+        raise WeightsError(f"There are no pretrained weights of {entry.name}.")
+    path = fetch.cached(entry)
+    if path is None:
+        raise WeightsError(f"The weights {entry.name} are not here: run `cvkit models download {config.model}`.")
+    found = _file(entry, path)
+    if not found.sha256.startswith(pretrained.hash_in(path.name) or ""):
+        raise WeightsError(f"{path} is damaged (its hash is wrong): run `cvkit models download {config.model}`.")
+    return found
+
+
+def _show_saliency(config: ShowModelConfig) -> ShowModelResult:
+    facts = SALIENCY_MODELS[config.model]
+    size = config.size or facts.size
+    if min(size) < facts.min_size:
+        raise UsageError(f"--size {size[0]}x{size[1]} is too small: {facts.name} needs {facts.min_size} pixels a side.")
+    return ShowModelResult(
+        model=facts.name,
+        library=OURS,
+        summary=facts.summary,
+        paper=facts.source,
+        min_size=facts.min_size,
+        size=size,
+        batch=config.batch,
+        **_needs(partial(build, SaliencySpec.of(facts.name)), (config.batch, 3, *size)),
+    )
+
+
+def _show_classifier(config: ShowModelConfig) -> ShowModelResult:
+    _check(config.model)
+    facts = pretrained.facts(config.model)
+    size = config.size or facts.preprocessing.crop
+    build = loading.blueprint(facts.name, facts.num_classes)
+    needs = _needs(build, (config.batch, 3, *size))
+    default, targets = _targets(build, (1, 3, *size), facts.num_classes)
+    return ShowModelResult(
+        model=facts.name,
+        library="timm" if facts.model.startswith(TIMM_PREFIX) else "torchvision",
+        classes=facts.num_classes,
+        preprocessing=facts.preprocessing,
+        weights=_weights(pretrained.entries(config.model)),
+        size=size,
+        batch=config.batch,
+        default_target=default,
+        targets=targets,
+        **needs,
+    )
+
+
+def _needs(build: Build, shape: Shape) -> dict[str, Any]:
+    """Return the layers of a network and what they cost together, as fields of the result."""
+    found = summarise(build, shape)
+    made = [layer for layer in found.layers if layer.activation_bytes]
+    pairs = (pair for pair in pairwise(made) if sum(one.activation_bytes for one in pair) == found.inference_bytes)
+    return {field.name: getattr(found, field.name) for field in fields(found)} | {"inference_layers": next(pairs, None)}
+
+
+def _targets(build: Build, shape: Shape, classes: int) -> tuple[str | None, tuple[Target, ...]]:
+    """Return the default target layer's name, and all layers that can be named; None and () where none has places."""
+    found = nameable(build, shape)
+    if not found:
+        return None, ()
+    default = default_target(build, shape, classes)
+    grids: dict[int, tuple[int, ...]] = {}  # of so many tokens: what shape they lie in does not show
+    targets = []
+    for name, output, layout in found:
+        if layout == "tokens" and output[1] not in grids:
+            grids[output[1]] = named_target(build, shape, name).grid
+        grid = grids[output[1]] if layout == "tokens" else output[2:] if layout == "nchw" else output[1:3]
+        targets.append(Target(name=name, output=output, layout=layout, grid=(grid[0], grid[1])))
+    return default.name + (RELU if default.relu else ""), tuple(targets)
+
+
+def _weights(entries: Iterable[Pretrained]) -> tuple[Weights, ...]:
+    return tuple(_known(entry) for entry in entries if entry.source)
+
+
+def _known(entry: Pretrained) -> Weights:
+    here = fetch.cached(entry)
+    return Weights(
+        name=entry.name,
+        tag=entry.tag,
+        classes=entry.num_classes,
+        labels=bool(entry.labels),
+        top1=entry.top1,
+        licence=entry.licence,
+        bytes=here.stat().st_size if here else entry.file_bytes,
+        source=entry.source,
+        cached=str(here) if here else None,
+        preprocessing=entry.preprocessing,
+    )
+
+
+def _entry(name: str) -> Pretrained:
+    """Return the entry of weights that a name means; our own networks have none."""
+    if name in SALIENCY_MODELS:
+        backbone = SaliencySpec.of(name).backbone
+        raise UsageError(f"{name} has no weights of its own; its backbone has: `cvkit models download {backbone}`.")
+    _check(name)
+    return pretrained.facts(name)
+
+
+def _check(name: str) -> None:
+    """Raise UsageError for an unknown name, with the nearest of all that are known, our own networks too."""
+    try:
+        pretrained.check_name(name, NAME)
+    except UsageError as error:
+        near = _nearest(name)
+        if near in SALIENCY_MODELS:
+            raise UsageError(f"{NAME}: there is no model '{name}'. Did you mean '{near}'?") from error
+        raise
+
+
+def _nearest(word: str) -> str | None:
+    """Return the model whose name is most like a word or pattern, None where none is."""
+    bare = re.sub(r"[*?\[\]]", "", word).lower().removeprefix(TIMM_PREFIX)
+    known = {name.removeprefix(TIMM_PREFIX): name for name, _ in reversed(pretrained.names())}
+    known |= {name: name for name in SALIENCY_MODELS}
+    near = difflib.get_close_matches(bare, known, n=1)
+    return known[near[0]] if near else None
+
+
+def _matches(name: str, pattern: str | None) -> bool:
+    glob = (pattern or "*").lower()
+    return fnmatchcase(name, glob if re.search(r"[*?\[]", glob) else f"*{glob}*")  # as pretrained.names reads it
+
+
+def _copy(path: Path, folder: Path, entry: Pretrained) -> Path:
+    """Copy a file of weights into a folder, whole or not at all, and return the copy."""
+    if folder.is_file():
+        raise UsageError(f"--to {folder} is a file: name a folder.")
+    # On the hub every file is called model.safetensors; under the entry's name it is told from others, and known again.
+    own = path.name if "://" in entry.source else entry.name.removeprefix(TIMM_PREFIX) + path.suffix
+    copy = folder / own
+    if copy.exists() and copy.samefile(path):
+        return copy
+    with files.atomic_path(copy) as temporary:
+        shutil.copyfile(path, temporary)
+    return copy
+
+
+def _file(entry: Pretrained, path: Path) -> ModelFile:
+    try:
+        digest, size = files.sha256(path), path.stat().st_size
+    except OSError as error:
+        raise WeightsError(f"The weights file {path} cannot be read ({error.strerror or error}).") from error
+    return ModelFile(model=entry.model, tag=entry.tag, path=str(path), sha256=digest, bytes=size)

@@ -1,0 +1,310 @@
+"""Train a saliency network on eye fixations."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cvkit import device as machine
+from cvkit import render
+from cvkit.catalog import SALIENCY_MODELS
+from cvkit.config import TrainSaliencyConfig
+from cvkit.data.images import read_image
+from cvkit.engine import checkpoint
+from cvkit.engine.stop import StopSignal, heeding
+from cvkit.engine.training.fit import Job, fit
+from cvkit.engine.training.optim import Group
+from cvkit.errors import DataError, UsageError
+from cvkit.files import write_atomic
+from cvkit.models import weights as weight_files
+from cvkit.models.backbones import normalisation
+from cvkit.progress import Listener, Note, Stage, StageEnd, Step, ignore
+from cvkit.tasks.saliency.data import layout as layouts
+from cvkit.tasks.saliency.data.dataset import Prepared, Problems, Reading, SaliencyDataset, prepare
+from cvkit.tasks.saliency.losses import Loss, loss_named, match
+from cvkit.tasks.saliency.metrics.auc import auc_judd
+from cvkit.tasks.saliency.metrics.fixation import nss
+from cvkit.tasks.saliency.metrics.similarity import cc, kl, sim
+from cvkit.tasks.saliency.networks.base import SaliencyModel, SaliencySpec
+from cvkit.tasks.saliency.networks.build import build
+from cvkit.tasks.saliency.predictor import SaliencyPredictor
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+KIND = "saliency"  # of the checkpoints this command writes
+BATCH_SIZE = 8
+FINE_TUNING_LR = 1e-3
+SCRATCH_LR = 1e-4
+MLNET_LOSS_SHARE = 0.3  # of the learning rate: at more, its weights on bright pixels drive the ReLU map to zero
+STOPPED_EARLY = "stopped by a signal before training began: the same command begins anew."
+NEEDS_FIXATIONS = ("nss", "auc_judd")
+
+
+@dataclass(frozen=True)
+class TrainSaliencyResult:
+    """Where the run is, its best epoch with that epoch's scores, and what was trained on."""
+
+    folder: Path
+    best_epoch: int
+    best: Mapping[str, Any]
+    epochs: int
+    training_images: int
+    validation_images: int
+    parameters: int
+    problems: int
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What settings left open came to."""
+
+    size: tuple[int, int]
+    loss: str
+    alpha: float
+    lr: float
+    batch_size: int
+
+
+class SaliencyLearner:
+    """Images, maps and fixation counts in; the loss and the field's scores out."""
+
+    def __init__(self, predictor: SaliencyPredictor, config: TrainSaliencyConfig, loss: Loss, data: SaliencyDataset):
+        self.predictor, self.config, self.data = predictor, config, data
+        self.model: SaliencyModel = predictor.model
+        self._loss = loss
+
+    def _predict(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        return model(self.predictor.normalise(batch["image"])).float()
+
+    def _compare(self, maps: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        counts = batch.get("counts")
+        matched = None if counts is None else match(counts, maps, counts=True)
+        return self._loss(maps, match(batch["target"], maps), matched)
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Return the loss at the size of the network's output, with the penalty of the learned prior."""
+        return self._compare(self._predict(model, batch), batch) + self.model.penalty()
+
+    def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss, CC, SIM, KL and, given fixations, NSS and AUC-Judd of each image, at the input's size."""
+        maps = self._predict(model, batch)
+        each = [
+            self._compare(maps[i : i + 1], {name: value[i : i + 1] for name, value in batch.items()})
+            for i in range(len(maps))
+        ]
+        shown = F.interpolate(maps, size=batch["target"].shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+        target = batch["target"][:, 0]
+        scores = {"cc": cc(shown, target), "sim": sim(shown, target), "kl": kl(shown, target)}
+        scores["loss"] = torch.stack(each)
+        if "counts" in batch:
+            counts = batch["counts"][:, 0]
+            scores |= {"nss": nss(shown, counts), "auc_judd": auc_judd(shown, counts)}
+        return scores
+
+    def names(self, batch: dict[str, Tensor]) -> list[str]:
+        """Return the image files of a training batch."""
+        return [self.data.name(int(index)) for index in batch["index"]]
+
+    def groups(self) -> list[Group]:
+        """Return the head at the full learning rate and a pretrained backbone at a share of it."""
+        config = self.config
+        scale = 1.0 if config.weights == "none" else config.backbone_lr
+        frozen = int(config.freeze) if config.freeze.isdigit() else 0
+        backbone = Group(list(self.model.backbone_parameters()), scale, config.epochs if scale == 0 else frozen)
+        return [backbone, Group(list(self.model.head_parameters()))]
+
+    def card(self) -> dict[str, Any]:
+        """Return what rebuilds the predictor from ``best.pt`` alone."""
+        return {**self.predictor.card(), "config": self.config.as_dict()}
+
+
+def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> TrainSaliencyResult:
+    """Find and check the data, build the network, train it, and leave a run folder with pictures.
+
+    Raises DataError when no image can be trained on (or, with ``strict``, when any file has a problem), WeightsError
+    for weights that do not fit, OutputError for a folder in use, TrainingError for a loss that is not finite, and
+    StoppedBySignal after saving.
+    """
+    settings = _resolve(config)
+    fabric = machine.start_fabric(config, deterministic=config.deterministic)
+    predictor = _build(config, settings.size, fabric.device)  # before the data: a wrong weights file shows at once
+    folder = _open_folder(config, fabric)
+    with StopSignal() as stop:
+        train, val, problems = _read_data(config, settings.size, heeding(stop, listen, STOPPED_EARLY))
+    if config.best_metric in NEEDS_FIXATIONS and not val.has_fixations:
+        raise UsageError(
+            f"--best-metric {config.best_metric} needs fixations for every validation image; take cc or kl."
+        )
+    if min(len(train), len(val)) < fabric.world_size:
+        raise DataError(f"{min(len(train), len(val))} images cannot be shared by {fabric.world_size} processes.")
+    learner = SaliencyLearner(predictor, config, loss_named(settings.loss, settings.alpha), train)
+    pictures = _Pictures(folder, config, predictor, val)
+    parameters = sum(p.numel() for p in learner.model.parameters())
+    if fabric.global_rank == 0:
+        resolved = {**vars(settings), "parameters": parameters, "train": len(train), "val": len(val)}
+        checkpoint.write_config(folder, config.as_dict(), resolved)
+    job = Job(
+        learner=learner,
+        train=train,
+        val=val,
+        folder=folder,
+        config=config,
+        lr=settings.lr,
+        batch_size=settings.batch_size,
+        workers=_workers(config, train, fabric.device),
+        kind=KIND,
+        after_epoch=pictures.after_epoch,
+    )
+    result = fit(job, fabric, listen)
+    if fabric.global_rank == 0:
+        pictures.of_best()
+    return TrainSaliencyResult(
+        folder=folder.path,
+        best_epoch=result.best_epoch,
+        best=result.best,
+        epochs=len(result.history),
+        training_images=len(train),
+        validation_images=len(val),
+        parameters=parameters,
+        problems=problems,
+    )
+
+
+def _workers(config: TrainSaliencyConfig, data: SaliencyDataset, device: torch.device) -> int:
+    """Return the number of loading processes: none by default where samples are in memory and the processor computes.
+
+    Augmenting a sample in memory takes a millisecond; a process of its own would take more from the network's threads.
+    """
+    if config.workers is None and data.kept is not None and device.type == "cpu":
+        return 0
+    return machine.worker_count(config.workers)
+
+
+def _build(config: TrainSaliencyConfig, size: tuple[int, int], device: torch.device) -> SaliencyPredictor:
+    """Build the network with the weights it starts from, wrapped with its input size and normalisation."""
+    torch.manual_seed(config.seed)
+    spec = SaliencySpec.of(config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior)
+    model = build(spec)
+    if not (config.resume and checkpoint.RunFolder(Path(config.out or "")).last.is_file()):
+        weight_files.load_backbone(model, config.weights, zero_bias=config.zero_bias)
+    elif config.weights != "none":
+        model.fix_norm()
+    if config.freeze == "backbone":
+        model.freeze_backbone()
+    return SaliencyPredictor(model, size, device=device, normalisation=normalisation(config.backbone))
+
+
+def _open_folder(config: TrainSaliencyConfig, fabric: "Fabric") -> checkpoint.RunFolder:
+    """Return the run folder; the first process chooses and opens it for all."""
+    out = config.out
+    if fabric.global_rank == 0:
+        out = out or str(checkpoint.make_next(Path(f"runs/train-saliency/{config.model}")))
+        checkpoint.open_run(out, config.as_dict(), config.resume)
+    return checkpoint.RunFolder(Path(str(fabric.broadcast(out))))
+
+
+def _resolve(config: TrainSaliencyConfig) -> _Settings:
+    """Fill in what was left open from the model's facts in the catalog."""
+    facts = SALIENCY_MODELS[config.model]
+    loss = facts.loss if config.loss == "auto" else config.loss
+    lr = (SCRATCH_LR if config.weights == "none" else FINE_TUNING_LR) * (MLNET_LOSS_SHARE if loss == "mlnet" else 1)
+    return _Settings(
+        size=config.size or facts.size,
+        loss=loss,
+        alpha=facts.alpha if config.alpha is None else config.alpha,
+        lr=config.lr or lr,
+        batch_size=config.batch_size or BATCH_SIZE,
+    )
+
+
+def _read_data(
+    config: TrainSaliencyConfig, size: tuple[int, int], listen: Listener
+) -> tuple[SaliencyDataset, SaliencyDataset, int]:
+    """Find the pairs, try every file, and say what cannot be used before training starts."""
+    reading = Reading(size=size, sigma_px=config.sigma_px, max_pixels=config.max_pixels)
+    layout = layouts.read_layout(Path(config.data))
+    train, val = layouts.divide(layout, config.val_fraction, config.seed)
+    train, val = train[: config.limit], val[: config.limit]
+    problems = Problems(dict(layout.unpaired))
+    parts = []
+    for name, examples in (("training", train), ("validation", val)):
+        prepared = _prepare(examples, reading, config.cache, f"reading {name} images", listen)
+        problems.take(prepared.problems)
+        parts.append(prepared)
+    for line in problems.lines():
+        listen(Note(f"left out, {line}", "warning"))
+    if config.strict and problems.count():
+        raise DataError(f"{problems.count()} problems in the data and --strict is set: {problems.first()}")
+    for name, prepared in zip(("training", "validation"), parts, strict=True):
+        if not prepared.examples:
+            raise DataError(f"{config.data}: no usable {name} image is left: {problems.first()}")
+    kept = parts[0].kept is not None
+    listen(
+        Note(
+            f"{len(parts[0].examples)} training and {len(parts[1].examples)} validation images at "
+            f"{reading.size[0]}x{reading.size[1]}, {'kept in memory' if kept else 'read anew each epoch'}"
+        )
+    )
+    train_set = SaliencyDataset(
+        parts[0].examples, reading, kept=parts[0].kept, augmentation=config.augment, seed=config.seed
+    )
+    return train_set, SaliencyDataset(parts[1].examples, reading, kept=parts[1].kept), problems.count()
+
+
+def _prepare(examples: list[layouts.Example], reading: Reading, cache: str, title: str, listen: Listener) -> Prepared:
+    listen(Stage(title, len(examples)))
+    prepared = prepare(examples, reading, cache, machine.cpu_count(), lambda done: listen(Step(done)))
+    listen(StageEnd())
+    return prepared
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures of a run: learning curves after every epoch, and samples of input, target and prediction."""
+
+    folder: checkpoint.RunFolder
+    config: TrainSaliencyConfig
+    predictor: SaliencyPredictor
+    data: SaliencyDataset
+
+    def after_epoch(self, history: list[dict[str, Any]]) -> None:
+        """Draw the curves anew, and the samples as the network sees them now."""
+        best = max(history, key=lambda row: (-1 if self._falls() else 1) * row.get(self._metric(), -math.inf))
+        title = f"{self.config.model} on {Path(self.config.data).name}"
+        write_atomic(self.folder.path / "curves.png", render.curves(history, title=title, best_epoch=best["epoch"]))
+        self._draw("latest.png")
+
+    def of_best(self) -> None:
+        """Draw the samples with the weights of ``best.pt``."""
+        content = checkpoint.load(self.folder.best, KIND)
+        self.predictor.model.load_state_dict(content["weights"])
+        self._draw("best.png")
+
+    def _metric(self) -> str:
+        return f"val_{self.config.best_metric}"
+
+    def _falls(self) -> bool:
+        return self.config.best_metric in ("loss", "kl")
+
+    def _draw(self, name: str) -> None:
+        count = min(self.config.samples, len(self.data))
+        if count == 0:
+            return
+        indices = [round(i * (len(self.data) - 1) / max(1, count - 1)) for i in range(count)]
+        rows, captions = [], []
+        samples = [self.data[(0, index)] for index in indices]
+        images = torch.stack([sample["image"] for sample in samples])
+        maps = self.predictor(images, [self.predictor.size] * len(images))
+        for index, sample, predicted in zip(indices, samples, maps, strict=True):
+            image = read_image(self.data.examples[index].image, self.config.max_pixels)
+            target = sample["target"][0].numpy()
+            rows.append([image, render.colourise(target), render.colourise(predicted.float().cpu().numpy())])
+            captions.append(Path(self.data.name(index)).name)
+        sheet = render.contact_sheet(rows, titles=["input", "human", "predicted"], captions=captions)
+        write_atomic(self.folder.path / "samples" / name, render.encode_png(sheet))

@@ -1,0 +1,1 @@
+"""Train a network: fit loop, optimisers, sampling, exact resume and validation."""

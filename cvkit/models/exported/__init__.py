@@ -1,0 +1,1 @@
+"""Exported models: write, open, quantize, compare and time ONNX, torch.export and OpenVINO files."""

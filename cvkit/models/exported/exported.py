@@ -1,0 +1,134 @@
+"""Models that another program can run: what such a file says of itself, and how it is run here."""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+import torch
+from torch import Tensor, nn
+
+from cvkit import files
+from cvkit.errors import UsageError, WeightsError, first_line
+from cvkit.models.exported.facts import KEY, Facts
+from cvkit.models.exported.runtimes import OPENERS, Run, need
+
+SUFFIXES = (".onnx", ".pt2", ".safetensors", ".xml")
+MOST_XML = 2**28  # bytes of an OpenVINO graph, which is read whole for what it says of itself
+
+
+def is_exported(place: str) -> bool:
+    """Tell by its suffix whether a file may be an exported model that runs here (.onnx, .pt2, .xml)."""
+    return Path(place).suffix.lower() in OPENERS
+
+
+def read_facts(path: Path) -> Facts:
+    """Return what an exported file says of itself; raises WeightsError where it says nothing or cannot be read."""
+    if not files.is_file(str(path)):
+        raise WeightsError(f"{path}: no such file.")
+    readers: dict[str, Callable[[Path], str | None]] = {
+        ".onnx": _onnx_facts,
+        ".pt2": _pt2_facts,
+        ".safetensors": _safetensors_facts,
+        ".xml": _openvino_facts,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise WeightsError(f"{path}: not an exported model (one of {', '.join(SUFFIXES)}).")
+    try:
+        text = reader(path)
+    except (UsageError, WeightsError):
+        raise
+    except Exception as error:
+        raise WeightsError(f"{path}: damaged, or no {path.suffix} file ({first_line(error, 160)}).") from error
+    if text is None:
+        raise WeightsError(f"{path}: says nothing of itself: it was not written by cvkit export.")
+    return Facts.from_json(text, str(path))
+
+
+def _onnx_facts(path: Path) -> str | None:
+    need("onnx", ".onnx")
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    return next((entry.value for entry in model.metadata_props if entry.key == KEY), None)
+
+
+def _pt2_facts(path: Path) -> str | None:
+    with zipfile.ZipFile(path) as archive:
+        name = next((name for name in archive.namelist() if name.endswith(f"extra/{KEY}.json")), None)
+        return archive.read(name).decode("utf-8") if name else None
+
+
+def _safetensors_facts(path: Path) -> str | None:
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return (file.metadata() or {}).get(KEY)
+
+
+def _openvino_facts(path: Path) -> str | None:
+    if path.stat().st_size > MOST_XML:
+        raise WeightsError(f"{path}: too large for a graph of OpenVINO.")
+    entry = ElementTree.parse(path).getroot().find(f"./rt_info/{KEY}")
+    return None if entry is None else entry.get("value")
+
+
+class ExportedNetwork(nn.Module):
+    """An exported ONNX, pt2 or OpenVINO file as a network: images in, its first output out, whatever runs it.
+
+    It takes what the file takes: normalised (N, C, H, W) float, or bytes when ``takes_bytes``. ONNX runs in
+    onnxruntime, on a GPU when its CUDA provider is there; pt2 in torch; OpenVINO on the processor. Raises WeightsError
+    for a file that cannot be read.
+    """
+
+    def __init__(self, path: Path, device: torch.device | None = None) -> None:
+        super().__init__()
+        self.path, self.facts = path, read_facts(path)
+        self.takes_bytes = self.facts.input == "uint8"
+        self.place(device or torch.device("cpu"))
+
+    def place(self, device: torch.device) -> None:
+        """Open the file anew, to run on a device."""
+        try:
+            self.run: Run = OPENERS[self.path.suffix.lower()](self.path, device)
+        except (UsageError, WeightsError):
+            raise
+        except Exception as error:
+            raise WeightsError(f"{self.path}: cannot be loaded ({first_line(error, 160)}).") from error
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the first output, float32, on the device of the images."""
+        return self.outputs(images)[0].float()
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return all outputs for (N, C, H, W) images."""
+        if self.takes_bytes and self.facts.layout == "nhwc":
+            images = images.permute(0, 2, 3, 1)
+        if not self.takes_bytes:
+            images = images.to(torch.float16 if self.facts.precision == "fp16" else torch.float32)
+        images = images.contiguous()
+        if "batch" in self.facts.dynamic:
+            return self.run(images)
+        parts = [self.run(image) for image in images.split(1)]
+        return tuple(torch.cat(each) for each in zip(*parts, strict=True))
+
+
+def memory_layout(network: nn.Module, device: torch.device) -> torch.memory_format:
+    """Return how images should lie in memory for a network: channels last where that is quicker.
+
+    An exported file takes them as they were written into it; anything else would be copied there and back.
+    """
+    quicker = device.type in ("cuda", "cpu") and not isinstance(network, ExportedNetwork)
+    return torch.channels_last if quicker else torch.contiguous_format
+
+
+def check_kind(facts: Facts, wanted: Mapping[str, str], path: str) -> None:
+    """Refuse a file whose kind is not in ``wanted``, or whose first output is not the one given there."""
+    if facts.kind not in wanted:
+        raise WeightsError(f"{path}: an exported {facts.kind}; this command needs one of {', '.join(wanted)}.")
+    if facts.outputs[0] != wanted[facts.kind]:
+        raise WeightsError(
+            f"{path}: ends in {', '.join(facts.outputs)}, and not in {wanted[facts.kind]}: "
+            "export it without --include-postprocessing."
+        )

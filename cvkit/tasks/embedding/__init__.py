@@ -1,0 +1,1 @@
+"""Embed a data set: autoencoder, projections, metrics and tables of codes."""

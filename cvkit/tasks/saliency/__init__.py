@@ -1,0 +1,1 @@
+"""Saliency: networks, data, losses and metrics for maps of eye fixations."""

@@ -1,0 +1,1 @@
+"""Saliency data sets: images, maps and fixations."""

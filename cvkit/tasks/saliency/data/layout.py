@@ -1,0 +1,194 @@
+"""Find the images, maps and fixations of a saliency data set and pair them by stem."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from cvkit.errors import DataError
+from cvkit.files import IMAGE_SUFFIXES
+from cvkit.tasks.saliency.data import fixations as fixation_files
+
+IMAGE_FOLDERS = ("images", "stimuli")
+MAP_FOLDERS = ("maps", "fixation_maps", "saliency", "density")
+FIXATION_FOLDERS = ("fixations", "fixation_locations", "fixlocs")
+MAP_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy", ".bmp", ".tif", ".tiff")
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+ALL = ""  # the split of a data set that has none
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with what is known of where people look: a map, fixations, or both."""
+
+    key: str
+    split: str
+    image: Path
+    map: Path | None = None
+    fixations: Path | None = None
+
+
+@dataclass
+class Layout:
+    """The pairs found in a data set, and what was found beside them, kind by kind."""
+
+    root: Path
+    examples: list[Example]
+    unpaired: dict[str, list[str]] = field(default_factory=dict)
+
+    def split(self, name: str) -> list[Example]:
+        """Return the examples of one split."""
+        return [example for example in self.examples if example.split == name]
+
+    def splits(self) -> list[str]:
+        """Return the names of the splits there are, in the order train, val, test."""
+        present = {example.split for example in self.examples}
+        return [name for name in ("train", "val", "test", ALL) if name in present]
+
+
+def read_layout(root: Path) -> Layout:
+    """Pair the files of a data set folder, or of a manifest CSV (``image,map,fixations,split``).
+
+    Folders: ``images/`` with ``maps/`` and/or ``fixations/`` (``fixation_maps``, ``saliency``, ``density`` are names
+    for ``maps``), each with optional split folders inside, or the other way round (``train/images``). Raises DataError
+    that says what was looked for and what was seen when nothing pairs.
+    """
+    if not root.exists():
+        raise DataError(f"{root}: no such folder.")
+    if root.is_file():
+        return _read_manifest(root)
+    repeats: list[str] = []
+    images = _collect(root, IMAGE_FOLDERS, IMAGE_SUFFIXES, repeats)
+    maps = _collect(root, MAP_FOLDERS, MAP_SUFFIXES, repeats)
+    points = _collect(root, FIXATION_FOLDERS, fixation_files.SUFFIXES, repeats)
+    examples = [
+        Example(key=key, split=split, image=path, map=maps.get((split, key)), fixations=points.get((split, key)))
+        for (split, key), path in sorted(images.items())
+    ]
+    paired = [example for example in examples if example.map or example.fixations]
+    if not paired:
+        raise DataError(_nothing_found(root, len(images), len(maps), len(points)))
+    unpaired = {
+        "images without a map or fixations": [str(e.image) for e in examples if not (e.map or e.fixations)],
+        "maps without an image": [str(path) for place, path in sorted(maps.items()) if place not in images],
+        "fixations without an image": [str(path) for place, path in sorted(points.items()) if place not in images],
+        "files whose stem another file has": repeats,
+    }
+    return Layout(root=root, examples=paired, unpaired={kind: names for kind, names in unpaired.items() if names})
+
+
+def _collect(
+    root: Path, names: Iterable[str], suffixes: Iterable[str], repeats: list[str]
+) -> dict[tuple[str, str], Path]:
+    """Return {(split, key): file} for the folders called one of ``names``; the first name found wins.
+
+    A second file of the same split and key is added to ``repeats``.
+    """
+    known = set(suffixes)
+    for name in names:
+        bases = [(ALL, root / name)]
+        bases += [(split, root / word / name) for word, split in SPLITS.items()]
+        found: dict[tuple[str, str], Path] = {}
+        for split, base in bases:
+            if not base.is_dir():
+                continue
+            for path in sorted(base.rglob("*")):
+                relative = path.relative_to(base)
+                hidden = any(part.startswith(".") for part in relative.parts)
+                if path.suffix.lower() not in known or hidden or not path.is_file():
+                    continue
+                inner = SPLITS.get(relative.parts[0].lower()) if split == ALL and len(relative.parts) > 1 else None
+                parts = relative.parts[1:] if inner else relative.parts
+                place = (inner or split, Path(*parts).with_suffix("").as_posix())
+                if place in found:
+                    repeats.append(str(path))
+                else:
+                    found[place] = path
+        if found:
+            return found
+    return {}
+
+
+def _nothing_found(root: Path, images: int, maps: int, points: int) -> str:
+    entries = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())
+    seen = ", ".join(entries[:12]) or "nothing"
+    return (
+        f"no image in {root} has a map or fixations of the same stem: looked for images/ with maps/ "
+        f"({', '.join(MAP_FOLDERS[1:])}) or fixations/; found {images} images, {maps} maps, {points} fixation files "
+        f"among {seen}."
+    )
+
+
+def _read_manifest(path: Path) -> Layout:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            columns = [name.strip().lower() for name in next(reader, [])]
+            rows = [dict(zip(columns, map(str.strip, row), strict=False)) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a readable manifest CSV ({error}).") from error
+    if "image" not in columns or not {"map", "fixations"} & set(columns):
+        raise DataError(
+            f"{path}: a manifest has the columns image,map,fixations,split; this has {', '.join(columns) or 'none'}."
+        )
+    examples, lonely, missing = [], [], []
+    for row in rows:
+        places = {name: path.parent / row[name] for name in ("image", "map", "fixations") if row.get(name)}
+        if "image" not in places:
+            continue
+        if absent := [str(place) for place in places.values() if not place.is_file()]:
+            missing += absent
+            continue
+        if len(places) == 1:
+            lonely.append(str(places["image"]))
+            continue
+        word = row.get("split", "").lower()
+        if word and word not in SPLITS:
+            raise DataError(f"{path}: the split {word!r} is not one of train, val, test.")
+        key = Path(row["image"]).with_suffix("").as_posix()
+        split = SPLITS.get(word, ALL)
+        examples.append(Example(key, split, places["image"], places.get("map"), places.get("fixations")))
+    if not examples:
+        raise DataError(f"{path}: no row names an image that is there with a map or fixations ({len(rows)} rows).")
+    unpaired = {"images without a map or fixations": lonely, "files the manifest names that are not there": missing}
+    return Layout(root=path.parent, examples=examples, unpaired={kind: n for kind, n in unpaired.items() if n})
+
+
+def divide(layout: Layout, val_fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Return (training, validation) examples: the data set's own splits, else a random share set aside.
+
+    A data set with ``train`` but no ``val`` gives up ``val_fraction`` of ``train``; its ``test`` is never touched.
+    """
+    train = layout.split("train") or layout.split(ALL)
+    val = layout.split("val")
+    if not train:
+        raise DataError(f"{layout.root}: no training images; the splits found are {', '.join(layout.splits())}.")
+    if val:
+        return train, val
+    if len(train) < 2:
+        raise DataError(f"{layout.root}: one image only; training needs one to learn from and one to check on.")
+    order = np.random.default_rng(seed).permutation(len(train))
+    held_out = max(1, round(val_fraction * len(train)))
+    held_out = min(held_out, len(train) - 1)
+    chosen = set(order[:held_out].tolist())
+    return (
+        [replace(example, split="train") for index, example in enumerate(train) if index not in chosen],
+        [replace(example, split="val") for index, example in enumerate(train) if index in chosen],
+    )
+
+
+def for_evaluation(layout: Layout, split: str | None) -> list[Example]:
+    """Return the examples to score: the split named, else val, else test, else all there is."""
+    if split is not None:
+        word = SPLITS.get(split.lower(), split)
+        chosen = layout.examples if split == "all" else layout.split(word)
+        if not chosen:
+            there = ", ".join(name or "(none)" for name in layout.splits())
+            raise DataError(f"{layout.root}: no split {split!r}; there are: {there}.")
+        return chosen
+    for name in ("val", "test"):
+        if layout.split(name):
+            return layout.split(name)
+    return layout.examples

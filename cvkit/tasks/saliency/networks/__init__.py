@@ -1,0 +1,1 @@
+"""Saliency networks, and how to build them by name."""

@@ -1,0 +1,81 @@
+"""Folders of images, by class and by split."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cvkit.data.class_folders import read_folder
+from cvkit.errors import DataError
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4)).save(path)
+
+
+def found(folder: Path) -> dict[str, list[tuple[str, int | None]]]:
+    return {
+        split: [(image.path.relative_to(folder).as_posix(), image.label) for image in images]
+        for split, images in read_folder(str(folder)).splits.items()
+    }
+
+
+def test_a_folder_for_each_class(tmp_path: Path) -> None:
+    for name in ("cat/2.png", "cat/1.png", "ant/deep/x.jpg", ".hidden/y.png", "ant/.z.png"):
+        picture(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    assert found(tmp_path) == {"train": [("ant/deep/x.jpg", 0), ("cat/1.png", 1), ("cat/2.png", 1)]}
+    assert read_folder(str(tmp_path)).classes == ("ant", "cat")
+
+
+def test_splits_share_their_classes(tmp_path: Path) -> None:
+    for name in ("train/b/1.png", "train/c/1.png", "valid/a/1.png", "valid/c/2.png", "Test/b/9.png"):
+        picture(tmp_path / name)
+    assert found(tmp_path) == {
+        "train": [("train/b/1.png", 1), ("train/c/1.png", 2)],
+        "val": [("valid/a/1.png", 0), ("valid/c/2.png", 2)],
+        "test": [("Test/b/9.png", 1)],
+    }
+    assert read_folder(str(tmp_path)).classes == ("a", "b", "c")
+
+
+def test_a_flat_folder_and_flat_splits_have_no_classes(tmp_path: Path) -> None:
+    picture(tmp_path / "flat/b.png")
+    picture(tmp_path / "flat/sub/a.png")
+    assert found(tmp_path / "flat") == {"train": [("b.png", None), ("sub/a.png", None)]}
+    picture(tmp_path / "split/train/1.png")
+    picture(tmp_path / "split/val/2.png")
+    assert found(tmp_path / "split") == {"train": [("train/1.png", None)], "val": [("val/2.png", None)]}
+    assert read_folder(str(tmp_path / "split")).classes == ()
+
+
+def test_a_class_called_like_a_split_is_a_class_without_train(tmp_path: Path) -> None:
+    picture(tmp_path / "test/1.png")
+    picture(tmp_path / "tram/1.png")
+    assert found(tmp_path) == {"train": [("test/1.png", 0), ("tram/1.png", 1)]}
+
+
+def test_a_glob_gives_images_without_classes(tmp_path: Path) -> None:
+    picture(tmp_path / "a/1.png")
+    picture(tmp_path / "b/2.png")
+    images = read_folder(str(tmp_path / "*/*.png")).splits["train"]
+    assert [(image.path.name, image.label) for image in images] == [("1.png", None), ("2.png", None)]
+
+
+def test_what_holds_no_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no images in the folder"):
+        read_folder(str(tmp_path))
+    with pytest.raises(DataError, match="no such file or folder"):
+        read_folder(str(tmp_path / "nowhere"))
+    picture(tmp_path / "two/train/1.png")
+    picture(tmp_path / "two/training/1.png")
+    with pytest.raises(DataError, match="train and training are the same split"):
+        read_folder(str(tmp_path / "two"))
+
+
+@pytest.mark.shared
+def test_real_class_folders(shared: Path) -> None:
+    folder = read_folder(str(shared / "data/ants-bees"))
+    assert folder.classes == ("ants", "bees")
+    assert {split: len(images) for split, images in folder.splits.items()} == {"train": 245, "val": 153}

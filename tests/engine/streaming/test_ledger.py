@@ -1,0 +1,312 @@
+"""The record of a result folder: what is done stays done, whatever happens in between."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cvkit.engine.streaming import ledger as ledgers
+from cvkit.engine.streaming.ledger import Counts, Ledger, Rows, Work
+from cvkit.engine.streaming.notes import read_rows
+from cvkit.errors import OutputError
+from cvkit.files import Input, read_json
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> list[Input]:
+    """Seven inputs, whose names are not in alphabetical order."""
+    found = []
+    for name in ("d", "a", "g", "c", "f", "b", "e"):
+        path = tmp_path / "in" / f"{name}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+        found.append(Input(path=path, name=f"in/{name}.jpg", stem=name))
+    return found
+
+
+def work(tmp_path: Path, inputs: list[Input], **changes: Any) -> Work:
+    settings = {"command": "predict", "identity": {"format": "png", "size": (1, 2)}, "columns": ["image", "map"]}
+    return Work(**{"folder": tmp_path / "out", "inputs": inputs, **settings, **changes})
+
+
+def do(ledger: Ledger, item: Input, text: str = "map") -> None:
+    target = ledger.work.folder / f"{item.stem}.txt"
+    target.write_text(text)
+    ledger.note_done(item, [{"image": item.name, "map": text}], [target])
+
+
+def run(work: Work, *, bad: str = "") -> tuple[list[str], Counts]:
+    """Do all that is to do, fail those whose stem is in ``bad``; return the stems there were to do."""
+    with Ledger(work) as ledger:
+        todo = list(ledger.todo)
+        for item in reversed(todo):  # in another order than the inputs came
+            if item.stem in bad:
+                ledger.note_failed(item, "data", f"{item.name}: damaged")
+            else:
+                do(ledger, item)
+        return [item.stem for item in todo], ledger.finish({"device": "cpu"})
+
+
+def table(path: Path) -> list[list[str]]:
+    with path.open(newline="") as stream:
+        return list(csv.reader(stream))
+
+
+def test_a_first_run_does_all_and_reports_in_input_order(tmp_path: Path, inputs: list[Input]) -> None:
+    todo, counts = run(work(tmp_path, inputs))
+    assert todo == list("dagcfbe") and counts == Counts(inputs=7, skipped=0, done=7, failed=0)
+    assert table(tmp_path / "out/results.csv") == [["image", "map"]] + [[f"in/{s}.jpg", "map"] for s in "dagcfbe"]
+    manifest = read_json(tmp_path / "out/manifest.json")
+    assert manifest["command"] == "predict" and manifest["settings"] == {"format": "png", "size": [1, 2]}
+    assert manifest["counts"] == {"inputs": 7, "done": 7, "failed": 0} and manifest["device"] == "cpu"
+    assert not (tmp_path / "out/failures.csv").exists()
+
+
+def test_a_second_run_skips_what_is_done(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs))
+    before = (tmp_path / "out/results.csv").read_text()
+    todo, counts = run(work(tmp_path, inputs))
+    assert todo == [] and counts == Counts(inputs=7, skipped=7, done=0, failed=0)
+    assert (tmp_path / "out/results.csv").read_text() == before
+
+
+def test_what_changed_or_is_not_whole_is_done_anew(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs))
+    inputs[0].path.write_text("changed")
+    os.utime(inputs[1].path, ns=(1, 1))
+    (tmp_path / "out/g.txt").unlink()
+    (tmp_path / "out/c.txt").write_text("m")
+    assert run(work(tmp_path, inputs))[0] == ["d", "a", "g", "c"]
+    assert run(work(tmp_path, inputs))[0] == []
+
+
+def test_overwrite_does_all_anew(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs))
+    assert run(work(tmp_path, inputs, overwrite=True))[0] == list("dagcfbe")
+    assert len(table(tmp_path / "out/results.csv")) == 8
+
+
+def test_failures_are_tried_again_and_their_report_goes_when_clean(tmp_path: Path, inputs: list[Input]) -> None:
+    _, counts = run(work(tmp_path, inputs), bad="ag")
+    assert counts == Counts(inputs=7, skipped=0, done=5, failed=2)
+    assert table(tmp_path / "out/failures.csv") == [
+        ["input", "kind", "message"],
+        ["in/a.jpg", "data", "in/a.jpg: damaged"],
+        ["in/g.jpg", "data", "in/g.jpg: damaged"],
+    ]
+    assert read_json(tmp_path / "out/manifest.json")["counts"] == {"inputs": 7, "done": 5, "failed": 2}
+    assert run(work(tmp_path, inputs), bad="g")[0] == ["a", "g"]
+    assert run(work(tmp_path, inputs))[0] == ["g"]
+    assert not (tmp_path / "out/failures.csv").exists() and len(table(tmp_path / "out/results.csv")) == 8
+
+
+def test_something_done_that_fails_later_leaves_the_results(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs))
+    inputs[0].path.write_text("broken now")
+    run(work(tmp_path, inputs), bad="d")
+    results = table(tmp_path / "out/results.csv")
+    assert results[1] == ["in/d.jpg", ""]  # a failed input keeps its place, with its name alone
+    assert len(results) == 8 and all(row[1] for row in results[2:])
+    assert len(table(tmp_path / "out/failures.csv")) == 2
+
+
+def test_other_settings_are_refused_with_the_difference(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs))
+    with pytest.raises(OutputError, match=r"other settings \(format was png, is npy; size was \[1, 2\], is None\)"):
+        Ledger(work(tmp_path, inputs, identity={"format": "npy", "size": None}))
+    with pytest.raises(OutputError, match="holds the results of 'predict', not 'gradcam'"):
+        Ledger(work(tmp_path, inputs, command="gradcam"))
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path, inputs: list[Input]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").touch()
+    with pytest.raises(OutputError, match=r"holds something else \(no manifest\.json of cvkit\)"):
+        Ledger(work(tmp_path, inputs))
+    (out / "manifest.json").write_text("[]")
+    with pytest.raises(OutputError, match="holds the results of None"):
+        Ledger(work(tmp_path, inputs))
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "thesis.txt"]
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(OutputError, match="is a file: name a folder with --out"):
+        Ledger(work(tmp_path, inputs, folder=file))
+
+
+def test_an_empty_folder_will_do(tmp_path: Path, inputs: list[Input]) -> None:
+    (tmp_path / "out").mkdir()
+    assert len(run(work(tmp_path, inputs))[0]) == 7
+
+
+def test_shards_share_one_folder_in_any_order(tmp_path: Path, inputs: list[Input]) -> None:
+    parts = {k: run(work(tmp_path, inputs, shard=(k, 3)), bad="c") for k in (1, 3, 2)}
+    assert {k: todo for k, (todo, _) in parts.items()} == {1: ["d", "c", "e"], 2: ["a", "f"], 3: ["g", "b"]}
+    assert parts[1][1] == Counts(inputs=3, skipped=0, done=2, failed=1)
+    assert [row[0] for row in table(tmp_path / "out/results.csv")[1:]] == [f"in/{s}.jpg" for s in "dagcfbe"]
+    assert len(table(tmp_path / "out/failures.csv")) == 2
+    # The same work in one process, or in other shards, knows what the shards did.
+    assert run(work(tmp_path, inputs, shard=(2, 2)), bad="c")[0] == ["c"]
+    assert run(work(tmp_path, inputs))[0] == ["c"]
+
+
+def test_shards_at_the_same_time(tmp_path: Path, inputs: list[Input]) -> None:
+    with Ledger(work(tmp_path, inputs, shard=(1, 2))) as one, Ledger(work(tmp_path, inputs, shard=(2, 2))) as two:
+        for ledger in (two, one):
+            for item in ledger.todo:
+                do(ledger, item)
+        one.finish({})
+        two.finish({})
+    assert [row[0] for row in table(tmp_path / "out/results.csv")[1:]] == [f"in/{s}.jpg" for s in "dagcfbe"]
+
+
+def test_an_old_failure_of_another_shard_does_not_come_back(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs, shard=(1, 2)), bad="d")  # fails, noted in the file of shard 1 of 2
+    run(work(tmp_path, inputs))  # done, noted in the file of 1 of 1
+    run(work(tmp_path, inputs, shard=(1, 2)))  # nothing to do, but the old file is touched
+    assert not (tmp_path / "out/failures.csv").exists()
+    assert len(table(tmp_path / "out/results.csv")) == 8
+
+
+def test_a_line_cut_by_a_kill_costs_one_input(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs))
+    path = tmp_path / "out/.cvkit/1-of-1.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])  # the last note is that of "d", the last done
+    assert run(work(tmp_path, inputs))[0] == ["d"]
+    assert run(work(tmp_path, inputs))[0] == []
+    assert len(table(tmp_path / "out/results.csv")) == 8
+
+
+@pytest.mark.parametrize("junk", [b"null\n", b"12\n", b"{}\n", b'"in/a.jpg"\n', b"\xff\xfe\x00\n", b"[1, 2]"])
+def test_junk_between_the_notes_is_passed_over(tmp_path: Path, inputs: list[Input], junk: bytes) -> None:
+    run(work(tmp_path, inputs))
+    with (tmp_path / "out/.cvkit/1-of-1.jsonl").open("ab") as stream:
+        stream.write(junk)
+    assert run(work(tmp_path, inputs))[0] == []
+
+
+def test_a_kill_before_the_reports_loses_nothing(tmp_path: Path, inputs: list[Input]) -> None:
+    with Ledger(work(tmp_path, inputs)) as ledger:
+        do(ledger, inputs[0])
+    assert not (tmp_path / "out/results.csv").exists()
+    assert run(work(tmp_path, inputs))[0] == list("agcfbe")
+    assert len(table(tmp_path / "out/results.csv")) == 8
+
+
+def test_two_inputs_never_take_one_result(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs))
+    other = tmp_path / "in" / "d.png"
+    other.touch()
+    clash = Input(path=other, name="in/d.png", stem="D")
+    with pytest.raises(OutputError, match=r"holds results of in/d\.jpg, which in/d\.png would replace"):
+        Ledger(work(tmp_path, [clash]))
+
+
+def test_what_failed_keeps_no_name_from_others(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs[:1]), bad="d")
+    other = tmp_path / "in" / "d.png"
+    other.touch()
+    assert run(work(tmp_path, [Input(path=other, name="in/d.png", stem="d")]))[0] == ["d"]
+
+
+def test_another_batch_adds_to_the_folder(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs[:3]))
+    todo, counts = run(work(tmp_path, inputs[3:]))
+    assert todo == list("cfbe") and counts.inputs == 4
+    # First those of this call, then the others by name.
+    assert [row[0] for row in table(tmp_path / "out/results.csv")[1:]] == [f"in/{s}.jpg" for s in "cfbeadg"]
+
+
+def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.jpg")
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    odd = [Input(path=path, name=str(path), stem="odd")]
+    assert run(work(tmp_path, odd))[0] == ["odd"]
+    assert run(work(tmp_path, odd))[0] == []
+
+
+def test_a_file_system_without_locks(tmp_path: Path, inputs: list[Input], monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert run(work(tmp_path, inputs))[1].done == 7
+
+
+def test_a_full_disk_names_the_ledger(tmp_path: Path, inputs: list[Input]) -> None:
+    ledger = Ledger(work(tmp_path, inputs))
+
+    class Full:
+        def write(self, text: str) -> int:
+            raise OSError(28, f"No space left for {len(text)}")
+
+    ledger._stream.close()
+    ledger._stream = Full()  # type: ignore[assignment]
+    with pytest.raises(OutputError, match=r"no space left to write .*1-of-1\.jsonl"):
+        ledger.note_failed(inputs[0], "data", "x")
+
+
+def test_a_missing_input_is_to_do(tmp_path: Path) -> None:
+    gone = Input(path=tmp_path / "gone.jpg", name="gone.jpg", stem="gone")
+    assert ledgers._stamp(gone.path) == []
+    assert run(work(tmp_path, [gone]), bad="gone")[0] == ["gone"]
+    assert run(work(tmp_path, [gone]), bad="gone")[0] == ["gone"]
+
+
+def test_a_report_gets_the_rows_of_all_that_is_done_as_often_as_it_asks(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs, shard=(1, 2)), bad="g")  # d, f and e are done
+    seen: list[list[dict[str, Any]]] = []
+
+    def report(rows: Rows) -> None:
+        seen.extend([list(rows()), list(rows())])
+        assert (tmp_path / "out/results.csv").exists()
+
+    with Ledger(work(tmp_path, inputs, shard=(2, 2))) as ledger:
+        for item in reversed(ledger.todo):
+            ledger.note_done(item, [{"image": item.name, "more": number} for number in (1, 2)], [])
+        ledger.finish({}, report)
+    once = [{"image": "in/d.jpg", "map": "map"}, *({"image": "in/a.jpg", "more": number} for number in (1, 2))]
+    assert seen[0][:3] == once
+    assert [row["image"][3] for row in seen[0]] == list("daaccfbbe")  # what failed has no rows
+    assert seen[0] == seen[1]
+
+
+def test_a_report_that_fails_leaves_the_notes(tmp_path: Path, inputs: list[Input]) -> None:
+    def full(rows: Rows) -> None:
+        raise OutputError(f"no space left to write {len(list(rows()))} rows")
+
+    with Ledger(work(tmp_path, inputs)) as ledger:
+        for item in ledger.todo:
+            do(ledger, item)
+        with pytest.raises(OutputError, match="7 rows"):
+            ledger.finish({}, full)
+    assert run(work(tmp_path, inputs))[0] == []
+
+
+def test_the_rows_of_a_folder_are_read_back_in_the_order_asked_for(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs), bad="g")
+    asked = [inputs[5], inputs[2], inputs[0]]  # b, g, d
+    assert list(read_rows(tmp_path / "out", asked)) == [{"image": f"in/{s}.jpg", "map": "map"} for s in "bd"]
+    run(work(tmp_path, inputs))
+    assert [row["image"] for row in read_rows(tmp_path / "out", asked)] == [f"in/{s}.jpg" for s in "bgd"]
+    stranger = Input(path=tmp_path / "in/x.jpg", name="in/x.jpg", stem="x")
+    assert list(read_rows(tmp_path / "out", [stranger])) == []
+
+
+def test_what_a_row_holds_beside_the_columns_is_read_back_and_not_in_the_table(
+    tmp_path: Path, inputs: list[Input]
+) -> None:
+    with Ledger(work(tmp_path, inputs[:1])) as ledger:
+        ledger.note_done(inputs[0], [{"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}], [])
+        ledger.finish({})
+    (row,) = read_rows(tmp_path / "out", inputs)
+    assert row == {"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}
+    assert table(tmp_path / "out/results.csv") == [["image", "map"], ["in/d.jpg", "0.1"]]

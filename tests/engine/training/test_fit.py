@@ -1,0 +1,260 @@
+"""The training loop, on a model small enough to check by hand."""
+
+import csv
+import math
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cvkit.config import TrainingConfig
+from cvkit.engine import checkpoint
+from cvkit.engine.training.fit import FitResult, Job, fit
+from cvkit.engine.training.optim import Group
+from cvkit.errors import StoppedBySignal, TrainingError
+
+
+class Points:
+    """y = 3 x, ten points; ``bad`` names an index whose target is not a number."""
+
+    def __init__(self, count: int = 10, bad: int | None = None) -> None:
+        self.x = torch.linspace(-1, 1, count)
+        self.bad = bad
+        self.device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, epoch: int, indices: NDArray[np.int64]) -> dict[str, Tensor]:
+        del epoch
+        index = torch.from_numpy(indices)
+        y = self.x[index] * 3
+        if self.bad is not None:
+            y[index == self.bad] = math.nan
+        return {"x": self.x[index][:, None], "y": y[:, None], "index": index}
+
+
+class Line:
+    """Learns a slope, through dropout so that randomness matters; ``signal_at`` sends a signal at that step."""
+
+    def __init__(self, signal_at: int | None = None) -> None:
+        torch.manual_seed(0)
+        self._model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        self.signal_at, self.calls = signal_at, 0
+        self.losses: list[float] = []
+
+    @property
+    def model(self) -> nn.Module:
+        return self._model
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        self.calls += 1
+        if self.calls == self.signal_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        value = (model(batch["x"]) - batch["y"]).square().mean()
+        self.losses.append(float(value.detach()))
+        return value
+
+    def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        error = (model(batch["x"]) - batch["y"]).square()[:, 0]
+        undefined = torch.where(batch["index"] == 0, math.nan, error)
+        return {"loss": error, "partial": undefined, "nowhere": torch.full_like(error, math.nan)}
+
+    def names(self, batch: dict[str, Tensor]) -> list[str]:
+        return [f"point-{int(index)}.jpg" for index in batch["index"]]
+
+    def groups(self) -> list[Group]:
+        return [Group(list(self._model.parameters()))]
+
+    def card(self) -> dict[str, Any]:
+        return {"spec": {"name": "line"}}
+
+
+def config(folder: Path, **changes: Any) -> TrainingConfig:
+    base: dict[str, Any] = {"epochs": 4, "workers": 0, "device": "cpu", "out": str(folder), "best_metric": "loss"}
+    return TrainingConfig(**(base | changes))
+
+
+def run(folder: Path, learner: Line | None = None, data: Points | None = None, **changes: Any) -> FitResult:
+    folder.mkdir(exist_ok=True)
+    job = Job(
+        learner=learner or Line(),
+        train=data or Points(),
+        val=Points(6),
+        folder=checkpoint.RunFolder(folder),
+        config=config(folder, **changes),
+        lr=0.05,
+        batch_size=3,
+        workers=changes.get("workers", 0),
+        kind="line",
+    )
+    return fit(job, Fabric(accelerator="cpu", devices=1))
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return checkpoint.load(folder / "last.pt", "training-state")["model"]
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+    result = run(tmp_path, epochs=30)
+    assert result.best["val_loss"] < 0.3 < result.history[0]["val_loss"]
+    assert result.best["val_loss"] == min(row["val_loss"] for row in result.history)
+    best = checkpoint.load(tmp_path / "best.pt", "line")
+    assert best["epoch"] == result.best_epoch
+    assert best["spec"] == {"name": "line"}
+    with (tmp_path / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 31))
+    assert [int(row["step"]) for row in rows][:2] == [4, 8]  # ten points in batches of three
+
+
+def test_an_undefined_score_is_left_out_of_the_mean(tmp_path: Path) -> None:
+    learner = Line()
+    row = run(tmp_path, learner, epochs=1).history[0]
+    learner.model.eval()
+    with torch.no_grad():
+        errors = [(learner.model(x[None]) - 3 * x).square().item() for x in Points(6).x[:, None]]
+    assert row["val_loss"] == pytest.approx(sum(errors) / 6)
+    assert row["val_partial"] == pytest.approx(sum(errors[1:]) / 5)
+    assert "val_nowhere" not in row
+
+
+@pytest.mark.parametrize("signal_at", [1, 2, 4, 5, 7, 16])
+def test_a_run_stopped_anywhere_and_resumed_ends_bit_identical(tmp_path: Path, signal_at: int) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    settings: dict[str, Any] = {"ema": 0.9, "accumulate": 2}
+    expected = run(whole, **settings)
+    if signal_at < 16:
+        with pytest.raises(StoppedBySignal, match="--resume"):
+            run(parts, Line(signal_at), **settings)
+        result = run(parts, resume=True, **settings)
+    else:
+        with pytest.raises(StoppedBySignal):  # the last batch: only its validation is left to do
+            run(parts, Line(signal_at), **settings)
+        result = run(parts, resume=True, **settings)
+    assert same(weights(whole), weights(parts))
+    timeless = [
+        [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second", "busy")} for row in each.history]
+        for each in (expected, result)
+    ]
+    assert timeless[0] == timeless[1]
+    best = [checkpoint.load(folder / "best.pt", "line") for folder in (whole, parts)]
+    assert same(best[0]["weights"], best[1]["weights"])
+    average = [checkpoint.load(folder / "last.pt", "training-state")["average"] for folder in (whole, parts)]
+    assert same(average[0], average[1])
+
+
+def test_the_same_seed_gives_the_same_run_and_workers_change_nothing(tmp_path: Path) -> None:
+    run(tmp_path / "a")
+    run(tmp_path / "b", workers=1)
+    run(tmp_path / "c", seed=1)
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+def test_accumulation_equals_a_larger_batch(tmp_path: Path) -> None:
+    class Plain(Line):
+        def __init__(self) -> None:
+            super().__init__()
+            self._model = nn.Sequential(nn.Linear(1, 1))
+            nn.init.zeros_(self._model[0].weight)
+            nn.init.zeros_(self._model[0].bias)
+
+    def with_batches(folder: Path, size: int, accumulate: int) -> dict[str, Tensor]:
+        folder.mkdir()
+        settings = config(folder, accumulate=accumulate, clip_norm=0.0)
+        parts = {"learner": Plain(), "train": Points(12), "val": Points(6), "config": settings}
+        job = Job(folder=checkpoint.RunFolder(folder), lr=0.05, batch_size=size, workers=0, kind="line", **parts)  # type: ignore[arg-type]
+        fit(job, Fabric(accelerator="cpu", devices=1))
+        return weights(folder)
+
+    one, other = with_batches(tmp_path / "a", 6, 1), with_batches(tmp_path / "b", 3, 2)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name])
+
+
+def test_a_loss_that_is_no_number_names_the_files_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+    run(tmp_path, epochs=2)
+    before = weights(tmp_path)
+    with pytest.raises(TrainingError, match=r"point-7\.jpg"):
+        run(tmp_path, data=Points(bad=7), epochs=4, resume=True)
+    assert same(before, weights(tmp_path))
+
+
+def test_patience_stops_a_run_that_gets_no_better(tmp_path: Path) -> None:
+    class Stuck(Line):
+        def groups(self) -> list[Group]:
+            return [replace(super().groups()[0], frozen_epochs=1000)]
+
+    result = run(tmp_path, Stuck(), epochs=20, patience=3)
+    assert len(result.history) == 4
+    assert result.best_epoch == 1
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    before = weights(tmp_path)
+    again = run(tmp_path, resume=True)
+    assert again.history == first.history
+    assert same(before, weights(tmp_path))
+
+
+def test_resuming_with_other_data_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, epochs=1)
+    with pytest.raises(TrainingError, match="4 batches"):
+        run(tmp_path, data=Points(40), resume=True)
+
+
+def test_a_moving_average_is_what_is_validated_and_kept(tmp_path: Path) -> None:
+    run(tmp_path, ema=0.99)
+    last = checkpoint.load(tmp_path / "last.pt", "training-state")
+    assert not same(last["model"], last["average"])
+    best = checkpoint.load(tmp_path / "best.pt", "line")
+    if best["epoch"] == 4:
+        assert same(best["weights"], last["average"])
+
+
+def test_a_signal_during_validation_keeps_the_training_of_the_epoch(tmp_path: Path) -> None:
+    class SignalledInValidation(Line):
+        def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+            if self.signal_at == 0:
+                self.signal_at = None
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return super().scores(model, batch)
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(whole, ema=0.5)
+    with pytest.raises(StoppedBySignal, match="after 0 epochs and 4 batches"):
+        run(parts, SignalledInValidation(0), ema=0.5)
+    assert not (parts / "best.pt").exists()
+    run(parts, ema=0.5, resume=True)
+    assert same(weights(whole), weights(parts))
+
+
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
+    class Explodes(Line):
+        def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+            value = super().loss(model, batch)
+            if self.calls == 8:  # the last batch of the second epoch: a finite loss, and a gradient that is not
+                value = value + (next(model.parameters()).sum() * 0).sqrt() * 0
+            return value
+
+        def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"loss": torch.zeros_like(super().scores(model, batch)["loss"])}
+
+    with pytest.raises(TrainingError, match="the weights no longer are"):
+        run(tmp_path, Explodes())
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+    assert checkpoint.load(tmp_path / "last.pt", "training-state")["state"]["epoch"] == 1

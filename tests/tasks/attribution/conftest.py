@@ -1,0 +1,53 @@
+"""A tiny network whose maps can be computed by hand, and photographs with the classifiers they belong to."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cvkit.data.fit import fit_crop
+from cvkit.data.images import read_image
+from cvkit.tasks.classification import loading
+from cvkit.tasks.classification.loading import Classifier
+
+PHOTOS = ("photos/both.png", "photos/dog.jpg", "photos/dog_cat.jfif", "photos/horses.jpg")
+
+
+class Tiny(nn.Module):
+    """Two channels of two by two places, an in-place ReLU, and a linear head on all eight values: 2 classes."""
+
+    def __init__(self, head: list[list[float]]) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(1, 2, 1, bias=False)
+        self.features.weight.data = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.head = nn.Linear(8, 2, bias=False)
+        self.head.weight.data = torch.tensor(head)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.relu(self.features(images)).flatten(1))
+
+
+@pytest.fixture
+def tiny() -> Tiny:
+    """A network that reads class 0 from the first channel's upper row and from all of the second channel."""
+    return Tiny([[1.0, 2.0, 0.0, 1.0, -1.0, -1.0, -1.0, -1.0], [0.0, 0.0, 3.0, 1.0, 0.0, 4.0, 0.0, 0.0]])
+
+
+def load_shared(shared: Path, name: str) -> Classifier:
+    """A classifier with its real weights."""
+    return Classifier(*_loaded(shared, name))
+
+
+def _loaded(shared: Path, name: str) -> tuple[nn.Module, "loading.Pretrained"]:
+    loaded = loading.load(name, str(shared / f"data/weights/{name}-torchvision.pth"))
+    return loaded.module, loaded.facts
+
+
+def photographs(shared: Path, classifier: Classifier, more: int = 0) -> Tensor:
+    """Real photographs (N, 3, h, w), normalised as the classifier wants them."""
+    paths = [shared / "data" / name for name in PHOTOS]
+    paths += sorted((shared / "data/imagenet-samples").glob("*.JPEG"))[:more]
+    fitted = [fit_crop(read_image(path), classifier.preprocessing)[0] for path in paths]
+    return classifier.normalise(torch.stack(fitted))

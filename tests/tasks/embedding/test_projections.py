@@ -1,0 +1,83 @@
+"""What an autoencoder is compared with."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from cvkit.errors import UsageError
+from cvkit.tasks.embedding import projections
+from cvkit.tasks.embedding.projections import CodePlane, Pca, can_lay_out
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (60, 1, 4, 5), dtype=np.uint8)
+
+
+def test_pca_is_that_of_the_singular_value_decomposition() -> None:
+    flat = IMAGES.reshape(60, 20) / 255
+    centred = flat - flat.mean(0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    pca = Pca(IMAGES, 2, seed=0)
+    codes = pca.encode(IMAGES)
+    assert codes.dtype == np.float32 and codes.shape == (60, 2)
+    assert np.allclose(np.abs(codes), np.abs(centred @ directions[:2].T), atol=1e-5)
+    expected = flat.mean(0) + centred @ directions[:2].T @ directions[:2]
+    assert np.allclose(pca.reconstruct(flat.astype(np.float32)), expected, atol=1e-5)
+    assert pca.fitted_on == 60
+
+
+def test_pca_of_blocks_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    pca = Pca(IMAGES, 3, seed=0)
+    whole = pca.encode(IMAGES)
+    monkeypatch.setattr(projections, "BLOCK", 7)
+    assert np.allclose(pca.encode(IMAGES), whole, atol=1e-6)
+
+
+def test_pca_of_too_many_images_is_fitted_on_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projections, "FITTED_BYTES", 4 * 20 * 10)
+    assert Pca(IMAGES, 2, seed=0).fitted_on == 10
+
+
+def test_more_components_than_images_are_zero() -> None:
+    codes = Pca(IMAGES[:2], 5, seed=0).encode(IMAGES)
+    assert codes.shape == (60, 5) and not codes[:, 2:].any()
+
+
+def test_codes_of_two_numbers_are_the_plane() -> None:
+    codes = RNG.normal(size=(9, 2)).astype(np.float32)
+    plane = CodePlane(codes, 0)
+    assert plane.axes == ("z0", "z1") and np.array_equal(plane.to_plane(codes), codes)
+    assert np.array_equal(plane.to_codes(codes), codes)
+
+
+def test_codes_of_one_number_are_spread_at_random_and_come_back() -> None:
+    codes = RNG.normal(size=(9, 1)).astype(np.float32)
+    plane = CodePlane(codes, 0)
+    points = plane.to_plane(codes)
+    assert np.array_equal(points[:, :1], codes) and points[:, 1].std() > 0.2
+    assert np.array_equal(plane.to_codes(points), codes)
+
+
+def test_codes_of_many_numbers_are_seen_along_their_main_components() -> None:
+    codes = np.outer(RNG.normal(size=30), [3, 0, 4, 0]).astype(np.float32) + np.float32(1)
+    plane = CodePlane(codes, 0)
+    points = plane.to_plane(codes)
+    assert points.shape == (30, 2) and np.abs(points[:, 1]).max() < 1e-4
+    assert np.allclose(plane.to_codes(points), codes, atol=1e-4)
+
+
+def test_few_images_and_equal_ones_cannot_be_laid_out() -> None:
+    assert can_lay_out(IMAGES[:5]) and not can_lay_out(IMAGES[:4])
+    assert not can_lay_out(np.full((30, 1, 4, 5), 7, np.uint8))
+    assert not Pca(np.full((30, 1, 4, 5), 7, np.uint8), 2, seed=0).encode(IMAGES[:0]).any()  # without a warning
+
+
+def test_tsne_lays_out_few_images_too() -> None:
+    assert projections.tsne(IMAGES[:5], 0).shape == (5, 2)
+    assert np.array_equal(projections.tsne(IMAGES[:20], 1), projections.tsne(IMAGES[:20], 1))
+
+
+def test_umap_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"pip install 'cvkit\[umap\]'"):
+        projections.need_umap()

@@ -1,0 +1,201 @@
+"""Finding and pairing the files of a data set."""
+
+from pathlib import Path
+
+import pytest
+
+from cvkit.errors import DataError
+from cvkit.tasks.saliency.data.layout import ALL, Example, Layout, divide, for_evaluation, read_layout
+
+
+def make(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def triples(layout: Layout) -> list[tuple[str, str, str | None, str | None]]:
+    """Each example as (split, key, map, fixations), the files by their path inside the data set."""
+
+    def inside(path: Path | None) -> str | None:
+        return None if path is None else path.relative_to(layout.root).as_posix()
+
+    return [(e.split, e.key, inside(e.map), inside(e.fixations)) for e in layout.examples]
+
+
+def test_images_with_maps_and_fixations(tmp_path: Path) -> None:
+    make(tmp_path, "images/b.jpg", "images/a.jpg", "maps/a.png", "fixations/a.csv", "fixations/b.mat")
+    layout = read_layout(tmp_path)
+    assert triples(layout) == [
+        (ALL, "a", "maps/a.png", "fixations/a.csv"),
+        (ALL, "b", None, "fixations/b.mat"),
+    ]
+    assert layout.unpaired == {} and layout.splits() == [ALL]
+
+
+@pytest.mark.parametrize("name", ["maps", "fixation_maps", "saliency", "density"])
+def test_every_name_of_the_maps_folder(tmp_path: Path, name: str) -> None:
+    make(tmp_path, "images/a.jpg", f"{name}/a.png")
+    assert triples(read_layout(tmp_path)) == [(ALL, "a", f"{name}/a.png", None)]
+
+
+def test_the_first_name_found_wins(tmp_path: Path) -> None:
+    make(tmp_path, "images/a.jpg", "maps/a.png", "density/a.png")
+    assert triples(read_layout(tmp_path)) == [(ALL, "a", "maps/a.png", None)]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_split_folders_inside_or_outside(tmp_path: Path, inside: bool) -> None:
+    def place(folder: str, split: str, name: str) -> str:
+        return f"{folder}/{split}/{name}" if inside else f"{split}/{folder}/{name}"
+
+    make(tmp_path, place("images", "training", "a.jpg"), place("maps", "training", "a.png"))
+    make(tmp_path, place("images", "validation", "a.jpg"), place("maps", "validation", "a.png"))
+    make(tmp_path, place("images", "test", "z.jpg"), place("fixations", "test", "z.npy"))
+    layout = read_layout(tmp_path)
+    assert [(e.split, e.key) for e in layout.examples] == [("test", "z"), ("train", "a"), ("val", "a")]
+    assert layout.splits() == ["train", "val", "test"]
+    assert [e.map for e in layout.split("val")] == [tmp_path / place("maps", "validation", "a.png")]
+
+
+def test_salicon(tmp_path: Path) -> None:
+    stem = "COCO_train2014_000000000009"
+    make(tmp_path, f"images/train/{stem}.jpg", f"maps/train/{stem}.png", f"fixations/train/{stem}.mat")
+    make(tmp_path, "images/val/v.jpg", "maps/val/v.png", "fixations/val/v.mat", "images/test/t.jpg")
+    layout = read_layout(tmp_path)
+    assert triples(layout)[0] == ("train", stem, f"maps/train/{stem}.png", f"fixations/train/{stem}.mat")
+    assert layout.unpaired == {"images without a map or fixations": [str(tmp_path / "images/test/t.jpg")]}
+
+
+def test_upper_case_suffixes_and_dots_in_stems(tmp_path: Path) -> None:
+    make(tmp_path, "images/a.b.JPG", "maps/a.b.PNG", "images/a.c.jpg", "maps/a.c.png")
+    assert [e.key for e in read_layout(tmp_path).examples] == ["a.b", "a.c"]
+
+
+def test_folders_below_are_part_of_the_key(tmp_path: Path) -> None:
+    make(tmp_path, "images/indoor/a.jpg", "images/outdoor/a.jpg", "maps/indoor/a.png", "maps/outdoor/a.png")
+    assert [(e.split, e.key) for e in read_layout(tmp_path).examples] == [(ALL, "indoor/a"), (ALL, "outdoor/a")]
+
+
+def test_what_is_beside_the_pairs_is_listed(tmp_path: Path) -> None:
+    make(tmp_path, "images/a.jpg", "images/a.png", "images/lonely.jpg", "images/notes.txt", "images/.hidden.jpg")
+    make(tmp_path, "images/.ipynb_checkpoints/a.jpg")
+    make(tmp_path, "maps/a.png", "maps/extra.png", "fixations/other.csv")
+    layout = read_layout(tmp_path)
+    assert [e.image.name for e in layout.examples] == ["a.jpg"]
+    assert {kind: [Path(name).name for name in names] for kind, names in layout.unpaired.items()} == {
+        "images without a map or fixations": ["lonely.jpg"],
+        "maps without an image": ["extra.png"],
+        "fixations without an image": ["other.csv"],
+        "files whose stem another file has": ["a.png"],
+    }
+
+
+def test_nothing_found_says_what_was_looked_for_and_seen(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        read_layout(tmp_path / "none")
+    make(tmp_path, "images/a.jpg", "maps/b.png", "readme.txt")
+    with pytest.raises(DataError, match=r"found 1 images, 1 maps, 0 fixation files among images/, maps/, readme\.txt"):
+        read_layout(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"looked for images/ with maps/ .* among nothing"):
+        read_layout(tmp_path / "empty")
+
+
+def test_manifest_with_relative_and_absolute_paths(tmp_path: Path) -> None:
+    make(tmp_path, "pics/a.jpg", "m/a.png", "f/b.csv", "pics/b.jpg", "pics/c.jpg")
+    path = tmp_path / "list.csv"
+    path.write_text(
+        "\ufeffImage, map ,fixations,split,remark\n"
+        f"pics/a.jpg, m/a.png,,Training,x\n{tmp_path}/pics/b.jpg,,f/b.csv,val,\n\npics/c.jpg,,,val,\n"
+        "pics/gone.jpg,m/a.png,,,\npics/c.jpg,m/gone.png,,,\n",
+        encoding="utf-8",
+    )
+    layout = read_layout(path)
+    assert layout.root == tmp_path
+    assert [(e.split, e.image.name, e.map, e.fixations) for e in layout.examples] == [
+        ("train", "a.jpg", tmp_path / "m/a.png", None),
+        ("val", "b.jpg", None, tmp_path / "f/b.csv"),
+    ]
+    assert {kind: [Path(name).name for name in names] for kind, names in layout.unpaired.items()} == {
+        "images without a map or fixations": ["c.jpg"],
+        "files the manifest names that are not there": ["gone.jpg", "gone.png"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "has none"),
+        ("picture,map\n", "this has picture, map"),
+        ("image,split\na.jpg,train\n", "this has image, split"),
+        ("image,map,split\na.jpg,a.png,holdout\n", "split 'holdout' is not one of train, val, test"),
+        ("image,map\nb.jpg,b.png\n", r"no row names an image that is there .*\(1 rows\)"),
+    ],
+)
+def test_damaged_manifest(tmp_path: Path, text: str, words: str) -> None:
+    make(tmp_path, "a.jpg", "a.png")
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        read_layout(tmp_path / "m.csv")
+
+
+def test_a_file_that_is_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(DataError, match="not a readable manifest CSV"):
+        read_layout(tmp_path / "x.jpg")
+
+
+def layout_of(**counts: int) -> Layout:
+    names = {"whole": ALL}
+    examples = [
+        Example(key=f"{split}{i}", split=names.get(split, split), image=Path(f"{split}{i}.jpg"))
+        for split, count in counts.items()
+        for i in range(count)
+    ]
+    return Layout(root=Path("data"), examples=examples)
+
+
+def test_own_splits_are_kept() -> None:
+    train, val = divide(layout_of(train=3, val=2, test=4), 0.5, seed=0)
+    assert [e.key for e in train] == ["train0", "train1", "train2"] and [e.key for e in val] == ["val0", "val1"]
+
+
+@pytest.mark.parametrize("name", ["train", "whole"])
+def test_a_share_is_set_aside_by_the_seed(name: str) -> None:
+    layout = layout_of(**{name: 20, "test": 3})
+    train, val = divide(layout, 0.1, seed=1)
+    assert len(train) == 18 and len(val) == 2
+    assert {e.key for e in train} | {e.key for e in val} == {f"{name}{i}" for i in range(20)}
+    assert {e.split for e in train} == {"train"} and {e.split for e in val} == {"val"}
+    assert divide(layout, 0.1, seed=1) == (train, val)
+    assert any(divide(layout, 0.1, seed=seed)[1] != val for seed in (2, 3, 4))
+
+
+def test_a_share_is_at_least_one_and_never_all() -> None:
+    assert [len(part) for part in divide(layout_of(whole=2), 0.01, 0)] == [1, 1]
+    assert [len(part) for part in divide(layout_of(whole=2), 0.99, 0)] == [1, 1]
+    with pytest.raises(DataError, match="one image only"):
+        divide(layout_of(whole=1), 0.5, 0)
+    with pytest.raises(DataError, match=r"no training images; the splits found are val, test"):
+        divide(layout_of(val=1, test=1), 0.5, 0)
+
+
+def test_what_is_scored() -> None:
+    both = layout_of(train=1, val=2, test=3)
+    assert len(for_evaluation(both, None)) == 2
+    assert len(for_evaluation(layout_of(train=1, test=3), None)) == 3
+    assert len(for_evaluation(layout_of(whole=4), None)) == 4
+    assert len(for_evaluation(both, "training")) == 1 and len(for_evaluation(both, "all")) == 6
+    with pytest.raises(DataError, match="no split 'tset'; there are: train, val, test"):
+        for_evaluation(both, "tset")
+    with pytest.raises(DataError, match=r"there are: \(none\)"):
+        for_evaluation(layout_of(whole=1), "val")
+
+
+@pytest.mark.shared
+def test_osie_is_read_as_it_is(shared: Path) -> None:
+    layout = read_layout(shared / "data" / "osie")
+    assert layout.split("train") and layout.split("val")
+    assert all(example.fixations for example in layout.examples)
