@@ -28,7 +28,7 @@ from cvkit.commands.cae_embed.training import LR, new_embedder, train
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection, Reading, find_source, read_collection
 from cvkit.data.image_set import ImageSet
-from cvkit.engine.checkpoint import RunFolder
+from cvkit.engine.run_folder import RunFolder
 from cvkit.progress import ignore
 from cvkit.tasks.embedding.embedder import Embedder
 

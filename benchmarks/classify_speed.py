@@ -22,7 +22,7 @@ from cvkit.config import ClassifyConfig, GradcamConfig
 from cvkit.data.fit import fit_crop
 from cvkit.data.images import read_image
 from cvkit.tasks.classification import loading
-from cvkit.tasks.classification.loading import Classifier
+from cvkit.tasks.classification.classifier import Classifier
 
 
 def main() -> None:

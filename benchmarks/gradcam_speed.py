@@ -19,7 +19,7 @@ from side_by_side import report, seconds
 from cvkit.tasks.attribution import Explainer
 from cvkit.tasks.attribution.target_layer import default_target
 from cvkit.tasks.classification import loading
-from cvkit.tasks.classification.loading import Classifier
+from cvkit.tasks.classification.classifier import Classifier
 
 WAYS = ("forward", "cvkit", "pytorch-grad-cam")
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+TIMM_PREFIX = "timm:"
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -132,3 +134,31 @@ class TargetLayer:
     layout: str = "nchw"
     grid: tuple[int, int] = (0, 0)
     prefix: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A classifier with one entry of its weights.
+
+    ``model`` is its name without the tag ("vgg16", "timm:resnet18"), ``tag`` names the weights ("IMAGENET1K_V1",
+    "a1_in1k") and is None where none exist. ``labels`` and ``class_ids`` (WordNet) are in the order of the classes, or
+    () where they are not known. ``file_bytes`` is the size of the weights file to within a kilobyte, ``top1`` the
+    accuracy on ImageNet in per cent, both where the library tells. ``source`` is a URL, or a repository of the Hugging
+    Face hub ("owner/name", with "@revision" and "/file" where timm names them), or "".
+    """
+
+    model: str
+    tag: str | None
+    preprocessing: Preprocessing
+    num_classes: int
+    labels: tuple[str, ...] = ()
+    class_ids: tuple[str, ...] = ()
+    licence: str | None = None
+    file_bytes: int | None = None
+    top1: float | None = None
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name with its tag, which means this entry and no other."""
+        return f"{self.model}.{self.tag}" if self.tag else self.model

@@ -12,7 +12,8 @@ import numpy as np
 from cvkit import render
 from cvkit.commands.gradcam import gradcam
 from cvkit.config import GradcamConfig
-from cvkit.data.images import encode_jpeg, read_image
+from cvkit.data.images import read_image
+from cvkit.render.jpeg import encode_jpeg
 from cvkit.render.sheet import contact_sheet
 from cvkit.tasks.attribution import METHODS
 

@@ -14,7 +14,8 @@ import skimage
 from cvkit import render
 from cvkit.commands.predict import predict
 from cvkit.config import PredictConfig
-from cvkit.data.images import encode_jpeg, read_image, read_map
+from cvkit.data.images import read_image, read_map
+from cvkit.render.jpeg import encode_jpeg
 
 PHOTOGRAPHS = {
     "astronaut": "astronaut.png",

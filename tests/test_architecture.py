@@ -29,12 +29,6 @@ LAYERS = {
     "catalog": 0,
     "errors": 0,
 }
-# Imports that the rule forbids until the functions concerned have modules of their own.
-EXCEPTIONS = {
-    ("cvkit.models.backbones", "tasks"),
-    ("cvkit.models.fetch", "tasks"),
-    ("cvkit.models.weights", "tasks"),
-}
 HEAVY = (
     "torch",
     "torchvision",
@@ -92,17 +86,8 @@ def test_imports_point_to_lower_layers(path: Path) -> None:
         assert not list(ours(path))
         return
     mine = module.split(".")[1]
-    wrong = [
-        unit
-        for unit, *_ in ours(path)
-        if unit != mine and LAYERS[unit] >= LAYERS[mine] and (module, unit) not in EXCEPTIONS
-    ]
+    wrong = [unit for unit, *_ in ours(path) if unit != mine and LAYERS[unit] >= LAYERS[mine]]
     assert not wrong, f"{module} (layer {LAYERS[mine]}) imports {wrong}"
-
-
-def test_the_exceptions_are_still_needed() -> None:
-    there = {(name_of(path), unit) for path in FILES for unit, *_ in ours(path)}
-    assert EXCEPTIONS <= there
 
 
 @pytest.mark.parametrize("layer", ["tasks", "commands"])

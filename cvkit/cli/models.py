@@ -1,8 +1,5 @@
 """``cvkit models``: what can be used by name, what it is made of, and the files of its weights."""
 
-import sys
-from collections.abc import Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,18 +7,18 @@ import typer
 from cvkit.cli import options as o
 from cvkit.cli.console import Console, ProgressMode
 from cvkit.cli.session import session, settings
+from cvkit.cli.tables import ITSELF, Row, _by, _folded, _grouped, _numbers, _percent, _room, _table, human
 from cvkit.config import DownloadModelConfig, ListModelsConfig, ModelConfig, ShowModelConfig, parse_size
 
 if TYPE_CHECKING:
-    from cvkit.commands.models.showing import ListModelsResult, ModelFile, ShowModelResult
+    from cvkit.commands.models.files import ModelFile
+    from cvkit.commands.models.listing import ListModelsResult
+    from cvkit.commands.models.showing import ShowModelResult
 
 BYTES_A_NUMBER = 4
 Name = Annotated[
     str, typer.Argument(help="A model, with or without the tag of its weights, as in models list.", metavar="NAME")
 ]
-Row = Sequence[str]
-ITSELF = "(itself)"  # a module beside what is inside it
-GAP = "  "
 
 app = typer.Typer(help="List models, show what they are made of, fetch their weights.", no_args_is_help=True)
 
@@ -38,7 +35,7 @@ def list_models(
     asked = locals()
     with session(ProgressMode.none, quiet=False, json=json) as console:
         config = settings(ListModelsConfig, asked)
-        from cvkit.commands.models.showing import list_models as task
+        from cvkit.commands.models.listing import list_models as task
 
         result = task(config)
         console.result(result)
@@ -79,7 +76,7 @@ def download(
     asked = locals()
     with session(ProgressMode.none, quiet, json) as console:
         config = settings(DownloadModelConfig, asked, model=name)
-        from cvkit.commands.models.showing import download_model as task
+        from cvkit.commands.models.files import download_model as task
 
         _show_file(console, task(config, console.listen))
 
@@ -89,7 +86,7 @@ def path(name: Name, json: o.Json = False) -> None:
     """Print where a classifier's weights lie on this machine; an error where they do not."""
     with session(ProgressMode.none, quiet=False, json=json) as console:
         config = ModelConfig(model=name)
-        from cvkit.commands.models.showing import model_path as task
+        from cvkit.commands.models.files import model_path as task
 
         _show_file(console, task(config))
 
@@ -185,91 +182,3 @@ def _show_needs(console: Console, result: "ShowModelResult") -> None:
     ]
     images = f"{result.batch} image{'s' if result.batch > 1 else ''} of {_by(result.size)}"
     console.lines(*_table([images, "", "memory is 4 bytes a number of a layer's output"], needs, left=(0, 2)))
-
-
-def human(value: int | None, unit: str = "") -> str:
-    """Return a count or a size to three digits, in powers of ten: 15.2 k, 225 M, 12 MB."""
-    if value is None:
-        return "-"
-    rounded = float(f"{value:.3g}")
-    for prefix, one in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if rounded >= one:
-            return f"{rounded / one:.3g} {prefix}{unit}"
-    return f"{value} {unit}".strip() if value else "0"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{value:g}" for value in values)
-
-
-def _by(sides: Sequence[int]) -> str:
-    return "x".join(map(str, sides))
-
-
-def _table(columns: Sequence[str], rows: Sequence[Row | str], left: Sequence[int]) -> list[str]:
-    """Return the lines of a table, in which a row that is one text runs on over all columns.
-
-    Not Rich's: it cuts names that are too long for the terminal, and these are to be copied.
-    """
-    widths = _widths(columns, [row for row in rows if not isinstance(row, str)])
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if index in left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return GAP.join(padded).rstrip()
-
-    rule = "─" * (sum(widths) + len(GAP) * (len(widths) - 1))
-    return [line(columns), rule, *(row if isinstance(row, str) else line(row) for row in rows)]
-
-
-def _widths(columns: Sequence[str], rows: Sequence[Row]) -> list[int]:
-    return [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-
-
-def _room(columns: Sequence[str], rows: Sequence[Row], at: int) -> int | None:
-    """Return the width that a terminal leaves for a column, None where nothing limits it (a pipe, a file)."""
-    from rich.console import Console as RichConsole
-
-    console = RichConsole(file=sys.stdout)
-    if not console.is_terminal:
-        return None
-    widths = _widths(columns, rows)
-    return max(console.width - sum(widths) + widths[at] - len(GAP) * (len(widths) - 1), 12)
-
-
-def _folded(columns: Sequence[str], rows: list[Row], mark: str) -> list[Row]:
-    """Break the words of the last column behind a mark, where the terminal is too narrow for them."""
-    room = _room(columns, rows, len(columns) - 1)
-    if room is None:
-        return rows
-    folded: list[Row] = []
-    for *cells, word in rows:
-        while len(word) > room and (cut := word.rfind(mark, 0, room) + 1):
-            folded.append([*cells, word[:cut]])
-            cells, word = [""] * len(cells), word[cut:]
-        folded.append([*cells, word])
-    return folded
-
-
-def _grouped(rows: Sequence[Row], room: int | None, prefix: str = "") -> list[Row | str]:
-    """Part names that are too long for their column: the module stands once, and below it what is inside.
-
-    All rows begin with ``prefix``, and those of one module stay together.
-    """
-    grouped: list[Row | str] = []
-    for part, run in groupby(rows, key=lambda row: row[0].removeprefix(prefix).partition(".")[0]):
-        inside, head = list(run), prefix + part
-        tails = ["  " + (row[0].removeprefix(head) or ITSELF) for row in inside]
-        if room is None or all(len(row[0]) <= room for row in inside) or all(row[0] == head for row in inside):
-            grouped += [[row[0] or ITSELF, *row[1:]] for row in inside]
-        elif all(len(tail) <= room for tail in tails):
-            grouped += [head, *([tail, *row[1:]] for tail, row in zip(tails, inside, strict=True))]
-        else:
-            grouped += _grouped(inside, room, f"{head}.")
-    return grouped

@@ -16,14 +16,15 @@ from cvkit.config import ClassifyConfig
 from cvkit.data.fit import fit_crop
 from cvkit.data.images import read_image
 from cvkit.engine.parquet import need_parquet, write_parquet
-from cvkit.engine.streaming.batch import CLASS_COLUMNS, Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
+from cvkit.engine.streaming.batch import Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
 from cvkit.engine.streaming.ledger import Rows
 from cvkit.engine.streaming.notes import read_rows
 from cvkit.engine.streaming.stream import Stages, Written
 from cvkit.errors import DataError, UsageError
 from cvkit.progress import Listener, Note, ignore
 from cvkit.tasks.classification import loading
-from cvkit.tasks.classification.loading import Classifier
+from cvkit.tasks.classification.classifier import Classifier
+from cvkit.tasks.classification.columns import CLASS_COLUMNS
 from cvkit.tasks.classification.metrics import Accuracy, ClassAccuracy, accuracy, ranks_of
 from cvkit.tasks.classification.truth import Truth, read_truth
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +19,14 @@ from cvkit.models.exported.exported import is_exported
 from cvkit.progress import Listener, Note, Stage, StageEnd, Step, ignore
 from cvkit.tasks.saliency.data import baselines, layout
 from cvkit.tasks.saliency.data import fixations as fix
-from cvkit.tasks.saliency.data.dataset import GroundTruth, read_truth
+from cvkit.tasks.saliency.data.ground_truth import read_truth
 from cvkit.tasks.saliency.data.layout import Example
 from cvkit.tasks.saliency.data.map_folder import MapFolder
-from cvkit.tasks.saliency.metrics.protocols import PROTOCOLS, Protocol, ScoreInputs
+from cvkit.tasks.saliency.metrics.protocols import PROTOCOLS
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
+from cvkit.tasks.saliency.scoring import Source, _Scene, _Scorer
 
 MIT_OTHERS = 10  # images that shuffled AUC's negatives come from under mit
-Source = Callable[["_Scene"], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -40,17 +39,6 @@ class EvaluateResult:
     failed: list[dict[str, str]]
     scores: dict[str, dict[str, MeanInterval]]
     out: Path | None
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """One image and where people looked in it, at the image's own size."""
-
-    index: int
-    example: Example
-    size: tuple[int, int]
-    truth: GroundTruth
-    points: fix.Fixations | None
 
 
 _Outcome = _Scene | tuple[Example, DataError]
@@ -147,58 +135,6 @@ def _score_scene(
     for name, row in rows.items():
         tables[name].rows.append(row)
     return []
-
-
-@dataclass(frozen=True)
-class _Scorer:
-    config: EvaluateConfig
-    protocol: Protocol
-    columns: list[str]
-    baseline: Source
-    negatives: baselines.Negatives | None
-    device: torch.device
-
-    def _batch(self, values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.array(values))[None].to(self.device)
-
-    def row(self, scene: _Scene, values: np.ndarray) -> dict[str, Any]:
-        """Return the scores of one map, its name under ``image``."""
-        return {"image": _name(scene.example), **self._scores(scene, values, scene.truth)}
-
-    def observers(self, scene: _Scene) -> dict[str, Any] | None:
-        """Score the map of a random half of the subjects against the other half, both ways, and take the mean."""
-        parts = None if scene.points is None else baselines.halves(scene.points, (self.config.seed, scene.index))
-        if parts is None:
-            return None
-        truths = [self._truth_of(part, scene) for part in parts]
-        if not all(truth.map.any() for truth in truths):
-            return None
-        sigma = self._sigma(scene)
-        maps = [baselines.observer_map(truth.counts, sigma) for truth in truths if truth.counts is not None]
-        one, other = self._scores(scene, maps[0], truths[1]), self._scores(scene, maps[1], truths[0])
-        return {"image": _name(scene.example), **{name: (one[name] + other[name]) / 2 for name in one}}
-
-    def _truth_of(self, part: fix.Fixations, scene: _Scene) -> GroundTruth:
-        counts = fix.count_map(part, part.size or scene.size, scene.size)
-        return GroundTruth(fix.blur(counts, self._sigma(scene)), counts)
-
-    def _sigma(self, scene: _Scene) -> float:
-        return self.config.sigma_px or fix.default_sigma(scene.size)
-
-    def _scores(self, scene: _Scene, values: np.ndarray, truth: GroundTruth) -> dict[str, float]:
-        others = self.negatives.for_image(scene.index) if self.negatives and truth.counts is not None else None
-        inputs = ScoreInputs(
-            pred=self._batch(values),
-            target=self._batch(truth.map),
-            fixations=None if truth.counts is None else self._batch(truth.counts),
-            others=None if others is None else self._batch(others),
-            baseline=self._batch(self.baseline(scene)),
-        )
-        return {name: float(score[0]) for name, score in self.protocol.score(inputs, self.columns).items()}
-
-
-def _name(example: Example) -> str:
-    return example.key + example.image.suffix
 
 
 def _scenes(config: EvaluateConfig, examples: Sequence[Example]) -> Iterator[_Outcome]:

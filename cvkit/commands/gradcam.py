@@ -17,8 +17,8 @@ from cvkit import files, render
 from cvkit.catalog import TargetLayer
 from cvkit.config import GradcamConfig
 from cvkit.data.fit import Window, fit_crop, fit_squash, place_map
-from cvkit.data.images import encode_jpeg, read_image
-from cvkit.engine.streaming.batch import CLASS_COLUMNS, Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
+from cvkit.data.images import read_image
+from cvkit.engine.streaming.batch import Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
 from cvkit.engine.streaming.ledger import Rows
 from cvkit.engine.streaming.notes import read_rows
 from cvkit.engine.streaming.stream import Stages, Written
@@ -26,13 +26,16 @@ from cvkit.errors import UsageError
 from cvkit.intervals import MeanInterval, mean_interval
 from cvkit.models.exported.exported import is_exported
 from cvkit.progress import Listener, Note, ignore
+from cvkit.render.jpeg import encode_jpeg
 from cvkit.tasks.attribution import METHODS, Explainer
 from cvkit.tasks.attribution.explain import scaled
 from cvkit.tasks.attribution.faithfulness import Faithfulness, faithfulness
 from cvkit.tasks.attribution.target_layer import default_target, named_target
 from cvkit.tasks.classification import loading
+from cvkit.tasks.classification.classifier import Classifier
+from cvkit.tasks.classification.columns import CLASS_COLUMNS
 from cvkit.tasks.classification.labels import find_class
-from cvkit.tasks.classification.loading import Classifier, Loaded
+from cvkit.tasks.classification.loading import Loaded
 from cvkit.tasks.classification.metrics import ranks_of
 
 SUFFIXES = {"map": ".map.png", "overlay": ".overlay.jpg", "panel": ".panel.jpg", "npy": ".npy"}

@@ -13,12 +13,13 @@ from torch import Tensor
 from cvkit import device as machine
 from cvkit import files, render
 from cvkit.config import PredictConfig
-from cvkit.data.images import encode_jpeg, read_image, resize_image, resize_map
+from cvkit.data.images import read_image, resize_image, resize_map
 from cvkit.engine import checkpoint
 from cvkit.engine.streaming.batch import Batch, BatchResult, find_inputs, run_batch
 from cvkit.engine.streaming.stream import Stages, Written
 from cvkit.models.exported.exported import is_exported, read_facts
 from cvkit.progress import Listener, ignore
+from cvkit.render.jpeg import encode_jpeg
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 SUFFIX = {"png": ".png", "png16": ".png", "npy": ".npy"}

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from cvkit import device as machine
 from cvkit import render
@@ -16,22 +14,20 @@ from cvkit.catalog import SALIENCY_MODELS
 from cvkit.config import TrainSaliencyConfig
 from cvkit.data.images import read_image
 from cvkit.engine import checkpoint
+from cvkit.engine.run_folder import RunFolder, make_next, open_run, write_config
 from cvkit.engine.stop import StopSignal, heeding
 from cvkit.engine.training.fit import Job, fit
-from cvkit.engine.training.optim import Group
 from cvkit.errors import DataError, UsageError
 from cvkit.files import write_atomic
-from cvkit.models import weights as weight_files
 from cvkit.models.backbones import normalisation
 from cvkit.progress import Listener, Note, Stage, StageEnd, Step, ignore
 from cvkit.tasks.saliency.data import layout as layouts
 from cvkit.tasks.saliency.data.dataset import Prepared, Problems, Reading, SaliencyDataset, prepare
-from cvkit.tasks.saliency.losses import Loss, loss_named, match
-from cvkit.tasks.saliency.metrics.auc import auc_judd
-from cvkit.tasks.saliency.metrics.fixation import nss
-from cvkit.tasks.saliency.metrics.similarity import cc, kl, sim
-from cvkit.tasks.saliency.networks.base import SaliencyModel, SaliencySpec
+from cvkit.tasks.saliency.learner import SaliencyLearner
+from cvkit.tasks.saliency.losses import loss_named
+from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
+from cvkit.tasks.saliency.networks.pretraining import load_backbone
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 if TYPE_CHECKING:
@@ -71,59 +67,6 @@ class _Settings:
     batch_size: int
 
 
-class SaliencyLearner:
-    """Images, maps and fixation counts in; the loss and the field's scores out."""
-
-    def __init__(self, predictor: SaliencyPredictor, config: TrainSaliencyConfig, loss: Loss, data: SaliencyDataset):
-        self.predictor, self.config, self.data = predictor, config, data
-        self.model: SaliencyModel = predictor.model
-        self._loss = loss
-
-    def _predict(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        return model(self.predictor.normalise(batch["image"])).float()
-
-    def _compare(self, maps: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        counts = batch.get("counts")
-        matched = None if counts is None else match(counts, maps, counts=True)
-        return self._loss(maps, match(batch["target"], maps), matched)
-
-    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """Return the loss at the size of the network's output, with the penalty of the learned prior."""
-        return self._compare(self._predict(model, batch), batch) + self.model.penalty()
-
-    def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss, CC, SIM, KL and, given fixations, NSS and AUC-Judd of each image, at the input's size."""
-        maps = self._predict(model, batch)
-        each = [
-            self._compare(maps[i : i + 1], {name: value[i : i + 1] for name, value in batch.items()})
-            for i in range(len(maps))
-        ]
-        shown = F.interpolate(maps, size=batch["target"].shape[-2:], mode="bilinear", align_corners=False)[:, 0]
-        target = batch["target"][:, 0]
-        scores = {"cc": cc(shown, target), "sim": sim(shown, target), "kl": kl(shown, target)}
-        scores["loss"] = torch.stack(each)
-        if "counts" in batch:
-            counts = batch["counts"][:, 0]
-            scores |= {"nss": nss(shown, counts), "auc_judd": auc_judd(shown, counts)}
-        return scores
-
-    def names(self, batch: dict[str, Tensor]) -> list[str]:
-        """Return the image files of a training batch."""
-        return [self.data.name(int(index)) for index in batch["index"]]
-
-    def groups(self) -> list[Group]:
-        """Return the head at the full learning rate and a pretrained backbone at a share of it."""
-        config = self.config
-        scale = 1.0 if config.weights == "none" else config.backbone_lr
-        frozen = int(config.freeze) if config.freeze.isdigit() else 0
-        backbone = Group(list(self.model.backbone_parameters()), scale, config.epochs if scale == 0 else frozen)
-        return [backbone, Group(list(self.model.head_parameters()))]
-
-    def card(self) -> dict[str, Any]:
-        """Return what rebuilds the predictor from ``best.pt`` alone."""
-        return {**self.predictor.card(), "config": self.config.as_dict()}
-
-
 def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> TrainSaliencyResult:
     """Find and check the data, build the network, train it, and leave a run folder with pictures.
 
@@ -148,7 +91,7 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
     parameters = sum(p.numel() for p in learner.model.parameters())
     if fabric.global_rank == 0:
         resolved = {**vars(settings), "parameters": parameters, "train": len(train), "val": len(val)}
-        checkpoint.write_config(folder, config.as_dict(), resolved)
+        write_config(folder, config.as_dict(), resolved)
     job = Job(
         learner=learner,
         train=train,
@@ -191,8 +134,8 @@ def _build(config: TrainSaliencyConfig, size: tuple[int, int], device: torch.dev
     torch.manual_seed(config.seed)
     spec = SaliencySpec.of(config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior)
     model = build(spec)
-    if not (config.resume and checkpoint.RunFolder(Path(config.out or "")).last.is_file()):
-        weight_files.load_backbone(model, config.weights, zero_bias=config.zero_bias)
+    if not (config.resume and RunFolder(Path(config.out or "")).last.is_file()):
+        load_backbone(model, config.weights, zero_bias=config.zero_bias)
     elif config.weights != "none":
         model.fix_norm()
     if config.freeze == "backbone":
@@ -200,13 +143,13 @@ def _build(config: TrainSaliencyConfig, size: tuple[int, int], device: torch.dev
     return SaliencyPredictor(model, size, device=device, normalisation=normalisation(config.backbone))
 
 
-def _open_folder(config: TrainSaliencyConfig, fabric: "Fabric") -> checkpoint.RunFolder:
+def _open_folder(config: TrainSaliencyConfig, fabric: "Fabric") -> RunFolder:
     """Return the run folder; the first process chooses and opens it for all."""
     out = config.out
     if fabric.global_rank == 0:
-        out = out or str(checkpoint.make_next(Path(f"runs/train-saliency/{config.model}")))
-        checkpoint.open_run(out, config.as_dict(), config.resume)
-    return checkpoint.RunFolder(Path(str(fabric.broadcast(out))))
+        out = out or str(make_next(Path(f"runs/train-saliency/{config.model}")))
+        open_run(out, config.as_dict(), config.resume)
+    return RunFolder(Path(str(fabric.broadcast(out))))
 
 
 def _resolve(config: TrainSaliencyConfig) -> _Settings:
@@ -268,7 +211,7 @@ def _prepare(examples: list[layouts.Example], reading: Reading, cache: str, titl
 class _Pictures:
     """The pictures of a run: learning curves after every epoch, and samples of input, target and prediction."""
 
-    folder: checkpoint.RunFolder
+    folder: RunFolder
     config: TrainSaliencyConfig
     predictor: SaliencyPredictor
     data: SaliencyDataset

@@ -1,6 +1,5 @@
 """Read an image file into RGB, whatever it holds, and refuse what cannot be trusted."""
 
-import io
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,15 +178,6 @@ def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return values
     resized = Image.fromarray(values.astype(np.float32)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(resized)
-
-
-def encode_jpeg(image: np.ndarray, quality: int = 92) -> bytes:
-    """Return an (H, W, 3) uint8 image as a JPEG file, for people to look at."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
-    return buffer.getvalue()
 
 
 def _what_it_is(path: Path) -> str:

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD
+from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD, TIMM_PREFIX
 from cvkit.errors import UsageError, did_you_mean
-from cvkit.tasks.saliency.networks.base import start_relu
+from cvkit.models.init import start_relu
 
 RGB = tuple[float, float, float]
-TIMM_PREFIX = "timm:"
 COARSEST = 32  # levels beyond this stride have no place left in them
 # Not square, so that (N, H, W, C) maps are told apart; 7x7 or 6x6 poolings give no stride up to 32 from it.
 PROBE_SIZE = (320, 384)

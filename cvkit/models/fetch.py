@@ -12,11 +12,14 @@ from contextlib import contextmanager, redirect_stdout
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
+from cvkit.catalog import Pretrained
 from cvkit.errors import CvkitError, OutputError, WeightsError
 from cvkit.files import atomic_path, sha256, writing
-from cvkit.tasks.classification.pretrained import Pretrained, file_name, hash_in
+
+_HASH = re.compile(r"-([0-9a-f]{8,64})\.")
 
 TIMEOUT_SECONDS = 30.0  # without an answer, or without a further byte
 SAY_EVERY_SECONDS = 10.0
@@ -252,3 +255,14 @@ def _reason(error: object) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0][:200].rstrip(".:") if lines else type(error).__name__
+
+
+def file_name(url: str) -> str:
+    """Return the name under which the file of a URL is kept."""
+    return Path(urlparse(url).path).name
+
+
+def hash_in(url: str) -> str | None:
+    """Return the first digits of the SHA-256 that a file's name or URL carries ("vgg16-397923af.pth"), or None."""
+    match = _HASH.search(file_name(url))
+    return match.group(1) if match else None

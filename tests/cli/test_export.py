@@ -113,7 +113,7 @@ def test_the_report_and_the_facts(classifier: Callable[..., Path], run: Run) -> 
 
 def test_bytes_in_and_top_classes_out(classifier: Callable[..., Path]) -> None:
     from cvkit.tasks.classification import loading
-    from cvkit.tasks.classification.loading import Classifier
+    from cvkit.tasks.classification.classifier import Classifier
 
     loaded = loading.load(NET, "none")
     images = torch.randint(0, 256, (3, 3, *SIZE), dtype=torch.uint8)
@@ -390,7 +390,7 @@ def prepared(photographs: Path) -> torch.Tensor:
     from cvkit.data.fit import fit_crop
     from cvkit.data.images import read_image
     from cvkit.tasks.classification import loading
-    from cvkit.tasks.classification.loading import Classifier
+    from cvkit.tasks.classification.classifier import Classifier
 
     loaded = loading.load(NET, "none")
     ready = Classifier(loaded.module, loaded.facts)

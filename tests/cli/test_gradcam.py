@@ -306,7 +306,7 @@ def test_the_predictions_printed_are_those_of_classify(
 def test_squash_gives_the_network_the_whole_image(explain: Run, photos: Path, weights: Path, tmp_path: Path) -> None:
     from cvkit.data.fit import fit_squash
     from cvkit.data.images import read_image
-    from cvkit.tasks.classification.loading import Classifier
+    from cvkit.tasks.classification.classifier import Classifier
 
     assert explain("--save", "npy", "--out", "o", "--fit", "squash").code == 0
     loaded = loading.load("squeezenet1_1", str(weights))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cvkit.catalog import SALIENCY_MODELS
-from cvkit.cli.models import human
+from cvkit.cli.tables import human
 from cvkit.commands.models import showing as task
 from cvkit.errors import UsageError
 from cvkit.models import fetch

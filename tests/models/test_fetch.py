@@ -12,10 +12,11 @@ from urllib.error import URLError
 
 import pytest
 
+from cvkit.catalog import Pretrained
 from cvkit.errors import OutputError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.fetch import cached, download, offline_hint
-from cvkit.tasks.classification.pretrained import Pretrained, facts
+from cvkit.tasks.classification.pretrained import facts
 
 CONTENT = b"some tensors" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

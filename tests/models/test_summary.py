@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvkit.errors import UsageError
-from cvkit.models.dry_run import Layer, summarise
+from cvkit.models.summary import Layer, summarise
 
 
 def test_the_convolution_of_the_lecture() -> None:

@@ -11,13 +11,14 @@ import torch
 from cvkit import device as machine
 from cvkit import files
 from cvkit.commands.cae_embed import pictures
-from cvkit.commands.cae_embed.measure import Scores, Space, count_of, embed, measure
+from cvkit.commands.cae_embed.measure import embed
 from cvkit.commands.cae_embed.summary import summary_of, tell_summary
 from cvkit.commands.cae_embed.training import KIND, check_memory, check_same_data, new_embedder, open_folder, train
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection, Reading, Source, check_splits, find_source, read_collection
 from cvkit.engine import checkpoint
 from cvkit.engine.parquet import need_parquet
+from cvkit.engine.result_folder import close_result, open_result
 from cvkit.engine.stop import StopSignal, heeding
 from cvkit.engine.training.fit import FitResult
 from cvkit.errors import DataError, StoppedBySignal, UsageError
@@ -25,6 +26,7 @@ from cvkit.models.exported.exported import is_exported
 from cvkit.progress import Listener, Note, Stage, StageEnd, Step, ignore
 from cvkit.tasks.classification.labels import load_labels
 from cvkit.tasks.embedding import tables
+from cvkit.tasks.embedding.comparison import Scores, Space, count_of, measure
 from cvkit.tasks.embedding.embedder import Embedder
 from cvkit.tasks.embedding.projections import need_umap
 from cvkit.tasks.embedding.tables import Embedding
@@ -138,7 +140,7 @@ def _by_checkpoint(config: CaeEmbedConfig, listen: Listener) -> CaeEmbedResult:
     source, names = _find(config)
     folder = Path(config.out or "embeddings")
     identity = _identity(config, files.sha256(path), source)
-    done = tables.open_result(folder, COMMAND, identity, config.overwrite)
+    done = open_result(folder, COMMAND, identity, config.overwrite)
     if done is not None:
         listen(Note(f"all of it is done already, in {folder}"))
         metrics = {name: Scores(**values) for name, values in done["metrics"].items()}
@@ -165,7 +167,7 @@ def _by_checkpoint(config: CaeEmbedConfig, listen: Listener) -> CaeEmbedResult:
     facts: dict[str, Any] = {"images": result.images, "failed": result.failed, "parameters": result.parameters}
     facts |= {"device": machine.describe(embedder.device), "versions": {"torch": torch.__version__}}
     facts["metrics"] = {name: asdict(each) for name, each in scores.items()}
-    tables.close_result(folder, COMMAND, identity, written, facts)
+    close_result(folder, COMMAND, identity, written, facts)
     return result
 
 

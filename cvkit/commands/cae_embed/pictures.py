@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from cvkit import files, render
-from cvkit.commands.cae_embed.measure import Scores, Space, count_of
-from cvkit.commands.cae_embed.training import noisy
 from cvkit.data.collection import Collection
 from cvkit.data.image_set import ImageSet, resized
+from cvkit.tasks.embedding.comparison import Scores, Space, count_of
 from cvkit.tasks.embedding.embedder import Embedder
+from cvkit.tasks.embedding.learner import noisy
 from cvkit.tasks.embedding.projections import AT_RANDOM, CodePlane, first_two
 from cvkit.tasks.embedding.tables import Embedding
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cvkit.files import write_atomic
-from cvkit.models.dry_run import Summary, summarise
+from cvkit.models.summary import Summary, summarise
 from cvkit.progress import Listener, Note
 from cvkit.tasks.embedding.autoencoder import AutoencoderSpec, build
 

@@ -5,25 +5,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from cvkit import device as machine
 from cvkit import render
 from cvkit.config import LAST, CaeEmbedConfig
 from cvkit.data.collection import Collection
-from cvkit.data.image_set import ImageSet
 from cvkit.engine import checkpoint
+from cvkit.engine.run_folder import RunFolder, make_next, open_run, write_config
 from cvkit.engine.training.fit import FitResult, Job, fit
-from cvkit.engine.training.optim import Group
 from cvkit.errors import DataError, OutputError, UsageError
 from cvkit.files import read_json, write_atomic
-from cvkit.models.dry_run import Summary
+from cvkit.models.summary import Summary
 from cvkit.progress import Listener
 from cvkit.tasks.embedding.autoencoder import AutoencoderSpec, build
 from cvkit.tasks.embedding.embedder import Embedder
-from cvkit.tasks.embedding.metrics import mse
-from cvkit.tasks.embedding.noise import noise_of
+from cvkit.tasks.embedding.learner import AutoencoderLearner
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -32,51 +28,6 @@ KIND = "autoencoder"  # of the checkpoints this command writes
 LR = 2e-3
 TOO_LARGE = "the network does not fit in memory: take smaller --widths, --latent-dim, --size or --batch-size."
 MOST_IN_BATCH, FEWEST_IN_BATCH, STEPS_AN_EPOCH = 128, 8, 50
-
-
-class AutoencoderLearner:
-    """Bytes in; the binary cross entropy of their reconstruction out, from noisy images when ``denoise``."""
-
-    def __init__(self, embedder: Embedder, config: CaeEmbedConfig, train: ImageSet) -> None:
-        self.embedder, self.config, self.train = embedder, config, train
-        self.model: nn.Module = embedder.model
-
-    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """Return the mean binary cross entropy a pixel, in nats, against the clean images."""
-        clean = self.embedder.pixels(batch["image"])
-        seen = clean
-        if self.embedder.noise_sigma:
-            seen = torch.randn_like(clean).mul_(self.embedder.noise_sigma).add_(clean)
-        # From logits, so that a pixel that is wrong for certain still has a gradient.
-        return F.binary_cross_entropy_with_logits(model(seen, logits=True).float(), clean)
-
-    def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss and the mean squared error of each image; the noise is the same for an image every time."""
-        clean = self.embedder.pixels(batch["image"])
-        seen = noisy(clean, batch["index"], self.embedder.noise_sigma, self.config.seed)
-        logits = model(seen, logits=True).float()
-        each = F.binary_cross_entropy_with_logits(logits, clean, reduction="none").flatten(1).mean(1)
-        return {"loss": each, "mse": mse(logits.sigmoid(), clean)}
-
-    def names(self, batch: dict[str, Tensor]) -> list[str]:
-        """Return the names of a training batch's images, the first few of many."""
-        names = [self.train.names[int(index)] for index in batch["index"][:8]]
-        return names if len(batch["index"]) <= len(names) else [*names, "..."]
-
-    def groups(self) -> list[Group]:
-        """Return all parameters at one learning rate."""
-        return [Group(list(self.model.parameters()))]
-
-    def card(self) -> dict[str, Any]:
-        """Return what rebuilds the embedder from ``best.pt`` alone."""
-        return {**self.embedder.card(), "config": self.config.as_dict()}
-
-
-def noisy(clean: Tensor, index: Tensor, sigma: float, seed: int) -> Tensor:
-    """Return images (N, C, H, W) with the noise of these numbers added, or as they are when ``sigma`` is 0."""
-    if not sigma:
-        return clean
-    return clean + sigma * noise_of(index.cpu().numpy(), tuple(clean.shape[1:]), seed).to(clean.device)
 
 
 def new_embedder(config: CaeEmbedConfig, collection: Collection, device: torch.device) -> Embedder:
@@ -126,7 +77,7 @@ def train(
     config: CaeEmbedConfig,
     embedder: Embedder,
     collection: Collection,
-    folder: checkpoint.RunFolder,
+    folder: RunFolder,
     fabric: "Fabric",
     title: str,
     listen: Listener,
@@ -141,9 +92,7 @@ def train(
     resolved = resolve(config, len(parts["train"]))
     if fabric.global_rank == 0:
         facts = {**vars(resolved), **embedder.card(), "data_sha256": collection.sha256()}
-        checkpoint.write_config(
-            folder, config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}}
-        )
+        write_config(folder, config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}})
 
     def after_epoch(history: list[dict[str, Any]]) -> None:
         best = min(history, key=lambda row: row["val_loss"])["epoch"] if config.best_metric != LAST else None
@@ -168,7 +117,7 @@ def train(
     return result
 
 
-def check_same_data(config: CaeEmbedConfig, folder: checkpoint.RunFolder, collection: Collection) -> None:
+def check_same_data(config: CaeEmbedConfig, folder: RunFolder, collection: Collection) -> None:
     """Raise OutputError when a run to resume was started with other images, or with others held out."""
     if not (config.resume and folder.last.is_file()):
         return
@@ -179,10 +128,10 @@ def check_same_data(config: CaeEmbedConfig, folder: checkpoint.RunFolder, collec
         )
 
 
-def open_folder(config: CaeEmbedConfig, fabric: "Fabric") -> checkpoint.RunFolder:
+def open_folder(config: CaeEmbedConfig, fabric: "Fabric") -> RunFolder:
     """Return the run folder; the first process chooses and opens it for all."""
     out = config.out
     if fabric.global_rank == 0:
-        out = out or str(checkpoint.make_next(Path("runs/cae-embed/cae")))
-        checkpoint.open_run(out, config.as_dict(), config.resume)
-    return checkpoint.RunFolder(Path(str(fabric.broadcast(out))))
+        out = out or str(make_next(Path("runs/cae-embed/cae")))
+        open_run(out, config.as_dict(), config.resume)
+    return RunFolder(Path(str(fabric.broadcast(out))))

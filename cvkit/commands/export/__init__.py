@@ -21,11 +21,11 @@ from cvkit.engine import checkpoint
 from cvkit.engine.stop import StopSignal, heeding
 from cvkit.errors import UsageError
 from cvkit.models.exported import writers
+from cvkit.models.exported.comparison import Check
 from cvkit.models.exported.exported import read_facts
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.graph import AsItIs, FromBytes, Graph, MapAtInput, TopClasses, with_cam
 from cvkit.models.exported.quantize import quantize
-from cvkit.models.exported.writers import Check
 from cvkit.progress import Listener, Note, Stage, StageEnd, Step, ignore
 from cvkit.tasks import registry
 from cvkit.tasks.registry import Exportable

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from cvkit.commands.export.pictures import Pictures, inputs_of
 from cvkit.commands.export.place import parts_of, size_of
 from cvkit.errors import DataError, UsageError, first_line
+from cvkit.models.exported.comparison import top_classes
 from cvkit.models.exported.exported import ExportedNetwork
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.silence import silent
 from cvkit.models.exported.timing import Opener, in_blocks
-from cvkit.models.exported.writers import top_classes
 from cvkit.progress import Listener, Note, Stage, StageEnd, Step
 from cvkit.tasks.classification.truth import read_truth
 from cvkit.tasks.saliency.metrics.similarity import cc

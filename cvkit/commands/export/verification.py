@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from cvkit.commands.export.pictures import Pictures, exact, inputs_of
 from cvkit.errors import WeightsError
-from cvkit.models.exported import writers
+from cvkit.models.exported.comparison import Check, compare, sizes_to_try
 from cvkit.models.exported.exported import ExportedNetwork
 from cvkit.models.exported.facts import Facts
-from cvkit.models.exported.writers import Check
 from cvkit.progress import Listener, Note
 from cvkit.tasks import registry
 
@@ -53,14 +52,14 @@ def verify(
     batches = ((*BATCHES, MANY) if facts.precision == "int8" else BATCHES) if "batch" in facts.dynamic else (1,)
     checks = []
     says_something = False
-    for size in writers.sizes_to_try(facts):
+    for size in sizes_to_try(facts):
         for batch in batches:
             images = pictures.batch(batch, size)
             with torch.no_grad():
                 expected = graph(inputs_of(images, exact(facts)))
             says_something |= any(bool(one.any()) for one in expected)
             found = run(inputs_of(images, facts))
-            checks.append(writers.compare(expected, found, size, facts.kind == "classifier"))
+            checks.append(compare(expected, found, size, facts.kind == "classifier"))
     if not says_something:
         listen(Note(f"{facts.model} gives zeros for every image: that the file does so too proves little", "warning"))
     if not all(allowed.allows(check) for check in checks):

@@ -2,26 +2,20 @@
 
 import difflib
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from fnmatch import fnmatchcase
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from cvkit import files
-from cvkit.catalog import SALIENCY_MODELS, Preprocessing
-from cvkit.config import DownloadModelConfig, ListModelsConfig, ModelConfig, ShowModelConfig
-from cvkit.errors import UsageError, WeightsError
+from cvkit.catalog import SALIENCY_MODELS, TIMM_PREFIX, Preprocessing, Pretrained
+from cvkit.config import ShowModelConfig
+from cvkit.errors import UsageError
 from cvkit.models import fetch
-from cvkit.models.backbones import TIMM_PREFIX
-from cvkit.models.dry_run import Build, Layer, Shape, summarise
-from cvkit.progress import Listener, Note, ignore
+from cvkit.models.dry_run import Build, Shape
+from cvkit.models.summary import Layer, summarise
 from cvkit.tasks.attribution.target_layer import RELU, default_target, nameable, named_target
 from cvkit.tasks.classification import loading, pretrained
-from cvkit.tasks.classification.pretrained import Pretrained
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
 
@@ -48,23 +42,6 @@ class Weights:
     source: str
     cached: str | None
     preprocessing: Preprocessing
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListedModel:
-    """A model that can be used by name; ``weights`` has the default first, and is empty for our saliency networks."""
-
-    name: str
-    library: str
-    summary: str
-    weights: tuple[Weights, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListModelsResult:
-    """The models that match, ours first, then torchvision's and timm's."""
-
-    models: tuple[ListedModel, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,69 +84,12 @@ class ShowModelResult:
     targets: tuple[Target, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelFile:
-    """A file of pretrained weights on this machine."""
-
-    model: str
-    tag: str | None
-    path: str
-    sha256: str
-    bytes: int
-
-
-def list_models(config: ListModelsConfig) -> ListModelsResult:
-    """Return the models whose names match; nothing is built. Raises UsageError where none does."""
-    ours = [
-        ListedModel(name=facts.name, library=OURS, summary=facts.summary, weights=())
-        for facts in SALIENCY_MODELS.values()
-        if _matches(facts.name, config.pattern)
-    ]
-    theirs = [
-        ListedModel(name=name, library=library, summary="", weights=_weights(pretrained.entries(name)))
-        for name, library in pretrained.names(config.pattern)
-    ]
-    if not ours and not theirs:
-        near = _nearest((config.pattern or "").partition(".")[0])
-        hint = f"Did you mean '{near}'?" if near else "`cvkit models list` shows them all."
-        raise UsageError(f"no model matches '{config.pattern}'. {hint}")
-    return ListModelsResult(models=(*ours, *theirs))
-
-
 def show_model(config: ShowModelConfig) -> ShowModelResult:
     """Return what a model is made of, layer by layer, by a dry run in which nothing is computed.
 
     Raises UsageError for an unknown name, and for a size that the network cannot process.
     """
     return _show_saliency(config) if config.model in SALIENCY_MODELS else _show_classifier(config)
-
-
-def download_model(config: DownloadModelConfig, listen: Listener = ignore) -> ModelFile:
-    """Fetch a classifier's weights into the cache of its library, and copy them to ``to`` where it is given.
-
-    Raises UsageError for a name without a file, WeightsError where it cannot be fetched, OutputError where it cannot be
-    written.
-    """
-    entry = _entry(config.model)
-    path = fetch.download(entry, lambda line: listen(Note(line)))
-    if config.to is not None:
-        path = _copy(path, Path(config.to), entry)
-        listen(Note(f"Copied to {path}: with `--model {entry.name} --weights {path}` no internet is needed."))
-    return _file(entry, path)
-
-
-def model_path(config: ModelConfig) -> ModelFile:
-    """Return the file of a classifier's weights in the cache; WeightsError where it is not there or is damaged."""
-    entry = _entry(config.model)
-    if not entry.source:
-        raise WeightsError(f"There are no pretrained weights of {entry.name}.")
-    path = fetch.cached(entry)
-    if path is None:
-        raise WeightsError(f"The weights {entry.name} are not here: run `cvkit models download {config.model}`.")
-    found = _file(entry, path)
-    if not found.sha256.startswith(pretrained.hash_in(path.name) or ""):
-        raise WeightsError(f"{path} is damaged (its hash is wrong): run `cvkit models download {config.model}`.")
-    return found
 
 
 def _show_saliency(config: ShowModelConfig) -> ShowModelResult:
@@ -254,15 +174,6 @@ def _known(entry: Pretrained) -> Weights:
     )
 
 
-def _entry(name: str) -> Pretrained:
-    """Return the entry of weights that a name means; our own networks have none."""
-    if name in SALIENCY_MODELS:
-        backbone = SaliencySpec.of(name).backbone
-        raise UsageError(f"{name} has no weights of its own; its backbone has: `cvkit models download {backbone}`.")
-    _check(name)
-    return pretrained.facts(name)
-
-
 def _check(name: str) -> None:
     """Raise UsageError for an unknown name, with the nearest of all that are known, our own networks too."""
     try:
@@ -281,30 +192,3 @@ def _nearest(word: str) -> str | None:
     known |= {name: name for name in SALIENCY_MODELS}
     near = difflib.get_close_matches(bare, known, n=1)
     return known[near[0]] if near else None
-
-
-def _matches(name: str, pattern: str | None) -> bool:
-    glob = (pattern or "*").lower()
-    return fnmatchcase(name, glob if re.search(r"[*?\[]", glob) else f"*{glob}*")  # as pretrained.names reads it
-
-
-def _copy(path: Path, folder: Path, entry: Pretrained) -> Path:
-    """Copy a file of weights into a folder, whole or not at all, and return the copy."""
-    if folder.is_file():
-        raise UsageError(f"--to {folder} is a file: name a folder.")
-    # On the hub every file is called model.safetensors; under the entry's name it is told from others, and known again.
-    own = path.name if "://" in entry.source else entry.name.removeprefix(TIMM_PREFIX) + path.suffix
-    copy = folder / own
-    if copy.exists() and copy.samefile(path):
-        return copy
-    with files.atomic_path(copy) as temporary:
-        shutil.copyfile(path, temporary)
-    return copy
-
-
-def _file(entry: Pretrained, path: Path) -> ModelFile:
-    try:
-        digest, size = files.sha256(path), path.stat().st_size
-    except OSError as error:
-        raise WeightsError(f"The weights file {path} cannot be read ({error.strerror or error}).") from error
-    return ModelFile(model=entry.model, tag=entry.tag, path=str(path), sha256=digest, bytes=size)

@@ -22,9 +22,6 @@ Loaded = TypeVar("Loaded")
 Inferred = TypeVar("Inferred")
 
 
-CLASS_COLUMNS = ("image", "rank", "class_index", "class_id", "label", "probability")  # of every list of classes
-
-
 @dataclass(frozen=True)
 class BatchResult:
     """Where the results are, how many inputs there were, and how fast it went."""

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from cvkit.config import LAST, TrainingConfig
 from cvkit.device import is_out_of_memory
 from cvkit.engine import checkpoint
+from cvkit.engine.run_folder import RunFolder
 from cvkit.engine.stop import StopSignal
 from cvkit.engine.training.board import Board
 from cvkit.engine.training.learner import Batch, Data, Learner
@@ -38,7 +39,7 @@ class Job:
     learner: Learner
     train: Data
     val: Data
-    folder: checkpoint.RunFolder
+    folder: RunFolder
     config: TrainingConfig
     lr: float
     batch_size: int

@@ -3,46 +3,16 @@
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from cvkit.catalog import Preprocessing
-from cvkit.models.backbones import TIMM_PREFIX
+from cvkit.catalog import TIMM_PREFIX, Preprocessing, Pretrained
 from cvkit.tasks.classification.labels import Labels, imagenet_ids
 
 _MIB = 2**20
 _IMAGENET = re.compile(r"in\w?\d+k")  # an ImageNet in a tag of timm: "in1k", "in22k", "inw21k"
 _IMAGENET_1K = re.compile(r"in1k(_\d+)?$")  # the last one; the number is an image size
 _EMBEDDING_STEP = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretrained:
-    """A classifier with one entry of its weights.
-
-    ``model`` is its name without the tag ("vgg16", "timm:resnet18"), ``tag`` names the weights ("IMAGENET1K_V1",
-    "a1_in1k") and is None where none exist. ``labels`` and ``class_ids`` (WordNet) are in the order of the classes, or
-    () where they are not known. ``file_bytes`` is the size of the weights file to within a kilobyte, ``top1`` the
-    accuracy on ImageNet in per cent, both where the library tells. ``source`` is a URL, or a repository of the Hugging
-    Face hub ("owner/name", with "@revision" and "/file" where timm names them), or "".
-    """
-
-    model: str
-    tag: str | None
-    preprocessing: Preprocessing
-    num_classes: int
-    labels: tuple[str, ...] = ()
-    class_ids: tuple[str, ...] = ()
-    licence: str | None = None
-    file_bytes: int | None = None
-    top1: float | None = None
-    source: str = ""
-
-    @property
-    def name(self) -> str:
-        """The name with its tag, which means this entry and no other."""
-        return f"{self.model}.{self.tag}" if self.tag else self.model
 
 
 def torchvision_names() -> list[str]:

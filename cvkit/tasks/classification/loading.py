@@ -3,27 +3,25 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cvkit import device as machine
 from cvkit import files
-from cvkit.catalog import Preprocessing
+from cvkit.catalog import TIMM_PREFIX, Pretrained
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
-from cvkit.models.backbones import TIMM_PREFIX
-from cvkit.models.exported.exported import ExportedNetwork, check_kind, is_exported, memory_layout
+from cvkit.models.exported.exported import ExportedNetwork, check_kind, is_exported
 from cvkit.models.fetch import Say
 from cvkit.models.weights import read_tensors
 from cvkit.tasks.classification import pretrained
+from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.labels import load_labels
-from cvkit.tasks.classification.pretrained import Pretrained
 from cvkit.tasks.classification.state_dicts import classes_in, filled, refuse_deeper
 
 SEED = 0  # of random weights, so that two runs without weights agree
@@ -58,62 +56,6 @@ class Loaded:
         tag = self.facts.tag if self.file and not self.note else None  # of weights that are known
         found = {"weights": self.file or "random", "tag": tag, "classes": self.facts.num_classes}
         return found | ({"note": self.note} if self.note else {})
-
-
-class Classifier:
-    """A classifier with its preprocessing, the names of its classes, its device and its precision.
-
-    ``dtype`` is torch.float32, or bfloat16 or float16 for autocast. The network is in evaluation mode and its
-    parameters want no gradients.
-    """
-
-    def __init__(
-        self,
-        module: nn.Module,
-        facts: Pretrained,
-        *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self.device, self.dtype, self.facts = torch.device(device), dtype, facts
-        self.layout = memory_layout(module, self.device)
-        self.module = module.eval().requires_grad_(False).to(self.device).to(memory_format=self.layout)
-        way = facts.preprocessing
-        mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (way.mean, way.std))
-        # (x / 255 - mean) / std as one multiplication and one addition.
-        self._scale, self._shift = 1 / (255 * std), -mean / std
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How the weights want their images."""
-        return self.facts.preprocessing
-
-    def normalise(self, images: Tensor) -> Tensor:
-        """Return (N, 3, h, w) uint8 images as normalised float32, on the device and in its memory layout."""
-        if isinstance(self.module, ExportedNetwork) and self.module.takes_bytes:
-            return images.to(self.device, non_blocking=True)
-        pixels = images.to(self.device, non_blocking=True).to(torch.float32)
-        return torch.addcmul(self._shift, pixels, self._scale).contiguous(memory_format=self.layout)
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Return the (N, classes) float32 scores before the softmax of (N, 3, h, w) uint8 images."""
-        with torch.inference_mode(), self.autocast():
-            return self.module(self.normalise(images)).float()
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """Return the context in which the network computes in the classifier's precision."""
-        if self.dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
-
-    def label(self, index: int) -> str:
-        """Return the name of a class, or an empty text where none is known."""
-        return self.facts.labels[index] if self.facts.labels else ""
-
-    def name_class(self, index: int) -> dict[str, Any]:
-        """Return a class as columns of a table: its index, and its WordNet id and label where they are known."""
-        class_id = self.facts.class_ids[index] if self.facts.class_ids else ""
-        return {"class_index": index, "class_id": class_id, "label": self.label(index)}
 
 
 def load(name: str, weights: str = "pretrained", labels: str | None = None, say: Say = lambda _: None) -> Loaded:

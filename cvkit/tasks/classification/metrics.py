@@ -4,20 +4,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True, kw_only=True)
-class Proportion:
-    """A share 0..1 of ``n`` cases with its interval; value and bounds are NaN when there are no cases."""
-
-    value: float
-    low: float
-    high: float
-    n: int
+from cvkit.intervals import Proportion, proportion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,24 +36,6 @@ class Accuracy:
     top5: Proportion
     balanced: float
     classes: tuple[ClassAccuracy, ...]
-
-
-def proportion(hits: int, n: int, level: float = 0.95) -> Proportion:
-    """Return the share ``hits`` / ``n`` with its score interval at ``level``.
-
-    Raises ValueError unless 0 <= hits <= n and 0 < level < 1. Source: Wilson 1927, J. Am. Stat. Assoc. 22, 209-212.
-    """
-    if not (0 <= hits <= n and 0 < level < 1):
-        raise ValueError(f"need 0 <= hits <= n and 0 < level < 1, not {hits} of {n} and {level}")
-    if n == 0:
-        return Proportion(value=math.nan, low=math.nan, high=math.nan, n=0)
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    middle = (hits + z * z / 2) / (n + z * z)
-    half = z * math.sqrt(hits * (n - hits) / n + z * z / 4) / (n + z * z)
-    # These two bounds are exact; rounding would put them beside 0 and 1.
-    low = 0.0 if hits == 0 else middle - half
-    high = 1.0 if hits == n else middle + half
-    return Proportion(value=hits / n, low=low, high=high, n=n)
 
 
 def accuracy(truth: Sequence[int], ranks: Sequence[int], predicted: Sequence[int]) -> Accuracy:

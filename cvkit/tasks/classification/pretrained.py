@@ -4,13 +4,12 @@ import difflib
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
-from urllib.parse import urlparse
 
+from cvkit.catalog import TIMM_PREFIX, Pretrained
 from cvkit.errors import UsageError, WeightsError, did_you_mean
 from cvkit.files import sha256
-from cvkit.models.backbones import TIMM_PREFIX
+from cvkit.models.fetch import file_name, hash_in
 from cvkit.tasks.classification.libraries import (
-    Pretrained,
     addresses,
     timm_entries,
     timm_names,
@@ -21,7 +20,6 @@ from cvkit.tasks.classification.libraries import (
 
 __all__ = ["Pretrained", "check_name", "entries", "facts", "file_name", "hash_in", "identify", "names"]
 
-_HASH = re.compile(r"-([0-9a-f]{8,64})\.")
 _DEFAULT = "DEFAULT"  # what torchvision calls its best weights
 
 
@@ -76,17 +74,6 @@ def identify(name: str, file: Path) -> tuple[Pretrained, bool]:
     if known is not None:
         return known, True
     return next((entry for entry in found if entry.tag == "IMAGENET1K_V1"), chosen), False
-
-
-def file_name(url: str) -> str:
-    """Return the name under which the file of a URL is kept."""
-    return Path(urlparse(url).path).name
-
-
-def hash_in(url: str) -> str | None:
-    """Return the first digits of the SHA-256 that a file's name or URL carries ("vgg16-397923af.pth"), or None."""
-    match = _HASH.search(file_name(url))
-    return match.group(1) if match else None
 
 
 def _split(name: str) -> tuple[str, str | None]:

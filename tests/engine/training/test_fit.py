@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cvkit.config import TrainingConfig
 from cvkit.engine import checkpoint
+from cvkit.engine.run_folder import RunFolder
 from cvkit.engine.training.fit import FitResult, Job, fit
 from cvkit.engine.training.optim import Group
 from cvkit.errors import StoppedBySignal, TrainingError
@@ -89,7 +90,7 @@ def run(folder: Path, learner: Line | None = None, data: Points | None = None, *
         learner=learner or Line(),
         train=data or Points(),
         val=Points(6),
-        folder=checkpoint.RunFolder(folder),
+        folder=RunFolder(folder),
         config=config(folder, **changes),
         lr=0.05,
         batch_size=3,
@@ -176,7 +177,7 @@ def test_accumulation_equals_a_larger_batch(tmp_path: Path) -> None:
         folder.mkdir()
         settings = config(folder, accumulate=accumulate, clip_norm=0.0)
         parts = {"learner": Plain(), "train": Points(12), "val": Points(6), "config": settings}
-        job = Job(folder=checkpoint.RunFolder(folder), lr=0.05, batch_size=size, workers=0, kind="line", **parts)  # type: ignore[arg-type]
+        job = Job(folder=RunFolder(folder), lr=0.05, batch_size=size, workers=0, kind="line", **parts)  # type: ignore[arg-type]
         fit(job, Fabric(accelerator="cpu", devices=1))
         return weights(folder)
 

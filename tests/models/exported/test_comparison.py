@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cvkit.errors import WeightsError
-from cvkit.models.exported.writers import compare
+from cvkit.models.exported.comparison import compare
 
 
 def test_differences_and_their_share_of_the_largest_value() -> None:

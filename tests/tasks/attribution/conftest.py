@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cvkit.catalog import Pretrained
 from cvkit.data.fit import fit_crop
 from cvkit.data.images import read_image
 from cvkit.tasks.classification import loading
-from cvkit.tasks.classification.loading import Classifier
+from cvkit.tasks.classification.classifier import Classifier
 
 PHOTOS = ("photos/both.png", "photos/dog.jpg", "photos/dog_cat.jfif", "photos/horses.jpg")
 
@@ -40,7 +41,7 @@ def load_shared(shared: Path, name: str) -> Classifier:
     return Classifier(*_loaded(shared, name))
 
 
-def _loaded(shared: Path, name: str) -> tuple[nn.Module, "loading.Pretrained"]:
+def _loaded(shared: Path, name: str) -> tuple[nn.Module, "Pretrained"]:
     loaded = loading.load(name, str(shared / f"data/weights/{name}-torchvision.pth"))
     return loaded.module, loaded.facts
 

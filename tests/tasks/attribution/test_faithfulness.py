@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cvkit.tasks.attribution import faithfulness as module
-from cvkit.tasks.attribution.faithfulness import PERCENTILES, Faithfulness, blur, faithfulness, impute
+from cvkit.tasks.attribution import imputation
+from cvkit.tasks.attribution.faithfulness import PERCENTILES, Faithfulness, blur, faithfulness
+from cvkit.tasks.attribution.imputation import impute
 
 # pytorch-grad-cam hands tensors to numpy in a way that numpy 2 warns of.
 OLD_NUMPY = pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
@@ -220,9 +222,9 @@ def test_nothing_removed_leaves_the_image() -> None:
 
 
 def test_a_large_hole_takes_few_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_ITERATIONS", 25)
+    monkeypatch.setattr(imputation, "MOST_ITERATIONS", 25)
     impute(noise(3, 224, 224), top(blob(224, 224), 0.8))
-    monkeypatch.setattr(module, "MOST_ITERATIONS", 3)
+    monkeypatch.setattr(imputation, "MOST_ITERATIONS", 3)
     with pytest.raises(RuntimeError, match="did not converge"):
         impute(noise(3, 224, 224), top(blob(224, 224), 0.8))
 

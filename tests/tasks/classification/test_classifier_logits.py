@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cvkit.tasks.classification.loading import Classifier, load
-from cvkit.tasks.classification.pretrained import Pretrained, facts
+from cvkit.catalog import Pretrained
+from cvkit.tasks.classification.classifier import Classifier
+from cvkit.tasks.classification.loading import load
+from cvkit.tasks.classification.pretrained import facts
 
 SMALL = "squeezenet1_1"
 

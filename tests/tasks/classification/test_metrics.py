@@ -5,60 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cvkit.tasks.classification.metrics import accuracy, proportion, ranks_of
-
-Z2 = 1.959963984540054**2  # the square of the 97.5 % quantile of the normal distribution
-
-
-def bounds(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    share = proportion(hits, n, level)
-    assert (share.value, share.n) == (pytest.approx(hits / n), n)
-    return share.low, share.high
-
-
-def test_the_interval_by_hand() -> None:
-    # 1 of 2: the middle is 1/2, the half width z sqrt(1/2 + z²/4) / (2 + z²)
-    half = math.sqrt(Z2) * math.sqrt(0.5 + Z2 / 4) / (2 + Z2)
-    assert bounds(1, 2) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-12)
-    # p = .79375: middle (.79375 + z²/320) / (1 + z²/160) = .786863, half width .062336
-    assert bounds(127, 160) == pytest.approx((0.7245262240066808, 0.8491991363300600), abs=1e-12)
-    # The roots x of (1 + z²/n) x² - (2p + z²/n) x + p², to 40 digits
-    assert bounds(150, 160) == pytest.approx((0.8887842459710526, 0.9657003332538804), abs=1e-12)
-
-
-@pytest.mark.parametrize(("hits", "n"), [(127, 160), (150, 160), (1, 3), (49999, 50000)])
-@pytest.mark.parametrize(("level", "z"), [(0.95, 1.9599640), (0.99, 2.5758293), (0.6826895, 1.0)])
-def test_at_the_bounds_the_share_is_z_standard_errors_away(hits: int, n: int, level: float, z: float) -> None:
-    # This is how Wilson defines them: |p - x| = z sqrt(x (1 - x) / n)
-    for x in bounds(hits, n, level):
-        assert abs(hits / n - x) == pytest.approx(z * math.sqrt(x * (1 - x) / n), rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("hits", "n", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_the_intervals_of_newcombe_1998(hits: int, n: int, low: float, high: float) -> None:
-    # Stat. Med. 17, 857-872, table I, method 3
-    assert bounds(hits, n) == pytest.approx((low, high), abs=5e-5)
-
-
-@pytest.mark.parametrize("n", [1, 9, 20, 32, 50000])
-def test_none_and_all_right_end_exactly_at_0_and_1(n: int) -> None:
-    assert bounds(0, n) == (0.0, pytest.approx(Z2 / (n + Z2)))
-    assert bounds(n, n) == (pytest.approx(n / (n + Z2)), 1.0)
-
-
-def test_no_cases_have_no_share() -> None:
-    nothing = proportion(0, 0)
-    assert nothing.n == 0
-    assert all(math.isnan(x) for x in (nothing.value, nothing.low, nothing.high))
-
-
-@pytest.mark.parametrize(("hits", "n", "level"), [(3, 2, 0.95), (-1, 2, 0.95), (0, -1, 0.95), (1, 2, 0.0), (1, 2, 1.0)])
-def test_a_share_that_cannot_be_is_refused(hits: int, n: int, level: float) -> None:
-    with pytest.raises(ValueError, match="0 <= hits <= n"):
-        proportion(hits, n, level)
+from cvkit.intervals import proportion
+from cvkit.tasks.classification.metrics import accuracy, ranks_of
 
 
 def test_accuracy_by_hand() -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from cvkit.errors import UsageError, WeightsError
+from cvkit.models.fetch import file_name, hash_in
 from cvkit.tasks.classification import pretrained
-from cvkit.tasks.classification.pretrained import check_name, entries, facts, file_name, hash_in, identify, names
+from cvkit.tasks.classification.pretrained import check_name, entries, facts, identify, names
 
 
 def test_a_name_without_a_tag_means_the_default() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvkit.errors import OutputError
 from cvkit.tasks.embedding import tables
 from cvkit.tasks.embedding.tables import Embedding
 
@@ -67,33 +66,3 @@ def test_tensorboard_reads_the_projector_files(tmp_path: Path) -> None:
     (found,) = config.embeddings
     assert (tmp_path / "projector" / found.tensor_path).is_file()
     assert list(found.sprite.single_image_dim) == [20, 28]
-
-
-SETTINGS = {"seed": 0, "embed": ["test"]}
-
-
-def test_a_finished_folder_is_known_again_while_it_is_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    assert tables.open_result(folder, "cae-embed", SETTINGS, overwrite=False) is None
-    written = tables.write_csv(folder, TWO)
-    tables.close_result(folder, "cae-embed", SETTINGS, written, {"images": {"test": 2}})
-    found = tables.open_result(folder, "cae-embed", SETTINGS, overwrite=False)
-    assert found is not None and found["images"] == {"test": 2}
-    with pytest.raises(OutputError, match="seed was 0, is 1"):
-        tables.open_result(folder, "cae-embed", {**SETTINGS, "seed": 1}, overwrite=False)
-    assert tables.open_result(folder, "cae-embed", {**SETTINGS, "seed": 1}, overwrite=True) is None
-    # What was only begun keeps nobody else out.
-    assert tables.open_result(folder, "cae-embed", SETTINGS, overwrite=False) is None
-    tables.close_result(folder, "cae-embed", SETTINGS, written, {})
-    written[0].write_text("cut")
-    assert tables.open_result(folder, "cae-embed", SETTINGS, overwrite=False) is None
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_folder_of_something_else_is_refused(tmp_path: Path, overwrite: bool) -> None:
-    (tmp_path / "thesis.txt").touch()
-    with pytest.raises(OutputError, match="holds something else"):
-        tables.open_result(tmp_path, "cae-embed", SETTINGS, overwrite)
-    tables.close_result(tmp_path, "predict", SETTINGS, [], {})
-    with pytest.raises(OutputError, match="holds something else"):
-        tables.open_result(tmp_path, "cae-embed", SETTINGS, overwrite)

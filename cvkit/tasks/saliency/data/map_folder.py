@@ -7,7 +7,7 @@ import numpy as np
 
 from cvkit.data.images import read_map, resize_map
 from cvkit.errors import DataError
-from cvkit.tasks.saliency.data.dataset import Mismatch, same_shape
+from cvkit.tasks.saliency.data.ground_truth import Mismatch, same_shape
 from cvkit.tasks.saliency.data.layout import MAP_SUFFIXES, Example
 
 

@@ -141,12 +141,3 @@ class SaliencyModel(nn.Module, ABC):
                 f"{self.spec.name} needs images of at least {self.min_size}x{self.min_size} pixels, "
                 f"not {height}x{width}; set a larger --size."
             )
-
-
-def start_relu(module: nn.Module) -> None:
-    """Set the convolutions of ``module`` for ReLU networks: He-normal weights (He et al. 2015), zero biases."""
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cvkit.tasks.saliency.networks.base import SaliencyModel, SaliencySpec, start_relu
+from cvkit.models.init import start_relu
+from cvkit.tasks.saliency.networks.base import SaliencyModel, SaliencySpec
 from cvkit.tasks.saliency.networks.vgg import VGG16
 
 CONV10 = {"encoder-decoder": 512, "salgan": 64}

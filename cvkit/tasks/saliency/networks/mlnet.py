@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvkit.models.backbones import foreign_backbone
-from cvkit.tasks.saliency.networks.base import SaliencyModel, SaliencySpec, start_relu
+from cvkit.models.init import start_relu
+from cvkit.tasks.saliency.networks.base import SaliencyModel, SaliencySpec
 from cvkit.tasks.saliency.networks.vgg import VGG16
 
 # The stride of the joined features, and where VGG16 is tapped for them.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cvkit.tasks.saliency.networks.base import start_relu
+from cvkit.models.init import start_relu
 
 # (convolutions, channels) of each block; a pooling closes every block.
 VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))

@@ -9,7 +9,8 @@ from PIL import Image
 
 from cvkit.errors import DataError
 from cvkit.tasks.saliency.data import dataset
-from cvkit.tasks.saliency.data.dataset import Problems, Reading, SaliencyDataset, prepare, read_sample, read_truth
+from cvkit.tasks.saliency.data.dataset import Problems, Reading, SaliencyDataset, prepare, read_sample
+from cvkit.tasks.saliency.data.ground_truth import read_truth
 from cvkit.tasks.saliency.data.layout import Example
 
 READING = Reading(size=(24, 32), sigma_px=3.0)

@@ -1,0 +1,64 @@
+"""Compare the outputs of an exported file with those of its network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cvkit.errors import WeightsError
+from cvkit.models.exported.facts import Facts
+
+Outputs = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One comparison of a file with its network: the batch, and the largest differences of any output.
+
+    ``relative`` is the difference over the largest value of that output; ``agreement`` the share of images whose top
+    class (of the first output) is the same, None where there are no classes.
+    """
+
+    batch: int
+    height: int
+    width: int
+    absolute: float
+    relative: float
+    agreement: float | None
+
+
+def compare(expected: Outputs, found: Outputs, size: tuple[int, int], classes: bool) -> Check:
+    """Return how far a file's outputs are from the network's, for images of (height, width) ``size``.
+
+    Outputs of whole numbers, which are classes, count in ``agreement`` only. A value that is not finite, of either,
+    makes the differences infinite. Raises WeightsError where shapes differ.
+    """
+    if [one.shape for one in expected] != [one.shape for one in found]:
+        raise WeightsError("the exported file has other outputs than the network.")
+    absolute = relative = 0.0
+    for one, other in zip(expected, found, strict=True):
+        if one.is_floating_point():
+            difference = float((one.double() - other.double()).abs().max())
+            finite = bool(torch.isfinite(one).all() and torch.isfinite(other).all())
+            difference = difference if finite else float("inf")
+            absolute = max(absolute, difference)
+            largest = max(float(one.double().abs().max()), 1e-30) if finite else 1.0
+            relative = max(relative, difference / largest)
+    agreement = float((top_classes(expected) == top_classes(found)).float().mean()) if classes else None
+    batch, (height, width) = len(expected[0]), size
+    return Check(batch=batch, height=height, width=width, absolute=absolute, relative=relative, agreement=agreement)
+
+
+def top_classes(outputs: Outputs) -> Tensor:
+    """Return the top class (N,) of logits, or of the classes that a graph with a top-k ends in."""
+    if len(outputs) > 1 and not outputs[1].is_floating_point():
+        return outputs[1][:, 0]
+    return outputs[0].argmax(1)
+
+
+def sizes_to_try(facts: Facts) -> Sequence[tuple[int, int]]:
+    """Return the image sizes that a file is tried with: its own, and another where it takes others."""
+    height, width = facts.size
+    other = (height + 32 * ("height" in facts.dynamic), width + 64 * ("width" in facts.dynamic))
+    return [facts.size] if other == facts.size else [facts.size, other]

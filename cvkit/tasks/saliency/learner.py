@@ -1,0 +1,70 @@
+"""Train a saliency network: its loss, its scores and its parameter groups."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cvkit.config import TrainSaliencyConfig
+from cvkit.engine.training.optim import Group
+from cvkit.tasks.saliency.data.dataset import SaliencyDataset
+from cvkit.tasks.saliency.losses import Loss, match
+from cvkit.tasks.saliency.metrics.auc import auc_judd
+from cvkit.tasks.saliency.metrics.fixation import nss
+from cvkit.tasks.saliency.metrics.similarity import cc, kl, sim
+from cvkit.tasks.saliency.networks.base import SaliencyModel
+from cvkit.tasks.saliency.predictor import SaliencyPredictor
+
+
+class SaliencyLearner:
+    """Images, maps and fixation counts in; the loss and the field's scores out."""
+
+    def __init__(self, predictor: SaliencyPredictor, config: TrainSaliencyConfig, loss: Loss, data: SaliencyDataset):
+        self.predictor, self.config, self.data = predictor, config, data
+        self.model: SaliencyModel = predictor.model
+        self._loss = loss
+
+    def _predict(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        return model(self.predictor.normalise(batch["image"])).float()
+
+    def _compare(self, maps: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        counts = batch.get("counts")
+        matched = None if counts is None else match(counts, maps, counts=True)
+        return self._loss(maps, match(batch["target"], maps), matched)
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Return the loss at the size of the network's output, with the penalty of the learned prior."""
+        return self._compare(self._predict(model, batch), batch) + self.model.penalty()
+
+    def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss, CC, SIM, KL and, given fixations, NSS and AUC-Judd of each image, at the input's size."""
+        maps = self._predict(model, batch)
+        each = [
+            self._compare(maps[i : i + 1], {name: value[i : i + 1] for name, value in batch.items()})
+            for i in range(len(maps))
+        ]
+        shown = F.interpolate(maps, size=batch["target"].shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+        target = batch["target"][:, 0]
+        scores = {"cc": cc(shown, target), "sim": sim(shown, target), "kl": kl(shown, target)}
+        scores["loss"] = torch.stack(each)
+        if "counts" in batch:
+            counts = batch["counts"][:, 0]
+            scores |= {"nss": nss(shown, counts), "auc_judd": auc_judd(shown, counts)}
+        return scores
+
+    def names(self, batch: dict[str, Tensor]) -> list[str]:
+        """Return the image files of a training batch."""
+        return [self.data.name(int(index)) for index in batch["index"]]
+
+    def groups(self) -> list[Group]:
+        """Return the head at the full learning rate and a pretrained backbone at a share of it."""
+        config = self.config
+        scale = 1.0 if config.weights == "none" else config.backbone_lr
+        frozen = int(config.freeze) if config.freeze.isdigit() else 0
+        backbone = Group(list(self.model.backbone_parameters()), scale, config.epochs if scale == 0 else frozen)
+        return [backbone, Group(list(self.model.head_parameters()))]
+
+    def card(self) -> dict[str, Any]:
+        """Return what rebuilds the predictor from ``best.pt`` alone."""
+        return {**self.predictor.card(), "config": self.config.as_dict()}
