@@ -18,7 +18,7 @@ CHILD = """
 import json, resource, sys
 from cvkit.config import PredictConfig
 from cvkit.commands.predict import predict
-predict(PredictConfig(inputs=(sys.argv[1],), checkpoint=sys.argv[2], out=sys.argv[3]))
+predict(PredictConfig(inputs=(sys.argv[1],), model=sys.argv[2], out=sys.argv[3]))
 print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 """
 

@@ -52,7 +52,7 @@ def main() -> None:
         def whole() -> None:
             shutil.rmtree(folder / "maps", ignore_errors=True)
             words = tuple(map(str, paths))
-            predict(PredictConfig(inputs=words, checkpoint=str(folder / "best.pt"), out=str(folder / "maps")))
+            predict(PredictConfig(inputs=words, model=str(folder / "best.pt"), out=str(folder / "maps")))
 
         def plain() -> None:
             (folder / "plain").mkdir(exist_ok=True)

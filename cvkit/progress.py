@@ -1,4 +1,4 @@
-"""What the machinery tells while it works: events, no drawing."""
+"""Progress events that long-running functions report, without any drawing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of work begins: its title, how many units it has (None: unknown), and what a unit is."""
+    """The beginning of a stage of work.
+
+    Attributes:
+        title: Name of the stage.
+        total: Number of units in the stage, None if unknown.
+        unit: What a unit is, in the plural.
+        done: Number of units that were done before.
+    """
 
     title: str
     total: int | None = None
@@ -17,29 +24,34 @@ class Stage:
 
 @dataclass(frozen=True)
 class Step:
-    """So many units of the stage are done; ``shown`` are figures worth a glance (a loss, what is slow)."""
+    """The progress of the current stage.
+
+    Attributes:
+        done: Number of units that are done.
+        figures: Values to show beside the progress, such as the loss.
+    """
 
     done: int
-    shown: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class StageEnd:
-    """The stage is over."""
+    """The end of the current stage."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence for the person who watches; ``level`` is info or warning."""
+    """A sentence for the user; ``level`` is info or warning."""
 
     text: str
     level: str = "info"
 
 
 Event = Stage | Step | StageEnd | Note
-Listener = Callable[[Event], None]
+Reporter = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Listen to nothing."""
+    """Discard an event."""
     del event

@@ -1,24 +1,30 @@
-"""Write docs/cli.md from the commands themselves: ``python docs/generate_cli.py``. A test fails when it is stale."""
+"""Write docs/cli.md from the commands of the program. Run ``python docs/generate_cli.py`` after a change of options."""
 
-import inspect
-from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from typer.models import ArgumentInfo, OptionInfo
-
-from cvkit.cli.main import app
+from cvkit.cli.command import Command, default_text, help_text, metavar
+from cvkit.cli.main import ALL_COMMANDS
+from cvkit.config.option import PANELS, Field
 from cvkit.errors import ExitCode
 
 TARGET = Path(__file__).with_name("cli.md")
 MEANINGS = {
-    ExitCode.OK: "all done",
-    ExitCode.ERROR: "an error you can act on; one line on stderr says what and how",
-    ExitCode.USAGE: "wrong usage",
-    ExitCode.PARTIAL: "done, but some inputs failed (each is in `failures.csv` of the result folder)",
-    ExitCode.STOPPED: "stopped early by SIGTERM or SIGUSR1 after saving; the same command goes on (a run: `--resume`)",
-    ExitCode.INTERRUPTED: "Ctrl-C",
+    ExitCode.OK: "All done.",
+    ExitCode.ERROR: "An error that you can act on; one line on stderr says what happened and what to do.",
+    ExitCode.USAGE: "Wrong usage.",
+    ExitCode.PARTIAL: "Done, but some inputs failed; `failures.csv` in the result folder lists them.",
+    ExitCode.STOPPED: "Stopped early by SIGTERM or SIGUSR1 after saving; the same command continues (a run: `resume`).",
+    ExitCode.INTERRUPTED: "Interrupted by Ctrl-C.",
 }
+SETTINGS = (
+    ("--config FILE", "Read options from a TOML, YAML or JSON file, or a run's `config.json`; the command line wins."),
+    ("--dry-run", "Print the settings as TOML, and the files that would be read and written; then exit."),
+)
+PROGRESS = (
+    ("--progress auto\\|rich\\|plain\\|none", "How to show progress; `auto` is `rich` on a terminal, else `plain`."),
+    ("--quiet, -q", "Show neither progress nor notes."),
+)
 
 
 def reference() -> str:
@@ -26,12 +32,21 @@ def reference() -> str:
     lines = [
         "# Commands",
         "",
-        "Made by `python docs/generate_cli.py` from the program itself.",
+        "`python docs/generate_cli.py` writes this page from the program itself.",
         "",
-        "Results go to stdout, everything else to stderr. `--json` puts one JSON document on stdout and nothing else.",
+        "Results go to stdout, everything else to stderr. A list (`@list.txt`, or `-` for stdin) has one file per",
+        "line, relative to the working folder; empty lines and lines that begin with `#` are ignored. Folders and",
+        "patterns stand on the command line, not in a list.",
         "",
-        "A list (`@list.txt`, or `-` for stdin) has one file a line, relative to the working folder; empty lines and",
-        "lines that begin with `#` are passed over. Folders and patterns stand on the command line, not in a list.",
+        "Every command also accepts these options:",
+        "",
+        "| option | meaning |",
+        "|---|---|",
+        "| `--json` | Print the result as one JSON document on stdout. |",
+        *(f"| `{name}` | {text} (Commands that use many options.) |" for name, text in SETTINGS),
+        *(f"| `{name}` | {text} (Commands that take time.) |" for name, text in PROGRESS),
+        "",
+        "A boolean option such as `--overlay` has a counterpart `--no-overlay`, which overrides a configuration file.",
         "",
         "## Exit codes",
         "",
@@ -39,69 +54,49 @@ def reference() -> str:
         "|---|---|",
         *(f"| {code.value} | {MEANINGS[code]} |" for code in ExitCode),
         "",
-        "Under torchrun, which has exit codes of its own, every code but 0 becomes 1. `train-saliency`, `predict`,",
-        "`classify` and `gradcam` end with 75 on a signal; the others have nothing to go on from, and just end.",
+        "torchrun has exit codes of its own: under it, every code but 0 becomes 1.",
     ]
-    for command in app.registered_commands:
-        lines += _command(f"cvkit {command.name}", command.callback)
-    for group in app.registered_groups:
-        for command in group.typer_instance.registered_commands:
-            lines += _command(f"cvkit {group.name} {command.name}", command.callback)
+    for command in ALL_COMMANDS:
+        lines += _describe(command)
     return "\n".join(lines) + "\n"
 
 
-def _command(name: str, function: Any) -> list[str]:
-    """Describe one command by its function's annotations."""
-    hints = get_type_hints(function, include_extras=True)
-    words = {
-        each: (get_args(hints[each])[0], get_args(hints[each])[1], default.default)
-        for each, default in inspect.signature(function).parameters.items()
-    }
-    arguments = [(info, default) for _, info, default in words.values() if isinstance(info, ArgumentInfo)]
-    shown = [info.metavar if default is inspect.Parameter.empty else f"[{info.metavar}]" for info, default in arguments]
-    usage = " ".join([name, *shown, "[OPTIONS]"])
-    lines = ["", f"## `{name}`", "", " ".join(inspect.getdoc(function).split()), "", f"`{usage}`", ""]
-    lines += ["| option | default | meaning |", "|---|---|---|"]
-    lines += [f"| `{info.metavar}` | {_default(info, default)} | {_cell(info.help)} |" for info, default in arguments]
-    panels: dict[str, list[str]] = {}
-    for each, (kind, info, default) in words.items():
-        if isinstance(info, OptionInfo):
-            row = f"| {_flags(each, kind, info)} | {_default(info, default)} | {_cell(info.help)} |"
-            panels.setdefault(info.rich_help_panel or "", []).append(row)
-    for panel in sorted(panels, key=lambda panel: panel != ""):
-        lines += [f"| **{panel}** | | |"] if panel else []
-        lines += panels[panel]
+def _describe(command: Command[Any, Any]) -> list[str]:
+    """Describe one command."""
+    fields = command.fields()
+    arguments = [field for field in fields if field.option.argument]
+    shown = [metavar(field) if field.required else f"[{metavar(field)}]" for field in arguments]
+    usage = " ".join([f"cvkit {command.name}", *shown, "[OPTIONS]"])
+    page = "" if command.page == "cli.md" else f" See [{command.page}]({command.page})."
+    lines = ["", f"## `cvkit {command.name}`", "", f"{command.help}{page}", "", f"`{usage}`", ""]
+    if fields:
+        lines += ["| option | default | meaning |", "|---|---|---|"]
+    lines += [_row(f"`{metavar(field)}`", field) for field in arguments]
+    for panel in PANELS:
+        rows = [_row(_flags(field), field) for field in fields if field.option.panel == panel and _is_option(field)]
+        lines += [f"| **{panel}** | | |", *rows] if rows else []
     return lines
 
 
-def _flags(name: str, kind: Any, info: OptionInfo) -> str:
-    # In an Annotated, Typer keeps the first flag where a default would stand.
-    declared = [word for word in (info.default, *(info.param_decls or ())) if isinstance(word, str)]
-    names = [word for part in declared for word in part.split("/")] or [f"--{name.replace('_', '-')}"]
-    plain = next((part for part in get_args(kind) if part is not type(None)), kind)
-    if plain is bool:
-        value = ""
-    elif issubclass(plain, Enum):
-        value = "|".join(choice.value for choice in plain)
-    else:
-        value = info.metavar or {int: "N", float: "X", str: "TEXT"}[plain]
-    return ", ".join(f"`{word}`" for word in names) + (f" {_cell(value)}" if value else "")
+def _is_option(field: Field) -> bool:
+    return not field.option.argument or bool(field.option.names)
 
 
-def _default(info: OptionInfo, default: Any) -> str:
-    if default is inspect.Parameter.empty:
-        return "required"
-    if isinstance(info.show_default, str):
-        return info.show_default
-    if default is None:
-        return ""
-    if isinstance(default, bool):
-        return "on" if default else "off"
-    return f"`{getattr(default, 'value', default)}`"
+def _row(name: str, field: Field) -> str:
+    default = default_text(field)
+    plain = field.required or field.default is None or isinstance(field.default, bool)
+    return f"| {name} | {default if plain or not default else f'`{_cell(default)}`'} | {_cell(help_text(field))} |"
 
 
-def _cell(text: str | None) -> str:
-    return (text or "").replace("|", "\\|")
+def _flags(field: Field) -> str:
+    names = [f"`{name}`" for name in field.option.names or (field.flag,)]
+    if field.option.off:
+        names.append(f"`{field.option.off}`")
+    return ", ".join(names) + ("" if field.kind is bool else f" {_cell(metavar(field))}")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def main() -> None:
         for title, file in PHOTOGRAPHS.items():
             imageio.imwrite(folder / "in" / f"{title}.png", imageio.imread(source / file))
         config = PredictConfig(
-            inputs=(str(folder / "in"),), checkpoint=options.checkpoint, out=str(folder / "out"), overlay=True
+            inputs=(str(folder / "in"),), model=options.checkpoint, out=str(folder / "out"), overlay=True
         )
         predict(config)
         columns: list[list[np.ndarray]] = []

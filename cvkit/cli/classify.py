@@ -1,86 +1,68 @@
-"""``cvkit classify``."""
+"""Present ``cvkit classify``."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from cvkit.cli import options as o
-from cvkit.cli.console import Console, ProgressMode, bar
-from cvkit.cli.session import finish_batch, session, settings, shown
-from cvkit.config import ClassifyConfig as C
-from cvkit.config import parse_shard
+from cvkit.cli.batches import public_fields, show_batch
+from cvkit.cli.command import USE, Command
+from cvkit.cli.console import Console, bar
+from cvkit.config import ClassifyConfig
+from cvkit.progress import Reporter
 
 if TYPE_CHECKING:
     from cvkit.commands.classify import ClassifyResult
 
-SHOWN = 100  # images in the table on the screen; results.csv has them all
+MAX_SHOWN = 100  # images in the table on the screen; results.csv holds all of them
 
 
-def classify(
-    inputs: o.Inputs,
-    model: o.Classifier,
-    weights: o.ClassifierWeights = C.weights,
-    labels: o.Labels = C.labels,
-    out: o.ClassifierFolder = C.out,
-    top: Annotated[int, typer.Option(help="Classes an image.")] = C.top,
-    format: Annotated[
-        str, typer.Option(help="csv, or json or parquet beside it (results.json, results.parquet).")
-    ] = C.format,
-    truth: Annotated[
-        str | None,
-        typer.Option(
-            help="The true classes, for the accuracy: a CSV file with image and class_index, class_id or label, "
-            "or folders (each image lies in a folder named by its class).",
-            metavar="FILE|folders",
-        ),
-    ] = C.truth,
-    per_class: Annotated[
-        bool, typer.Option("--per-class", help="Also write the accuracy of each class (per_class.csv).")
-    ] = C.per_class,
-    overwrite: o.Overwrite = C.overwrite,
-    shard: o.Shard = "1/1",
-    max_pixels: o.MaxPixels = C.max_pixels,
-    batch_size: o.BatchSize = "auto",
-    device: o.Device = C.device,
-    devices: o.Devices = C.devices,
-    nodes: o.Nodes = C.nodes,
-    precision: o.ClassifierPrecision = C.precision,
-    workers: o.Workers = C.workers,
-    progress: o.Progress = ProgressMode.auto,
-    quiet: o.Quiet = False,
-    json: o.Json = False,
-) -> None:
-    """Name what is in every image: its most likely classes and their probabilities."""
-    asked = locals()
-    read = {"inputs": tuple(inputs), "shard": parse_shard(shard)}
-    with session(progress, quiet, json) as console:
-        config = settings(C, asked, **read)
-        from cvkit.commands.classify import classify as task
+def _run(config: ClassifyConfig, report: Reporter) -> "ClassifyResult":
+    from cvkit.commands.classify import classify
 
-        result = task(config, console.listen)
-        if console.json_output:
-            console.result({**shown(result), "rows": result.rows()})
-        else:
-            _show(console, result)
-        finish_batch(console, result.batch.counts, result.batch.folder, "images classified, results")
+    return classify(config, report)
+
+
+def _document(result: "ClassifyResult") -> dict[str, Any]:
+    return {**public_fields(result), "rows": result.rows()}
 
 
 def _show(console: Console, result: "ClassifyResult") -> None:
+    if not console.json_output:
+        _show_rows(console, result)
+        _show_accuracy(console, result)
+    show_batch(console, result.batch, "images classified, results")
+
+
+def _show_rows(console: Console, result: "ClassifyResult") -> None:
     rows, images = [], 0
     for row in result.rows():
         images += row["rank"] == 1
-        if images > SHOWN:
+        if images > MAX_SHOWN:
             break
-        name, share = row["image"] if row["rank"] == 1 else "", row["probability"]
-        rows.append([name, row["label"] or row["class_index"], share, bar(share)])
+        name, probability = row["image"] if row["rank"] == 1 else "", row["probability"]
+        rows.append([name, row["label"] or row["class_index"], probability, bar(probability)])
     console.table(["image", "class", "probability", ""], rows, left=(1, 3))
-    if images > SHOWN:
-        console.lines(f"... the first {SHOWN} images; {result.batch.folder}/results.csv has them all.")
-    if result.accuracy is not None:
-        found = result.accuracy
-        right = [
-            [name, round(share.value * share.n), share.n, share.value, share.low, share.high]
-            for name, share in (("top-1", found.top1), ("top-5", found.top5))
-            if share.n
-        ]
-        console.table(["accuracy", "right", "images", "share", "95 % from", "to"], right)
+    if images > MAX_SHOWN:
+        console.lines(f"... the first {MAX_SHOWN} images; {result.batch.folder}/results.csv lists all of them.")
+
+
+def _show_accuracy(console: Console, result: "ClassifyResult") -> None:
+    if result.accuracy is None:
+        return
+    rows = [
+        [name, round(part.value * part.n), part.n, part.value, part.low, part.high]
+        for name, part in (("top-1", result.accuracy.top1), ("top-5", result.accuracy.top5))
+        if part.n
+    ]
+    console.table(["accuracy", "correct", "images", "fraction", "95 % from", "to"], rows)
+
+
+COMMAND = Command(
+    name="classify",
+    help="Classify every image. Writes the most likely classes with their probabilities, and the accuracy if the true "
+    "classes are known.",
+    config=ClassifyConfig,
+    run=_run,
+    show=_show,
+    document=_document,
+    panel=USE,
+    page="classify.md",
+)

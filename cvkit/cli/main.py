@@ -1,39 +1,65 @@
-"""The program: its commands, and the one boundary where errors become a line and an exit code."""
+"""Assemble the commands, and turn errors into one line and an exit code."""
 
 import io
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import cvkit
-from cvkit.cli import cae_embed, classify, demo, evaluate, export, gradcam, models, predict, sample_data, train_saliency
+from cvkit.cli import (
+    cae_embed,
+    classify,
+    demo,
+    env,
+    evaluate,
+    export,
+    gradcam,
+    models,
+    predict,
+    resume,
+    sample_data,
+    train_saliency,
+)
+from cvkit.cli.command import INSPECT, TOOLS, Command, add_command
 from cvkit.cli.console import show_error
 from cvkit.device import is_main_process, is_started_by_us
 from cvkit.errors import CvkitError, ExitCode
 
+# In the order of `cvkit --help`; those of a group stand in its module.
+COMMANDS: tuple[Command[Any, Any], ...] = tuple(
+    module.COMMAND
+    for module in (
+        train_saliency,
+        cae_embed,
+        resume,
+        predict,
+        evaluate,
+        classify,
+        gradcam,
+        export,
+        demo,
+        env,
+    )
+)
+ALL_COMMANDS = (*COMMANDS, *models.COMMANDS, *sample_data.COMMANDS)
+
 app = typer.Typer(
     name="cvkit",
-    help="Computer vision from a shell: train saliency models on eye fixations, predict maps, score them.",
+    help="Train, apply, score, explain and export computer vision models from the command line.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.command("train-saliency")(train_saliency.train_saliency)
-app.command("predict")(predict.predict)
-app.command("evaluate")(evaluate.evaluate)
-app.command("classify")(classify.classify)
-app.command("cae-embed")(cae_embed.cae_embed)
-app.command("gradcam")(gradcam.gradcam)
-app.command("export")(export.export)
-app.add_typer(models.app, name="models")
-app.add_typer(sample_data.app, name="sample-data")
-app.command("demo")(demo.demo)
+for _command in COMMANDS:
+    add_command(app, _command)
+app.add_typer(models.app, name="models", rich_help_panel=INSPECT)
+app.add_typer(sample_data.app, name="sample-data", rich_help_panel=TOOLS)
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         sys.stdout.write(f"cvkit {cvkit.__version__}\n")
         raise typer.Exit
 
@@ -41,7 +67,7 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _cvkit(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     del version
@@ -51,19 +77,19 @@ def main() -> None:
     """Run the command line and exit with a code of ``errors.ExitCode``."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file name, or a bar, that the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")  # for file names and bars that the terminal cannot show
     code = _run()
     if is_started_by_us() and code in (ExitCode.PARTIAL, ExitCode.STOPPED):
-        # The process that started this one ends with the code; an error here would make it be killed before it has.
+        # The parent process exits with this code; an error here would make the parent be killed before that.
         code = ExitCode.OK
     # A Ctrl-C inside code that a library executes from text marks the interpreter as interrupted for good: `python -m`
-    # would then die of the signal after the exit code is chosen. Executing anything else takes the mark away.
+    # would then die of the signal although an exit code was chosen. Executing any other text removes the mark.
     exec("")
     sys.exit(code)
 
 
-def _from_interrupt(error: BaseException | None) -> bool:
-    """Tell whether an error came of Ctrl-C, which libraries turn into one of their own at a bad moment."""
+def _is_from_interrupt(error: BaseException | None) -> bool:
+    """Return whether an error was caused by Ctrl-C, which libraries sometimes replace by an error of their own."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -78,27 +104,33 @@ def _run() -> int:
             raise KeyboardInterrupt
         return code
     except CvkitError as error:
-        # What every process finds alike is said by one; what befalls a single one is said by that one.
-        alike = error.exit_code in (ExitCode.USAGE, ExitCode.STOPPED)
-        if is_main_process() or not alike:
+        # Every process finds a usage error or a stop; only the main one reports it. Other errors concern one process.
+        common = error.exit_code in (ExitCode.USAGE, ExitCode.STOPPED)
+        if is_main_process() or not common:
             show_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        if is_main_process():
-            show_error("interrupted.")
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has left: nothing more to say
+        return _interrupted()
+    except BrokenPipeError:  # the reader of our output has left, so there is nothing more to write
         sys.stderr.close()
         return ExitCode.OK
     except Exception as error:
-        if _from_interrupt(error):
-            if is_main_process():
-                show_error("interrupted.")
-            return ExitCode.INTERRUPTED
-        # The parser's own complaints know how to word themselves; anything else is a bug and keeps its traceback.
-        word = getattr(error, "format_message", None)
-        if word is None or not hasattr(error, "exit_code"):
-            raise
-        if text := word():
-            show_error(f"{text} See --help.")
-        return ExitCode.USAGE
+        if _is_from_interrupt(error):
+            return _interrupted()
+        return _usage_error(error)
+
+
+def _interrupted() -> int:
+    if is_main_process():
+        show_error("interrupted.")
+    return ExitCode.INTERRUPTED
+
+
+def _usage_error(error: Exception) -> int:
+    """Report an error of the command line parser; any other error is a bug, and is raised with its traceback."""
+    format_message = getattr(error, "format_message", None)
+    if format_message is None or not hasattr(error, "exit_code"):
+        raise error
+    if text := format_message():
+        show_error(f"{text} See --help.")
+    return ExitCode.USAGE

@@ -1,42 +1,46 @@
-"""``cvkit sample-data``."""
+"""Present ``cvkit sample-data``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from cvkit.cli import options as o
-from cvkit.cli.console import ProgressMode
-from cvkit.cli.session import session, settings
-from cvkit.config import SampleFixationsConfig, parse_size
+from cvkit.cli.command import TOOLS, Command, add_command
+from cvkit.cli.console import Console
+from cvkit.config import SampleFixationsConfig
+from cvkit.progress import Reporter
 
-C = SampleFixationsConfig
-app = typer.Typer(help="Make a generated data set.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from cvkit.commands.sample_data import SampleDataResult
+
+HELP = "Generate a data set."
+
+
+def _run(config: SampleFixationsConfig, report: Reporter) -> "SampleDataResult":
+    from cvkit.commands.sample_data import sample_fixations
+
+    return sample_fixations(config, report)
+
+
+def _show(console: Console, result: "SampleDataResult") -> None:
+    console.lines(f"{result.train} training and {result.val} validation displays in {result.folder}")
+
+
+FIXATIONS = Command(
+    name="sample-data fixations",
+    help="Generate pop-out displays with the fixations of simulated viewers. Writes images, maps and fixation points.",
+    config=SampleFixationsConfig,
+    run=_run,
+    show=_show,
+    panel=TOOLS,
+    page="data.md",
+)
+COMMANDS = (FIXATIONS,)
+app = typer.Typer(help=HELP, no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    """Make a generated data set."""
+    """Generate a data set."""
 
 
-@app.command("fixations")
-def fixations(
-    out: Annotated[str, typer.Argument(help="Folder to make.", metavar="DIR")],
-    train: Annotated[int, typer.Option(help="Training displays.")] = C.train,
-    val: Annotated[int, typer.Option(help="Validation displays.")] = C.val,
-    size: Annotated[str, typer.Option(help="Pixels of a display.", metavar="HxW")] = f"{C.size[0]}x{C.size[1]}",
-    sigma_px: o.SigmaPx = C.sigma_px,
-    overwrite: o.Overwrite = C.overwrite,
-    seed: o.Seed = C.seed,
-    progress: o.Progress = ProgressMode.auto,
-    quiet: o.Quiet = False,
-    json: o.Json = False,
-) -> None:
-    """Make pop-out displays with the fixations of simulated viewers: images, maps and fixation points."""
-    asked = locals()
-    with session(progress, quiet, json) as console:
-        config = settings(C, asked, size=parse_size("--size", size))
-        from cvkit.commands.sample_data import sample_fixations as task
-
-        result = task(config, console.listen)
-        console.result(result)
-        console.lines(f"{result.train} training and {result.val} validation displays in {result.folder}")
+add_command(app, FIXATIONS)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from itertools import groupby
 
 Row = Sequence[str]
-ITSELF = "(itself)"  # a module beside what is inside it
+ITSELF = "(itself)"  # a module that is listed beside its children
 GAP = "  "
 
 
-def human(value: int | None, unit: str = "") -> str:
+def human_number(value: int | None, unit: str = "") -> str:
     """Return a count or a size to three digits, in powers of ten: 15.2 k, 225 M, 12 MB."""
     if value is None:
         return "-"
@@ -20,22 +20,30 @@ def human(value: int | None, unit: str = "") -> str:
     return f"{value} {unit}".strip() if value else "0"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """Return a percentage with two decimals, ``-`` for None."""
     return "-" if value is None else f"{value:.2f}"
 
 
-def _numbers(values: Sequence[float]) -> str:
+def join_numbers(values: Sequence[float]) -> str:
+    """Return numbers separated by spaces."""
     return " ".join(f"{value:g}" for value in values)
 
 
-def _by(sides: Sequence[int]) -> str:
+def join_sides(sides: Sequence[int]) -> str:
+    """Return the dimensions of a shape joined by ``x``: ``224x224``."""
     return "x".join(map(str, sides))
 
 
-def _table(columns: Sequence[str], rows: Sequence[Row | str], left: Sequence[int]) -> list[str]:
-    """Return the lines of a table, in which a row that is one text runs on over all columns.
+def format_table(columns: Sequence[str], rows: Sequence[Row | str], left: Sequence[int]) -> list[str]:
+    """Format a table as lines of text.
 
-    Not Rich's: it cuts names that are too long for the terminal, and these are to be copied.
+    Rich cuts names that are too long for the terminal; this table keeps them whole, so that they can be copied.
+
+    Args:
+        columns: Headings.
+        rows: Cells of each row; a row that is a single text extends over all columns.
+        left: Indices of the columns that are aligned left.
     """
     widths = _widths(columns, [row for row in rows if not isinstance(row, str)])
 
@@ -54,8 +62,8 @@ def _widths(columns: Sequence[str], rows: Sequence[Row]) -> list[int]:
     return [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
 
 
-def _room(columns: Sequence[str], rows: Sequence[Row], at: int) -> int | None:
-    """Return the width that a terminal leaves for a column, None where nothing limits it (a pipe, a file)."""
+def column_room(columns: Sequence[str], rows: Sequence[Row], at: int) -> int | None:
+    """Return the number of characters that the terminal leaves for column ``at``, or None for a pipe or a file."""
     from rich.console import Console as RichConsole
 
     console = RichConsole(file=sys.stdout)
@@ -65,9 +73,9 @@ def _room(columns: Sequence[str], rows: Sequence[Row], at: int) -> int | None:
     return max(console.width - sum(widths) + widths[at] - len(GAP) * (len(widths) - 1), 12)
 
 
-def _folded(columns: Sequence[str], rows: list[Row], mark: str) -> list[Row]:
-    """Break the words of the last column behind a mark, where the terminal is too narrow for them."""
-    room = _room(columns, rows, len(columns) - 1)
+def fold_last_column(columns: Sequence[str], rows: list[Row], mark: str) -> list[Row]:
+    """Break the words of the last column after ``mark`` if the terminal is too narrow for them."""
+    room = column_room(columns, rows, len(columns) - 1)
     if room is None:
         return rows
     folded: list[Row] = []
@@ -79,10 +87,13 @@ def _folded(columns: Sequence[str], rows: list[Row], mark: str) -> list[Row]:
     return folded
 
 
-def _grouped(rows: Sequence[Row], room: int | None, prefix: str = "") -> list[Row | str]:
-    """Part names that are too long for their column: the module stands once, and below it what is inside.
+def group_by_module(rows: Sequence[Row], room: int | None, prefix: str = "") -> list[Row | str]:
+    """Shorten long layer names: print the name of a module once, and its children indented below it.
 
-    All rows begin with ``prefix``, and those of one module stay together.
+    Args:
+        rows: Rows whose first cell is a dotted name that begins with ``prefix``; rows of one module are adjacent.
+        room: Width of the first column, or None if it is not limited.
+        prefix: Common beginning of the names.
     """
     grouped: list[Row | str] = []
     for part, run in groupby(rows, key=lambda row: row[0].removeprefix(prefix).partition(".")[0]):
@@ -93,5 +104,5 @@ def _grouped(rows: Sequence[Row], room: int | None, prefix: str = "") -> list[Ro
         elif all(len(tail) <= room for tail in tails):
             grouped += [head, *([tail, *row[1:]] for tail, row in zip(tails, inside, strict=True))]
         else:
-            grouped += _grouped(inside, room, f"{head}.")
+            grouped += group_by_module(inside, room, f"{head}.")
     return grouped

@@ -21,7 +21,7 @@ from cvkit.engine.streaming.ledger import Rows
 from cvkit.engine.streaming.notes import read_rows
 from cvkit.engine.streaming.stream import Stages, Written
 from cvkit.errors import DataError, UsageError
-from cvkit.progress import Listener, Note, ignore
+from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.columns import CLASS_COLUMNS
@@ -65,7 +65,7 @@ class _Answer:
     true_rank: int | None
 
 
-def classify(config: ClassifyConfig, listen: Listener = ignore, stdin: Iterable[str] | None = None) -> ClassifyResult:
+def classify(config: ClassifyConfig, listen: Reporter = ignore, stdin: Iterable[str] | None = None) -> ClassifyResult:
     """Send every input through a classifier and write its most likely classes into the result folder.
 
     Raises DataError when no input is found or the truth cannot be read, UsageError for an unknown model, WeightsError
@@ -86,7 +86,7 @@ def classify(config: ClassifyConfig, listen: Listener = ignore, stdin: Iterable[
         listen(Note(loaded.note))
     batch = Batch(
         command="classify",
-        folder=Path(config.out),
+        folder=Path(config.folder),
         identity=loaded.identity | {"precision": precision, "top": config.top, "truth": _fingerprint(config.truth)},
         columns=CLASS_COLUMNS,
         details=loaded.details,
@@ -105,7 +105,7 @@ def _fingerprint(truth: str | None) -> str | None:
     return f"{truth} (sha256 {files.sha256(Path(truth))[:12]})" if known else truth  # type: ignore[arg-type]
 
 
-def _truth(config: ClassifyConfig, classifier: Classifier, inputs: list[files.Input], listen: Listener) -> Truth | None:
+def _truth(config: ClassifyConfig, classifier: Classifier, inputs: list[files.Input], listen: Reporter) -> Truth | None:
     """Read the true classes, and look every input up before any work: what is unclear is told now."""
     if config.truth is None:
         return None
@@ -158,7 +158,7 @@ def _judge(rows: Iterable[dict[str, Any]]) -> tuple[Accuracy, int]:
 
 def _report(config: ClassifyConfig, rows: Rows, classifier: Classifier) -> None:
     """Write, beside ``results.csv``, the same rows in another format, and the accuracy."""
-    folder = Path(config.out)
+    folder = Path(config.folder)
     plain = ({name: row[name] for name in CLASS_COLUMNS} for row in rows())
     if config.format == "json":
         _write_json(folder / "results.json", plain)

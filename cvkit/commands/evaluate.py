@@ -16,7 +16,7 @@ from cvkit.engine.streaming.stream import ahead
 from cvkit.errors import DataError, UsageError, did_you_mean
 from cvkit.intervals import MeanInterval
 from cvkit.models.exported.exported import is_exported
-from cvkit.progress import Listener, Note, Stage, StageEnd, Step, ignore
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.saliency.data import baselines, layout
 from cvkit.tasks.saliency.data import fixations as fix
 from cvkit.tasks.saliency.data.ground_truth import read_truth
@@ -45,13 +45,13 @@ _Outcome = _Scene | tuple[Example, DataError]
 Failures = list[dict[str, str]]
 
 
-def evaluate(config: EvaluateConfig, listen: Listener = ignore) -> EvaluateResult:
+def evaluate(config: EvaluateConfig, listen: Reporter = ignore) -> EvaluateResult:
     """Score the maps of a folder, or of a checkpoint, on one split of a data set.
 
     Raises DataError when nothing can be scored, UsageError for a baseline that is none, WeightsError for a checkpoint
     of another kind, OutputError for a folder that holds something else. An image that cannot be scored is listed.
     """
-    if machine.process_plan(config) != (1, 1):
+    if machine.launched_processes() is not None:
         raise UsageError("evaluate runs in one process: start it without torchrun or several Slurm tasks.")
     protocol = PROTOCOLS[config.protocol]
     columns = [name for name in protocol.columns if name != "emd" or config.emd]
@@ -91,7 +91,7 @@ def evaluate(config: EvaluateConfig, listen: Listener = ignore) -> EvaluateResul
 
 
 def _score_all(
-    examples: Sequence[Example], outcomes: Iterator[_Outcome], score: Callable[[_Scene], Failures], listen: Listener
+    examples: Sequence[Example], outcomes: Iterator[_Outcome], score: Callable[[_Scene], Failures], listen: Reporter
 ) -> Failures:
     """Score the images one after the other, and return what could not be scored; DataError when nothing could."""
     failed: Failures = []
@@ -113,7 +113,7 @@ def _score_all(
     return failed
 
 
-def _say_what_is_scored(data: layout.Layout, examples: Sequence[Example], split: str | None, listen: Listener) -> None:
+def _say_what_is_scored(data: layout.Layout, examples: Sequence[Example], split: str | None, listen: Reporter) -> None:
     for kind, names in data.unpaired.items():
         listen(Note(f"left out, {kind}: {len(names)} (such as {names[0]})", "warning"))
     if split is None and examples[0].split not in ("val", "test"):
@@ -154,7 +154,7 @@ def _scenes(config: EvaluateConfig, examples: Sequence[Example]) -> Iterator[_Ou
 
 
 def _from_checkpoint(config: EvaluateConfig) -> Source:
-    path = checkpoint.find(config.checkpoint or "")
+    path = checkpoint.find(config.model or "")
     device = machine.choose_device(config.device)
     precision = machine.choose_precision(config.precision, device)
     dtype = machine.autocast_dtype(precision) or torch.float32
@@ -176,7 +176,7 @@ def _from_folder(config: EvaluateConfig, examples: Sequence[Example]) -> Source:
 
 
 def _mean_map(
-    config: EvaluateConfig, data: layout.Layout, examples: Sequence[Example], listen: Listener
+    config: EvaluateConfig, data: layout.Layout, examples: Sequence[Example], listen: Reporter
 ) -> Source | None:
     """Return the mean map of the training split; without one, that of the other images scored.
 
@@ -223,7 +223,7 @@ def _baseline(config: EvaluateConfig, mean: Source | None) -> Source:
     return lambda scene: resize_map(values, scene.size)
 
 
-def _negatives(config: EvaluateConfig, examples: Sequence[Example], listen: Listener) -> baselines.Negatives | None:
+def _negatives(config: EvaluateConfig, examples: Sequence[Example], listen: Reporter) -> baselines.Negatives | None:
     """Gather the fixations of all images, for shuffled AUC; None when an image has none to give."""
     points: list[fix.Fixations] = []
     sizes: list[tuple[int, int]] = []

@@ -25,7 +25,7 @@ from cvkit.engine.streaming.stream import Stages, Written
 from cvkit.errors import UsageError
 from cvkit.intervals import MeanInterval, mean_interval
 from cvkit.models.exported.exported import is_exported
-from cvkit.progress import Listener, Note, ignore
+from cvkit.progress import Note, Reporter, ignore
 from cvkit.render.jpeg import encode_jpeg
 from cvkit.tasks.attribution import METHODS, Explainer
 from cvkit.tasks.attribution.explain import scaled
@@ -98,7 +98,7 @@ class _Answer:
     seen: list[_Seen]
 
 
-def gradcam(config: GradcamConfig, listen: Listener = ignore, stdin: Iterable[str] | None = None) -> GradcamResult:
+def gradcam(config: GradcamConfig, listen: Reporter = ignore, stdin: Iterable[str] | None = None) -> GradcamResult:
     """Explain every input for the classes asked for, and write maps, overlays and panels into the result folder.
 
     Raises DataError when no input is found, UsageError for an unknown model, layer, class or method, WeightsError for
@@ -121,7 +121,7 @@ def gradcam(config: GradcamConfig, listen: Listener = ignore, stdin: Iterable[st
         listen(Note(loaded.note))
     batch = Batch(
         command="gradcam",
-        folder=Path(config.out),
+        folder=Path(config.folder),
         identity=_identity(config, loaded, target, precision),
         columns=[*CLASS_COLUMNS, *config.save, *(SCORES if config.faithfulness else ())],
         details=loaded.details,
@@ -216,7 +216,7 @@ def _stages(
             row = {"image": item.name, "rank": seen.rank, **classifier.name_class(seen.class_index)}
             row["probability"] = seen.probability
             saved = _save(config, item, photo, seen, classifier.label(seen.class_index))
-            row |= {kind: path.relative_to(config.out).as_posix() for kind, path in saved.items()}
+            row |= {kind: path.relative_to(config.folder).as_posix() for kind, path in saved.items()}
             row |= asdict(seen.scores) if seen.scores else {}
             rows.append(row)
             written += saved.values()
@@ -233,7 +233,7 @@ def _save(config: GradcamConfig, item: files.Input, photo: _Photo, seen: _Seen, 
     which = f"class{seen.class_index}" if config.classes else f"rank{seen.rank}"
     saved = {}
     for kind in config.save:
-        path = Path(config.out) / f"{item.stem}.{which}{SUFFIXES[kind]}"
+        path = Path(config.folder) / f"{item.stem}.{which}{SUFFIXES[kind]}"
         files.write_atomic(path, _encode(config, kind, photo, values, _caption(seen, label, values)))
         saved[kind] = path
     return saved
@@ -285,4 +285,4 @@ def _report(config: GradcamConfig, rows: Rows) -> None:
             name: {part: None if math.isnan(value) else value for part, value in asdict(mean).items()}
             for name, mean in _means(rows()).items()
         }
-        files.write_json(Path(config.out) / "faithfulness.json", plain)
+        files.write_json(Path(config.folder) / "faithfulness.json", plain)

@@ -18,7 +18,7 @@ from cvkit.engine import checkpoint
 from cvkit.engine.streaming.batch import Batch, BatchResult, find_inputs, run_batch
 from cvkit.engine.streaming.stream import Stages, Written
 from cvkit.models.exported.exported import is_exported, read_facts
-from cvkit.progress import Listener, ignore
+from cvkit.progress import Reporter, ignore
 from cvkit.render.jpeg import encode_jpeg
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
@@ -34,7 +34,7 @@ class _Photo:
     whole: np.ndarray | None
 
 
-def predict(config: PredictConfig, listen: Listener = ignore, stdin: Iterable[str] | None = None) -> BatchResult:
+def predict(config: PredictConfig, listen: Reporter = ignore, stdin: Iterable[str] | None = None) -> BatchResult:
     """Send every input through a trained saliency network and write its map into the result folder.
 
     Raises DataError when no input is found, WeightsError for a checkpoint of another kind, OutputError for a folder
@@ -42,7 +42,7 @@ def predict(config: PredictConfig, listen: Listener = ignore, stdin: Iterable[st
     ``failures.csv``.
     """
     inputs = find_inputs(config, stdin)
-    path = checkpoint.find(config.checkpoint)
+    path = checkpoint.find(config.model)
     if config.overlay:
         render.colour_map(config.colormap)  # an unknown name is refused before any work
     share = machine.share_out(config)

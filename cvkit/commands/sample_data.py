@@ -11,7 +11,7 @@ from cvkit import files, render
 from cvkit.config import SampleFixationsConfig
 from cvkit.device import cpu_count
 from cvkit.errors import OutputError
-from cvkit.progress import Listener, Stage, StageEnd, Step, ignore
+from cvkit.progress import Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.saliency.data import fixations as fix
 from cvkit.tasks.saliency.data.popout import Display, display
 
@@ -25,7 +25,7 @@ class SampleDataResult:
     val: int
 
 
-def sample_fixations(config: SampleFixationsConfig, listen: Listener = ignore) -> SampleDataResult:
+def sample_fixations(config: SampleFixationsConfig, listen: Reporter = ignore) -> SampleDataResult:
     """Write pop-out displays: ``images/SPLIT/*.png``, ``maps/SPLIT/*.png`` and ``fixations/SPLIT/*.csv``.
 
     Raises OutputError for a folder that holds something already (unless ``overwrite``).

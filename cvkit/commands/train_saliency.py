@@ -10,7 +10,6 @@ import torch
 
 from cvkit import device as machine
 from cvkit import render
-from cvkit.catalog import SALIENCY_MODELS
 from cvkit.config import TrainSaliencyConfig
 from cvkit.data.images import read_image
 from cvkit.engine import checkpoint
@@ -20,7 +19,7 @@ from cvkit.engine.training.fit import Job, fit
 from cvkit.errors import DataError, UsageError
 from cvkit.files import write_atomic
 from cvkit.models.backbones import normalisation
-from cvkit.progress import Listener, Note, Stage, StageEnd, Step, ignore
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.saliency.data import layout as layouts
 from cvkit.tasks.saliency.data.dataset import Prepared, Problems, Reading, SaliencyDataset, prepare
 from cvkit.tasks.saliency.learner import SaliencyLearner
@@ -33,11 +32,8 @@ from cvkit.tasks.saliency.predictor import SaliencyPredictor
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+COMMAND = "train-saliency"
 KIND = "saliency"  # of the checkpoints this command writes
-BATCH_SIZE = 8
-FINE_TUNING_LR = 1e-3
-SCRATCH_LR = 1e-4
-MLNET_LOSS_SHARE = 0.3  # of the learning rate: at more, its weights on bright pixels drive the ReLU map to zero
 STOPPED_EARLY = "stopped by a signal before training began: the same command begins anew."
 NEEDS_FIXATIONS = ("nss", "auc_judd")
 
@@ -56,25 +52,15 @@ class TrainSaliencyResult:
     problems: int
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """What settings left open came to."""
-
-    size: tuple[int, int]
-    loss: str
-    alpha: float
-    lr: float
-    batch_size: int
-
-
-def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> TrainSaliencyResult:
+def train_saliency(config: TrainSaliencyConfig, listen: Reporter = ignore) -> TrainSaliencyResult:
     """Find and check the data, build the network, train it, and leave a run folder with pictures.
 
     Raises DataError when no image can be trained on (or, with ``strict``, when any file has a problem), WeightsError
     for weights that do not fit, OutputError for a folder in use, TrainingError for a loss that is not finite, and
     StoppedBySignal after saving.
     """
-    settings = _resolve(config)
+    settings = config.resolved()
+    assert settings.size and settings.alpha and settings.lr and settings.batch_size
     fabric = machine.start_fabric(config, deterministic=config.deterministic)
     predictor = _build(config, settings.size, fabric.device)  # before the data: a wrong weights file shows at once
     folder = _open_folder(config, fabric)
@@ -90,8 +76,10 @@ def train_saliency(config: TrainSaliencyConfig, listen: Listener = ignore) -> Tr
     pictures = _Pictures(folder, config, predictor, val)
     parameters = sum(p.numel() for p in learner.model.parameters())
     if fabric.global_rank == 0:
-        resolved = {**vars(settings), "parameters": parameters, "train": len(train), "val": len(val)}
-        write_config(folder, config.as_dict(), resolved)
+        names = ("size", "loss", "alpha", "lr", "batch_size")
+        facts = {name: getattr(settings, name) for name in names}
+        facts |= {"parameters": parameters, "train": len(train), "val": len(val)}
+        write_config(folder, COMMAND, config.as_dict(), facts)
     job = Job(
         learner=learner,
         train=train,
@@ -148,26 +136,12 @@ def _open_folder(config: TrainSaliencyConfig, fabric: "Fabric") -> RunFolder:
     out = config.out
     if fabric.global_rank == 0:
         out = out or str(make_next(Path(f"runs/train-saliency/{config.model}")))
-        open_run(out, config.as_dict(), config.resume)
+        open_run(out, config)
     return RunFolder(Path(str(fabric.broadcast(out))))
 
 
-def _resolve(config: TrainSaliencyConfig) -> _Settings:
-    """Fill in what was left open from the model's facts in the catalog."""
-    facts = SALIENCY_MODELS[config.model]
-    loss = facts.loss if config.loss == "auto" else config.loss
-    lr = (SCRATCH_LR if config.weights == "none" else FINE_TUNING_LR) * (MLNET_LOSS_SHARE if loss == "mlnet" else 1)
-    return _Settings(
-        size=config.size or facts.size,
-        loss=loss,
-        alpha=facts.alpha if config.alpha is None else config.alpha,
-        lr=config.lr or lr,
-        batch_size=config.batch_size or BATCH_SIZE,
-    )
-
-
 def _read_data(
-    config: TrainSaliencyConfig, size: tuple[int, int], listen: Listener
+    config: TrainSaliencyConfig, size: tuple[int, int], listen: Reporter
 ) -> tuple[SaliencyDataset, SaliencyDataset, int]:
     """Find the pairs, try every file, and say what cannot be used before training starts."""
     reading = Reading(size=size, sigma_px=config.sigma_px, max_pixels=config.max_pixels)
@@ -200,7 +174,7 @@ def _read_data(
     return train_set, SaliencyDataset(parts[1].examples, reading, kept=parts[1].kept), problems.count()
 
 
-def _prepare(examples: list[layouts.Example], reading: Reading, cache: str, title: str, listen: Listener) -> Prepared:
+def _prepare(examples: list[layouts.Example], reading: Reading, cache: str, title: str, listen: Reporter) -> Prepared:
     listen(Stage(title, len(examples)))
     prepared = prepare(examples, reading, cache, machine.cpu_count(), lambda done: listen(Step(done)))
     listen(StageEnd())

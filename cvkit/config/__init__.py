@@ -1,20 +1,20 @@
-"""One frozen dataclass a command: every default and every check is written here, once."""
+"""Settings of the commands: one frozen dataclass per command, whose fields declare the options."""
 
-from cvkit.config.autoencoder import CaeEmbedConfig
-from cvkit.config.base import LAST, ComputeConfig, Config, InferenceConfig, TrainingConfig
-from cvkit.config.checks import parse_numbers, parse_shard, parse_size, parse_words
-from cvkit.config.classifiers import (
-    ClassifierConfig,
-    ClassifyConfig,
-    DownloadModelConfig,
-    GradcamConfig,
-    ListModelsConfig,
-    ModelConfig,
-    ShowModelConfig,
-    parse_ranks,
-)
+from cvkit.config.base import LAST, ComputeConfig, Config, DeviceConfig, InferenceConfig, TrainingConfig
+from cvkit.config.classification import ClassifierConfig, ClassifyConfig, GradcamConfig
+from cvkit.config.demo import DemoConfig
+from cvkit.config.embedding import CaeEmbedConfig
 from cvkit.config.export import ExportConfig
-from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig, TrainSaliencyConfig
+from cvkit.config.models import (
+    DownloadModelConfig,
+    EnvConfig,
+    ListModelsConfig,
+    ModelPathConfig,
+    ShowModelConfig,
+)
+from cvkit.config.resume import ResumeConfig
+from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig
+from cvkit.config.train_saliency import TrainSaliencyConfig
 
 __all__ = [
     "LAST",
@@ -23,21 +23,20 @@ __all__ = [
     "ClassifyConfig",
     "ComputeConfig",
     "Config",
+    "DemoConfig",
+    "DeviceConfig",
     "DownloadModelConfig",
+    "EnvConfig",
     "EvaluateConfig",
     "ExportConfig",
     "GradcamConfig",
     "InferenceConfig",
     "ListModelsConfig",
-    "ModelConfig",
+    "ModelPathConfig",
     "PredictConfig",
+    "ResumeConfig",
     "SampleFixationsConfig",
     "ShowModelConfig",
     "TrainSaliencyConfig",
     "TrainingConfig",
-    "parse_numbers",
-    "parse_ranks",
-    "parse_shard",
-    "parse_size",
-    "parse_words",
 ]

@@ -1,114 +1,240 @@
-"""What several commands' settings share: where to compute, how to train, what to read and write."""
+"""Settings that several commands share: devices, training, and streams of input files."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, Self
 
-from cvkit.config.checks import at_least, one_of, within
-from cvkit.errors import UsageError
+from cvkit.config.option import COMPUTE, INPUTS, OUTPUT, TRAINING, Option, fields_of
+from cvkit.config.values import check, format_shard, from_value, parse_shard
+from cvkit.errors import UsageError, did_you_mean, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "step", "constant")
-LAST = "last"  # as a best metric: the last epoch counts as the best, and nothing is chosen by validation
+LAST = "last"  # as --best-metric: the last epoch counts as the best, so that validation selects nothing
+
+MaxPixels = Annotated[
+    int, Option(help="Refuse images with more pixels than this before decoding them.", panel=INPUTS, minimum=1)
+]
+Overwrite = Annotated[bool, Option(help="Replace results that exist already.", panel=OUTPUT, changeable=True)]
+Seed = Annotated[
+    int, Option(help="Seed for initialisation, shuffling, augmentation and dropout.", panel=COMPUTE, minimum=0)
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What every command's settings share."""
+    """Settings of a command: one field per option, declared by an ``Option`` in the field's annotation."""
+
+    def __post_init__(self) -> None:
+        for name, field in fields_of(type(self)).items():
+            check(field, getattr(self, name))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain values that JSON and a checkpoint can hold."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build the settings from plain values, as ``as_dict`` or a configuration file gives them.
+
+        Args:
+            values: Values by field name or by option name without dashes (``model`` or ``checkpoint``).
+
+        Raises:
+            UsageError: If a key is unknown, a value is not allowed or a required one is missing.
+        """
+        known = fields_of(cls)
+        names = {key: field.name for field in known.values() for key in field.keys}
+        typed = {}
+        for key, value in values.items():
+            name = names.get(key.replace("-", "_"))
+            if name is None:
+                raise UsageError(f"{key!r} is not an option of this command.{did_you_mean(key, names)}")
+            typed[name] = from_value(known[name], value)
+        for name, field in known.items():
+            if field.required and typed.get(name) is None:
+                what = "argument" if field.option.argument else "option"
+                raise UsageError(f"missing {what} {field.flag}.")
+        # None stands for "not given": a file may hold it for an option whose default is another value.
+        return cls(**{name: value for name, value in typed.items() if value is not None or known[name].optional})
+
+    def resolved(self) -> Self:
+        """Return the settings with defaults filled in that depend on other settings."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
-class ComputeConfig(Config):
-    """Where and how a command computes."""
+class DeviceConfig(Config):
+    """Settings of a command that computes in one process."""
 
-    device: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    precision: str = "auto"
-    batch_size: int | None = None
-    workers: int | None = None
-    seed: int = 0
+    device: Annotated[
+        str,
+        Option(
+            help="Device to compute on; auto takes CUDA, else Apple's GPU, else the processor.",
+            panel=COMPUTE,
+            choices=DEVICES,
+            other="cuda:N",
+            changeable=True,
+        ),
+    ] = "auto"
+    precision: Annotated[
+        str,
+        Option(
+            help="Number format of the computation; auto is bf16 on a GPU that supports it, else fp32.",
+            panel=COMPUTE,
+            choices=PRECISIONS,
+        ),
+    ] = "auto"
+    workers: Annotated[
+        int | None,
+        Option(
+            help="Number of workers that load images.",
+            panel=COMPUTE,
+            minimum=0,
+            default_text="from the number of cores",
+            changeable=True,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         name, colon, number = self.device.partition(":")
-        if colon and not (name == "cuda" and number.isdecimal()):
-            raise UsageError(f"--device {self.device!r} is not one of auto, cpu, cuda, cuda:N, mps.")
-        one_of("--device", name, DEVICES)
-        one_of("--precision", self.precision, PRECISIONS)
-        at_least("--devices", self.devices, 1)
-        at_least("--nodes", self.nodes, 1)
-        at_least("--seed", self.seed, 0)
-        if number and self.devices > 1:
+        if (colon and not (name == "cuda" and number.isdecimal())) or name not in DEVICES:
+            raise UsageError(
+                f"--device {self.device!r} is not one of {', '.join(DEVICES)}, cuda:N.{nearest(name, DEVICES)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeConfig(DeviceConfig):
+    """Settings of a command that may compute in several processes."""
+
+    devices: Annotated[
+        int,
+        Option(
+            help="Number of processes on this node, each on its own device.", panel=COMPUTE, minimum=1, changeable=True
+        ),
+    ] = 1
+    nodes: Annotated[int, Option(help="Number of nodes of the job.", panel=COMPUTE, minimum=1, changeable=True)] = 1
+    batch_size: Annotated[
+        int | None, Option(help="Images per batch.", panel=COMPUTE, metavar="N|auto", minimum=1, unset="auto")
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if ":" in self.device and self.devices > 1:
             raise UsageError(f"--device {self.device} names one device; with --devices {self.devices} write cuda.")
-        if self.batch_size is not None:
-            at_least("--batch-size", self.batch_size, 1)
-        if self.workers is not None:
-            at_least("--workers", self.workers, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(ComputeConfig):
-    """What every training command's loop is told (``engine.fit``)."""
+    """Settings of the training loop (``engine.training.fit``), shared by all training commands."""
 
-    epochs: int = 20
-    lr: float | None = None
-    optimizer: str = "adamw"
-    weight_decay: float = 1e-4
-    schedule: str = "cosine"
-    warmup_epochs: float = 0.5
-    step_epochs: int = 10
-    step_factor: float = 0.1
-    clip_norm: float = 1.0
-    accumulate: int = 1
-    ema: float = 0.0
-    patience: int = 0
-    best_metric: str = "loss"
-    compile: bool = False
-    deterministic: bool = False
-    resume: bool = False
-    out: str | None = None
+    epochs: Annotated[
+        int, Option(help="Number of passes over the training images.", panel=TRAINING, minimum=1, changeable=True)
+    ] = 20
+    lr: Annotated[
+        float | None,
+        Option(help="Peak learning rate.", panel=TRAINING, above=0, default_text="from the model and its weights"),
+    ] = None
+    optimizer: Annotated[str, Option(help="Optimiser.", panel=TRAINING, choices=OPTIMIZERS)] = "adamw"
+    weight_decay: Annotated[
+        float, Option(help="Weight decay; biases and normalisation layers have none.", panel=TRAINING, minimum=0)
+    ] = 1e-4
+    schedule: Annotated[
+        str, Option(help="Learning rate schedule after the warm-up.", panel=TRAINING, choices=SCHEDULES)
+    ] = "cosine"
+    warmup_epochs: Annotated[
+        float, Option(help="Epochs of linear learning rate warm-up.", panel=TRAINING, minimum=0)
+    ] = 0.5
+    step_epochs: Annotated[
+        int, Option(help="Epochs between two steps of --schedule step.", panel=TRAINING, minimum=1)
+    ] = 10
+    step_factor: Annotated[
+        float,
+        Option(help="Factor of each learning rate step of --schedule step.", panel=TRAINING, minimum=0, below=1),
+    ] = 0.1
+    clip_norm: Annotated[
+        float, Option(help="Largest norm of the gradients; 0 switches clipping off.", panel=TRAINING, minimum=0)
+    ] = 1.0
+    accumulate: Annotated[
+        int, Option(help="Number of batches whose gradients are added up per step.", panel=TRAINING, minimum=1)
+    ] = 1
+    ema: Annotated[
+        float,
+        Option(
+            help="Decay of an exponential moving average of the weights; 0 switches it off.",
+            panel=TRAINING,
+            minimum=0,
+            below=1,
+        ),
+    ] = 0.0
+    patience: Annotated[
+        int,
+        Option(
+            help="Stop after this many epochs without improvement; 0 switches early stopping off.",
+            panel=TRAINING,
+            minimum=0,
+        ),
+    ] = 0
+    best_metric: Annotated[str, Option(help="Validation score that selects the best epoch.", panel=TRAINING)] = "loss"
+    compile: Annotated[bool, Option(help="Compile the network with torch.compile.", panel=COMPUTE, changeable=True)] = (
+        False
+    )
+    deterministic: Annotated[
+        bool, Option(help="On a GPU, use only algorithms that repeat bit for bit.", panel=COMPUTE)
+    ] = False
+    seed: Seed = 0
+    resume: Annotated[
+        bool,
+        Option(help="Continue the run in --out from its last checkpoint.", panel=TRAINING, changeable=True),
+    ] = False
+    out: Annotated[
+        str | None,
+        Option(help="Run folder to write.", panel=OUTPUT, metavar="DIR", changeable=True, access="write"),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least("--epochs", self.epochs, 1)
-        if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
-            raise UsageError(f"--lr must be above 0, not {self.lr:g}.")
-        one_of("--optimizer", self.optimizer, OPTIMIZERS)
-        one_of("--schedule", self.schedule, SCHEDULES)
-        at_least("--weight-decay", self.weight_decay, 0)
-        at_least("--warmup-epochs", self.warmup_epochs, 0)
-        at_least("--step-epochs", self.step_epochs, 1)
-        within("--step-factor", self.step_factor, 0, 1)
-        at_least("--clip-norm", self.clip_norm, 0)
-        at_least("--accumulate", self.accumulate, 1)
-        within("--ema", self.ema, 0, 1)
-        at_least("--patience", self.patience, 0)
         if self.patience and self.best_metric == LAST:
-            raise UsageError("--patience waits for a better epoch: name what tells it with --best-metric loss.")
+            raise UsageError("--patience waits for a better epoch, but --best-metric last compares none: use loss.")
         if self.resume and self.out is None:
-            raise UsageError("--resume needs --out RUN: the folder of the run to go on with.")
+            raise UsageError("--resume needs --out RUN, the folder of the run to continue.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceConfig(ComputeConfig):
-    """What every command that sends many files through a model is told (``engine.stream``)."""
+    """Settings of a command that sends many files through a model (``engine.streaming``)."""
 
-    inputs: tuple[str, ...]
-    out: str
-    overwrite: bool = False
-    shard: tuple[int, int] = (1, 1)
-    max_pixels: int = 178_000_000
+    inputs: Annotated[
+        tuple[str, ...],
+        Option(
+            help="Images, folders, glob patterns, @list.txt, or - for a list on stdin.",
+            panel=INPUTS,
+            metavar="INPUTS",
+            argument=True,
+            repeat=True,
+            access="read",
+        ),
+    ]
+    overwrite: Overwrite = False
+    shard: Annotated[
+        tuple[int, int],
+        Option(
+            help="Process only the K-th of N parts of the inputs, for job arrays.",
+            panel=COMPUTE,
+            metavar="K/N",
+            parse=parse_shard,
+            format=format_shard,
+        ),
+    ] = (1, 1)
+    max_pixels: MaxPixels = 178_000_000
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.inputs:
-            raise UsageError("no inputs: name files, folders, globs, @list.txt, or - for a list on stdin.")
-        at_least("--max-pixels", self.max_pixels, 1)
+            raise UsageError("missing argument INPUTS: name files, folders, patterns, @list.txt or -.")
         if self.shard != (1, 1) and (self.devices > 1 or self.nodes > 1):
-            raise UsageError("--shard and --devices both share out the inputs: use one of them.")
+            raise UsageError("--shard and --devices both divide the inputs: use one of them.")

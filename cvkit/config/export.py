@@ -1,9 +1,12 @@
-"""The settings of the command that writes models for other programs."""
+"""Settings of the command that exports models for other programs."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from cvkit.config.base import Config
-from cvkit.config.checks import at_least, one_of
+from cvkit.config.classification import Weights
+from cvkit.config.option import FILE, GRAPH, MODEL, OUTPUT, VERIFICATION, Option
+from cvkit.config.shared import Labels
 from cvkit.errors import UsageError
 
 EXPORT_FORMATS = ("onnx", "pt2", "safetensors", "openvino")
@@ -12,75 +15,167 @@ QUANTIZED = ("int8",)
 DYNAMIC = ("batch", "height", "width")
 LAYOUTS = ("nchw", "nhwc")
 PARTS = ("encoder", "whole")
-FIRST_OPSET = 18  # torch's exporter of today writes no older one
+MIN_OPSET = 18  # torch's exporter writes no older operator set
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig(Config):
-    """``cvkit export``. ``model`` is a run folder, a checkpoint file or a name; ``out`` None is named after it."""
+    """Settings of ``cvkit export``. Either ``model`` is exported or ``inspect`` names a file to describe."""
 
-    model: str
-    format: str = "onnx"
-    out: str | None = None
-    weights: str = "pretrained"
-    labels: str | None = None
-    part: str = "encoder"
-    precision: str = "fp32"
-    opset: int = FIRST_OPSET
-    dynamic: tuple[str, ...] = ("batch",)
-    simplify: bool = False
-    include_preprocessing: bool = False
-    layout: str = "nchw"
-    include_postprocessing: bool = False
-    top: int = 5
-    with_cam: bool = False
-    quantize: str | None = None
-    calibrate: str | None = None
-    benchmark: bool = False
-    truth: str | None = None
-    atol: float | None = None
-    rtol: float | None = None
-    overwrite: bool = False
+    model: Annotated[
+        str | None,
+        Option(
+            help="Model to export: a run folder, a checkpoint, or the name of a model.",
+            panel=MODEL,
+            names=("--model",),
+            metavar="REF",
+            argument=True,
+            complete="model",
+            access="read",
+        ),
+    ] = None
+    inspect: Annotated[
+        str | None,
+        Option(
+            help="Print the metadata of an exported file instead of exporting.",
+            panel=MODEL,
+            metavar="FILE",
+            access="read",
+        ),
+    ] = None
+    format: Annotated[
+        str, Option(help="File format; pt2 is a torch.export archive.", panel=FILE, choices=EXPORT_FORMATS)
+    ] = "onnx"
+    out: Annotated[
+        str | None,
+        Option(
+            help="File to write.", panel=OUTPUT, metavar="FILE", default_text="named after the model", access="write"
+        ),
+    ] = None
+    weights: Weights = "pretrained"
+    labels: Labels = None
+    part: Annotated[str, Option(help="Part of an autoencoder to export.", panel=GRAPH, choices=PARTS)] = "encoder"
+    precision: Annotated[
+        str, Option(help="Number format of weights and computation.", panel=FILE, choices=EXPORT_PRECISIONS)
+    ] = "fp32"
+    opset: Annotated[int, Option(help="Version of the ONNX operator set.", panel=FILE, minimum=MIN_OPSET)] = MIN_OPSET
+    dynamic: Annotated[
+        tuple[str, ...],
+        Option(
+            help="Dimensions of variable size, separated by commas; none fixes all of them.",
+            panel=GRAPH,
+            choices=DYNAMIC,
+            metavar="DIM,...|none",
+            unset="none",
+        ),
+    ] = ("batch",)
+    simplify: Annotated[bool, Option(help="Simplify the ONNX graph with onnxslim.", panel=FILE)] = False
+    include_preprocessing: Annotated[
+        bool, Option(help="Let the graph take uint8 images: include scaling and normalisation.", panel=GRAPH)
+    ] = False
+    layout: Annotated[
+        str, Option(help="Layout of the uint8 images of --include-preprocessing.", panel=GRAPH, choices=LAYOUTS)
+    ] = "nchw"
+    include_postprocessing: Annotated[
+        bool,
+        Option(
+            help="Let the graph return the --top classes of a classifier, or a saliency map from 0 to 1.", panel=GRAPH
+        ),
+    ] = False
+    top: Annotated[
+        int, Option(help="Number of classes that --include-postprocessing returns.", panel=GRAPH, minimum=1)
+    ] = 5
+    with_cam: Annotated[
+        bool, Option(help="Let the graph also return the Grad-CAM map of the top class.", panel=GRAPH)
+    ] = False
+    quantize: Annotated[
+        str | None,
+        Option(
+            help="Quantise weights and activations to 8-bit integers (ONNX only).",
+            panel=FILE,
+            choices=QUANTIZED,
+            default_text="not quantised",
+        ),
+    ] = None
+    calibrate: Annotated[
+        str | None,
+        Option(
+            help="Images for quantisation, verification and the benchmark.",
+            panel=VERIFICATION,
+            metavar="DIR",
+            default_text="photographs of scikit-image",
+            access="read",
+        ),
+    ] = None
+    benchmark: Annotated[
+        bool, Option(help="Measure the exported file against eager and compiled PyTorch.", panel=VERIFICATION)
+    ] = False
+    truth: Annotated[
+        str | None,
+        Option(
+            help="True classes of the --calibrate images, for the accuracy in the benchmark: a CSV file, or folders.",
+            panel=VERIFICATION,
+            choices=("folders",),
+            other="FILE",
+            access="read",
+        ),
+    ] = None
+    atol: Annotated[
+        float | None,
+        Option(
+            help="Largest allowed difference from PyTorch.",
+            panel=VERIFICATION,
+            above=0,
+            default_text="1e-4; fp16 and int8: any",
+        ),
+    ] = None
+    rtol: Annotated[
+        float | None,
+        Option(
+            help="Largest allowed difference as a fraction of the largest output value.",
+            panel=VERIFICATION,
+            above=0,
+            default_text="0.001; fp16: 0.03; int8: 0.25",
+        ),
+    ] = None
+    overwrite: Annotated[bool, Option(help="Replace an existing file.", panel=OUTPUT)] = False
 
     def __post_init__(self) -> None:
-        one_of("--format", self.format, EXPORT_FORMATS)
-        one_of("--precision", self.precision, EXPORT_PRECISIONS)
-        one_of("--layout", self.layout, LAYOUTS)
-        one_of("--part", self.part, PARTS)
-        for word in self.dynamic:
-            one_of("--dynamic", word, DYNAMIC)
-        at_least("--opset", self.opset, FIRST_OPSET)
-        at_least("--top", self.top, 1)
-        for flag, value in (("--atol", self.atol), ("--rtol", self.rtol)):
-            if value is not None and not value > 0:
-                raise UsageError(f"{flag} must be above 0, not {value:g}.")
+        super().__post_init__()
+        if self.inspect is not None:
+            if self.model is not None:
+                raise UsageError(f"--inspect {self.inspect} excludes exporting: leave out {self.model}.")
+            return
+        if self.model is None:
+            raise UsageError("missing argument MODEL: name a run folder, a checkpoint or a model; or --inspect FILE.")
         if self.layout == "nhwc" and not self.include_preprocessing:
-            raise UsageError("--layout nhwc is that of the bytes that --include-preprocessing takes; add it.")
-        if self.format == "safetensors":
-            graph = {
-                "--include-preprocessing": self.include_preprocessing,
-                "--include-postprocessing": self.include_postprocessing,
-                "--with-cam": self.with_cam,
-            }
-            for flag, asked in graph.items():
-                if asked:
-                    raise UsageError(
-                        f"{flag} is part of a graph; safetensors holds weights alone: onnx and pt2 take it."
-                    )
+            raise UsageError("--layout nhwc is for the uint8 images of --include-preprocessing: add it.")
         if self.simplify and self.format != "onnx":
             raise UsageError("--simplify is for --format onnx.")
+        if self.format == "safetensors":
+            self._check_weights_only()
         if self.quantize is not None:
-            self._check_quantize(self.quantize)
-        if self.benchmark and self.format == "safetensors":
-            raise UsageError("--benchmark times a file that runs; safetensors holds weights alone.")
+            self._check_quantize()
         if self.truth is not None and not (self.benchmark and self.calibrate):
-            raise UsageError("--truth is for the accuracy of --benchmark on the images of --calibrate: add both.")
+            raise UsageError("--truth needs --benchmark and --calibrate: the accuracy is that of their images.")
 
-    def _check_quantize(self, kind: str) -> None:
-        one_of("--quantize", kind, QUANTIZED)
+    def _check_weights_only(self) -> None:
+        """Refuse options of a graph for a format that holds weights only."""
+        graph = {
+            "--include-preprocessing": self.include_preprocessing,
+            "--include-postprocessing": self.include_postprocessing,
+            "--with-cam": self.with_cam,
+        }
+        for flag, value in graph.items():
+            if value:
+                raise UsageError(f"{flag} changes the graph, but safetensors holds only weights: use onnx or pt2.")
+        if self.benchmark:
+            raise UsageError("--benchmark runs the file, but safetensors holds only weights: use onnx or pt2.")
+
+    def _check_quantize(self) -> None:
         if self.format != "onnx":
-            raise UsageError("--quantize is onnxruntime's, for --format onnx.")
+            raise UsageError("--quantize uses onnxruntime: it is for --format onnx.")
         if self.precision != "fp32":
-            raise UsageError("--quantize begins from float32: leave out --precision.")
+            raise UsageError("--quantize starts from float32: leave out --precision.")
         if self.calibrate is None:
-            raise UsageError("--quantize int8 needs images such as the network will see: --calibrate DIR.")
+            raise UsageError("--quantize int8 needs sample images for its value ranges: add --calibrate DIR.")

@@ -1,148 +1,180 @@
-"""The settings of the commands that train, use and score saliency networks."""
+"""Settings of the commands that apply and score saliency networks, and that generate fixation data."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from cvkit.catalog import SALIENCY_MODELS
-from cvkit.config.base import ComputeConfig, Config, InferenceConfig, TrainingConfig
-from cvkit.config.checks import at_least, one_of, within
-from cvkit.errors import UsageError, did_you_mean
+from cvkit.config.base import Config, DeviceConfig, InferenceConfig, MaxPixels, Overwrite, Seed
+from cvkit.config.option import DATA, INPUTS, OUTPUT, SCORING, Option
+from cvkit.config.shared import Alpha, ColorMap, TrainedModel
+from cvkit.config.values import format_size, parse_size
+from cvkit.errors import UsageError
 
-LOSSES = ("auto", "mlnet", "bce", "kl", "kl-cc", "kl-cc-nss")
-AUGMENTATIONS = ("none", "flip", "full")
-CACHES = ("auto", "ram", "none")
-BEST_METRICS = ("cc", "sim", "kl", "nss", "auc_judd", "loss")
 MAP_FORMATS = ("png", "png16", "npy")
 PROTOCOLS = ("mit", "tuebingen")
+SPLITS = ("train", "val", "test", "all")
+MIN_DISPLAY_PX = 64
 
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSaliencyConfig(TrainingConfig):
-    """``cvkit train-saliency``. Settings left at None take the model's own value from the catalog."""
-
-    data: str
-    model: str = "mlnet"
-    backbone: str = "vgg16"
-    weights: str = "imagenet"
-    size: tuple[int, int] | None = None
-    loss: str = "auto"
-    alpha: float | None = None
-    dropout: float | None = None
-    prior: bool | None = None
-    zero_bias: bool | None = None
-    freeze: str = "none"
-    backbone_lr: float = 0.1
-    augment: str = "flip"
-    val_fraction: float = 0.1
-    sigma_px: float | None = None
-    cache: str = "auto"
-    strict: bool = False
-    limit: int | None = None
-    samples: int = 8
-    max_pixels: int = 178_000_000
-    best_metric: str = "cc"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.model not in SALIENCY_MODELS:
-            raise UsageError(f"--model {self.model!r} is not known.{did_you_mean(self.model, SALIENCY_MODELS)}")
-        facts = SALIENCY_MODELS[self.model]
-        if self.backbone != "vgg16" and not facts.takes_backbone:
-            raise UsageError(f"--backbone goes with mlnet and mlnet-paper; {self.model} is built on vgg16 only.")
-        if self.prior and not facts.takes_backbone:
-            raise UsageError(f"--prior goes with mlnet and mlnet-paper; {self.model} has no learned prior.")
-        if self.size is not None and min(self.size) < facts.min_size:
-            raise UsageError(f"--size {self.size[0]}x{self.size[1]}: {self.model} needs {facts.min_size} or more.")
-        one_of("--loss", self.loss, LOSSES)
-        if self.alpha is not None and not self.alpha > 1:
-            raise UsageError(f"--alpha must be above 1 (the weight is 1 / (alpha - y)), not {self.alpha:g}.")
-        if self.dropout is not None:
-            within("--dropout", self.dropout, 0, 1)
-        if self.freeze not in ("none", "backbone") and not self.freeze.isdecimal():
-            raise UsageError(f"--freeze {self.freeze!r}: write none, backbone, or a number of epochs.")
-        at_least("--backbone-lr", self.backbone_lr, 0)
-        one_of("--augment", self.augment, AUGMENTATIONS)
-        if not 0 < self.val_fraction < 1:
-            raise UsageError(f"--val-fraction must be between 0 and 1, not {self.val_fraction:g}.")
-        if self.sigma_px is not None and not self.sigma_px > 0:
-            raise UsageError(f"--sigma-px must be above 0, not {self.sigma_px:g}.")
-        one_of("--cache", self.cache, CACHES)
-        if self.limit is not None:
-            at_least("--limit", self.limit, 1)
-        at_least("--samples", self.samples, 0)
-        at_least("--max-pixels", self.max_pixels, 1)
-        one_of("--best-metric", self.best_metric, BEST_METRICS)
+SigmaPx = Annotated[
+    float | None,
+    Option(
+        help="Standard deviation in pixels of the Gaussian that turns fixations into a map where the data has none.",
+        panel=DATA,
+        above=0,
+        default_text="0.03 of the image's longer side",
+    ),
+]
+FixationData = Annotated[
+    str, Option(help="Data set folder, or a manifest CSV file.", panel=DATA, metavar="DIR|FILE", access="read")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig(InferenceConfig):
-    """``cvkit predict``. ``size`` None means each image's own size."""
+    """Settings of ``cvkit predict``. ``size`` None writes each map at the size of its image."""
 
-    checkpoint: str
-    out: str = "maps"
-    format: str = "png"
-    size: tuple[int, int] | None = None
-    overlay: bool = False
-    colormap: str = "inferno"
-    alpha: float = 0.6
-    blur_px: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of("--format", self.format, MAP_FORMATS)
-        if not 0 <= self.alpha <= 1:
-            raise UsageError(f"--alpha must be between 0 and 1, not {self.alpha:g}.")
-        at_least("--blur-px", self.blur_px, 0)
+    model: TrainedModel
+    out: Annotated[
+        str,
+        Option(
+            help="Result folder; running the same command again completes it.",
+            panel=OUTPUT,
+            metavar="DIR",
+            access="write",
+        ),
+    ] = "maps"
+    format: Annotated[
+        str, Option(help="Format of the maps: PNG of 8 or 16 bits, or float32.", panel=OUTPUT, choices=MAP_FORMATS)
+    ] = "png"
+    size: Annotated[
+        tuple[int, int] | None,
+        Option(
+            help="Size of the maps in pixels; input is the size of each image.",
+            panel=OUTPUT,
+            metavar="input|HxW",
+            parse=parse_size,
+            format=format_size,
+            unset="input",
+        ),
+    ] = None
+    overlay: Annotated[
+        bool, Option(help="Also write the map blended with the image (NAME.overlay.jpg).", panel=OUTPUT)
+    ] = False
+    colormap: ColorMap = "inferno"
+    alpha: Alpha = 0.6
+    blur_px: Annotated[
+        float,
+        Option(
+            help="Standard deviation of a Gaussian blur of the map, in pixels of the map; 0 switches it off.",
+            panel=OUTPUT,
+            minimum=0,
+        ),
+    ] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(ComputeConfig):
-    """``cvkit evaluate``. ``split`` None means val, else test, else all there is."""
+class EvaluateConfig(DeviceConfig):
+    """Settings of ``cvkit evaluate``. ``split`` None scores val, else test, else all images."""
 
-    data: str
-    maps: str | None = None
-    checkpoint: str | None = None
-    protocol: str = "mit"
-    split: str | None = None
-    out: str | None = None
-    baseline: str = "centre"
-    with_baselines: bool = False
-    shuffled_images: int | None = None
-    sigma_px: float | None = None
-    emd: bool = True
-    overwrite: bool = False
-    max_pixels: int = 178_000_000
+    data: FixationData
+    maps: Annotated[
+        str | None,
+        Option(
+            help="Folder of maps to score, matched to the images by stem.", panel=INPUTS, metavar="DIR", access="read"
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        Option(
+            help="Model to score: a run folder, a checkpoint or an exported file.",
+            panel=INPUTS,
+            names=("--model", "--checkpoint"),
+            metavar="REF",
+            access="read",
+        ),
+    ] = None
+    protocol: Annotated[
+        str,
+        Option(
+            help="Conventions of the scores: the MIT saliency benchmark's or pysaliency's (Tübingen).",
+            panel=SCORING,
+            choices=PROTOCOLS,
+        ),
+    ] = "mit"
+    split: Annotated[
+        str | None,
+        Option(
+            help="Split of the data set to score.",
+            panel=DATA,
+            choices=SPLITS,
+            other="NAME",
+            default_text="val, else test, else all",
+        ),
+    ] = None
+    out: Annotated[
+        str | None,
+        Option(
+            help="Folder for scores.csv and summary.json.",
+            panel=OUTPUT,
+            metavar="DIR",
+            default_text="nothing is written",
+            access="write",
+        ),
+    ] = None
+    baseline: Annotated[
+        str,
+        Option(
+            help="Map that information gain is measured against: the centre prior, the mean training map, or a file.",
+            panel=SCORING,
+            choices=("centre", "mean"),
+            other="FILE",
+        ),
+    ] = "centre"
+    with_baselines: Annotated[
+        bool,
+        Option(
+            help="Also score the centre prior, the mean training map, and one half of the viewers by the other half.",
+            panel=SCORING,
+        ),
+    ] = False
+    shuffled_images: Annotated[
+        int | None,
+        Option(
+            help="Number of other images whose fixations are the negatives of shuffled AUC.",
+            panel=SCORING,
+            minimum=1,
+            default_text="10 for mit, all for tuebingen",
+        ),
+    ] = None
+    sigma_px: SigmaPx = None
+    emd: Annotated[bool, Option(help="Compute the earth mover's distance (mit only).", panel=SCORING)] = True
+    seed: Seed = 0
+    overwrite: Overwrite = False
+    max_pixels: MaxPixels = 178_000_000
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.maps is None) == (self.checkpoint is None):
-            raise UsageError("name what to score: either --maps DIR or --checkpoint RUN, and not both.")
-        one_of("--protocol", self.protocol, PROTOCOLS)
-        if self.devices > 1 or self.nodes > 1:
-            raise UsageError("evaluate runs in one process: leave out --devices and --nodes.")
-        if self.shuffled_images is not None:
-            at_least("--shuffled-images", self.shuffled_images, 1)
-        if self.sigma_px is not None and not self.sigma_px > 0:
-            raise UsageError(f"--sigma-px must be above 0, not {self.sigma_px:g}.")
-        at_least("--max-pixels", self.max_pixels, 1)
+        if (self.maps is None) == (self.model is None):
+            raise UsageError("name what to score with either --maps DIR or --model REF, not both.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleFixationsConfig(Config):
-    """``cvkit sample-data fixations``."""
+    """Settings of ``cvkit sample-data fixations``."""
 
-    out: str
-    train: int = 240
-    val: int = 40
-    size: tuple[int, int] = (240, 320)
-    sigma_px: float | None = None
-    seed: int = 0
-    overwrite: bool = False
+    out: Annotated[str, Option(help="Folder to write.", panel=OUTPUT, metavar="DIR", argument=True, access="write")]
+    train: Annotated[int, Option(help="Number of training displays.", panel=DATA, minimum=1)] = 240
+    val: Annotated[int, Option(help="Number of validation displays.", panel=DATA, minimum=1)] = 40
+    size: Annotated[
+        tuple[int, int],
+        Option(help="Size of a display in pixels.", panel=DATA, metavar="HxW", parse=parse_size, format=format_size),
+    ] = (240, 320)
+    sigma_px: SigmaPx = None
+    seed: Annotated[int, Option(help="Seed for the displays and the fixations.", panel=DATA, minimum=0)] = 0
+    overwrite: Overwrite = False
 
     def __post_init__(self) -> None:
-        at_least("--train", self.train, 1)
-        at_least("--val", self.val, 1)
-        at_least("--seed", self.seed, 0)
-        if min(self.size) < 64:
-            raise UsageError(f"--size {self.size[0]}x{self.size[1]}: a display needs 64 or more pixels a side.")
-        if self.sigma_px is not None and not self.sigma_px > 0:
-            raise UsageError(f"--sigma-px must be above 0, not {self.sigma_px:g}.")
+        super().__post_init__()
+        if min(self.size) < MIN_DISPLAY_PX:
+            raise UsageError(
+                f"--size {format_size(self.size)} is too small: a display needs {MIN_DISPLAY_PX} pixels per side."
+            )

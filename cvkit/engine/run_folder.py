@@ -1,4 +1,4 @@
-"""Open the folder of a training run, and check that a resumed run keeps its settings."""
+"""Open and describe the folders of training runs."""
 
 import contextlib
 import itertools
@@ -9,69 +9,71 @@ from typing import Any
 import torch
 
 import cvkit
+from cvkit.config import TrainingConfig
+from cvkit.config.option import fields_of
+from cvkit.config.values import to_text
 from cvkit.errors import OutputError
 from cvkit.files import holds_something, make_folder, mark_as_result, read_json, write_json, writing
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a training run: ``config.json``, ``history.csv``, ``last.pt``, ``best.pt`` and its pictures."""
+    """The folder of a training run: ``config.json``, ``history.csv``, ``last.pt``, ``best.pt`` and pictures."""
 
     path: Path
 
     @property
     def last(self) -> Path:
-        """Return where everything needed to resume is kept."""
+        """The file with everything that is needed to resume."""
         return self.path / "last.pt"
 
     @property
     def best(self) -> Path:
-        """Return where the best weights are kept."""
+        """The file with the best weights."""
         return self.path / "best.pt"
 
     @property
     def history(self) -> Path:
-        """Return where the rows of the epochs are kept."""
+        """The file with one row per epoch."""
         return self.path / "history.csv"
 
     @property
     def config(self) -> Path:
-        """Return where the settings are kept."""
+        """The file with the settings."""
         return self.path / "config.json"
 
 
-# What a resumed run may ask for anew: where and how long it computes, and what is made of its result.
-FREE_TO_CHANGE = frozenset(
-    {"resume", "workers", "devices", "nodes", "device", "cache", "compile", "epochs", "out", "data"}
-    | {"embed", "format", "compare", "html", "labels", "strict", "overwrite"}
-)
+def open_run(out: str, config: TrainingConfig) -> RunFolder:
+    """Create the folder of a new run, or check the one to resume.
 
+    A run that ended before anything was saved starts anew.
 
-def open_run(out: str, settings: dict[str, Any], resume: bool) -> RunFolder:
-    """Return the folder of a new run, or of the one to resume; raises OutputError where it is in use or not a run.
+    Args:
+        out: The folder.
+        config: Settings of the run; with ``resume`` the folder must hold a run of the same settings, except for those
+            that a resumed run may change.
 
-    A resumed run must have been started with the same settings, but for those that do not change what is learned. A
-    run that ended before anything was saved is begun anew.
+    Raises:
+        OutputError: If the folder is in use, or holds no run to resume.
     """
     path = Path(out)
     folder = RunFolder(path)
-    begun = folder.config.is_file() and not folder.last.is_file() and not folder.best.is_file()
-    if begun:
+    if folder.config.is_file() and not folder.last.is_file() and not folder.best.is_file():
         return folder
-    if resume:
+    if config.resume:
         if not folder.last.is_file():
-            raise OutputError(f"{path}: nothing to resume, there is no last.pt in it.")
-        _check_same(folder, settings)
+            raise OutputError(f"{path}: nothing to resume, because it holds no last.pt.")
+        _check_same(folder, config)
     elif path.is_dir() and holds_something(path):
-        what = "a run" if folder.config.is_file() else "something else"
-        raise OutputError(f"{path} holds {what} already: name another folder with --out, or go on with --resume.")
+        content = "a run" if folder.config.is_file() else "other files"
+        raise OutputError(f"{path} already holds {content}: name another folder with --out, or add --resume.")
     make_folder(path)
     mark_as_result(path)
     return folder
 
 
 def make_next(base: Path) -> Path:
-    """Make and return the folder ``base-N`` with the first N, counted from 1, that nobody has made before."""
+    """Create and return the folder ``base-N`` with the smallest N, from 1, that does not exist yet."""
     make_folder(base.parent)
     for number in itertools.count(1):
         candidate = base.with_name(f"{base.name}-{number}")
@@ -81,18 +83,23 @@ def make_next(base: Path) -> Path:
     raise AssertionError("there is always a next number")
 
 
-def _check_same(folder: RunFolder, settings: dict[str, Any]) -> None:
-    before = read_json(folder.config)
-    now = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+def _check_same(folder: RunFolder, config: TrainingConfig) -> None:
+    """Refuse to resume with settings that change what is learned."""
+    document = read_json(folder.config)
+    fields = fields_of(type(config))
+    names = {key: name for name, field in fields.items() for key in field.keys}
+    kept = {key: value for key, value in document.items() if key in names} if isinstance(document, dict) else {}
+    before = type(config).from_dict(kept)
     changed = [
-        f"--{name.replace('_', '-')} was {before.get(name)}, is {value}"
-        for name, value in now.items()
-        if name not in FREE_TO_CHANGE and before.get(name) != value
+        f"{field.flag} was {to_text(field, getattr(before, name))}, is {to_text(field, getattr(config, name))}"
+        for name, field in fields.items()
+        if not field.option.changeable and getattr(before, name) != getattr(config, name)
     ]
     if changed:
         raise OutputError(f"{folder.path} was started with other settings: {'; '.join(changed)}.")
 
 
-def write_config(folder: RunFolder, settings: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Write ``config.json``: the settings as asked, and under ``resolved`` what they came to."""
-    write_json(folder.config, {**settings, "resolved": facts, "cvkit": cvkit.__version__, "torch": torch.__version__})
+def write_config(folder: RunFolder, command: str, settings: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Write ``config.json``: the command and its settings, and under ``resolved`` the values that they led to."""
+    versions = {"cvkit": cvkit.__version__, "torch": torch.__version__}
+    write_json(folder.config, {"command": command, **settings, "resolved": facts, **versions})

@@ -5,7 +5,7 @@ import threading
 from types import FrameType, TracebackType
 
 from cvkit.errors import StoppedBySignal
-from cvkit.progress import Event, Listener
+from cvkit.progress import Event, Reporter
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
@@ -37,7 +37,7 @@ class StopSignal:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
 
 
-def heeding(stop: StopSignal, listen: Listener, message: str) -> Listener:
+def heeding(stop: StopSignal, listen: Reporter, message: str) -> Reporter:
     """Return a listener that leaves, between two steps of the work, with this message when a signal came."""
 
     def heed(event: Event) -> None:

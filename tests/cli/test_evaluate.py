@@ -93,7 +93,7 @@ def test_a_map_file_and_the_mean_as_baseline(run: Run, fixation_data: Path) -> N
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "either --maps DIR or --checkpoint RUN"),
+        ((), "either --maps DIR or --model REF"),
         (("--maps", "nowhere"), "no such folder"),
         (("--maps", "."), "no map in . has the stem"),
         (("--maps", ".", "--protocol", "mitt"), "Did you mean 'mit'?"),

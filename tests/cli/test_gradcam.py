@@ -287,7 +287,7 @@ def test_the_maps_of_dog_and_cat_lie_on_dog_and_cat(run: Run, shared: Path, tmp_
 
 
 def test_the_methods_of_the_settings_are_those_there_are() -> None:
-    from cvkit.config.classifiers import METHODS as NAMES
+    from cvkit.config.classification import METHODS as NAMES
 
     assert tuple(METHODS) == NAMES
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cvkit.catalog import SALIENCY_MODELS
-from cvkit.cli.tables import human
+from cvkit.cli.tables import human_number
 from cvkit.commands.models import showing as task
 from cvkit.errors import UsageError
 from cvkit.models import fetch
@@ -151,7 +151,7 @@ def test_the_page_of_a_classifier(run: Run) -> None:
     for said in (
         "vgg16.IMAGENET1K_V1 (torchvision)",
         "138,357,544: 553 MB at 4 bytes each",
-        "15,470,264,320 for an image of 224x224",
+        "15,470,264,320 per image of 224x224",
         "shorter side to 256 (bilinear), then the middle 224x224",
         "mean 0.485 0.456 0.406, deviation 0.229 0.224 0.225",
         "https://download.pytorch.org/models/vgg16-397923af.pth",
@@ -224,7 +224,7 @@ def test_containers_and_relu_functions_can_be_named_too(
 
 def test_where_no_layer_has_places_that_is_said(run: Run) -> None:
     text = run("models", "show", "resnet18", "--size", "1x1").out
-    assert "nothing: no layer has places for 1x1" in text
+    assert "none: no layer has a spatial grid for 1x1" in text
     assert "gradcam --layer" not in text
 
 
@@ -258,7 +258,7 @@ def test_our_own_networks_are_shown_too(run: Run, name: str) -> None:
         (("timm:resnet18e",), "timm has no classifier 'resnet18e'. Did you mean 'timm:resnet18"),
         (("resnet18d",), "write timm:resnet18d"),
         (("vgg16.IMAGENET1K_V9",), "NAME vgg16.IMAGENET1K_V9: vgg16 has no weights.*Did you mean 'IMAGENET1K_V1'?"),
-        (("",), "NAME is empty"),
+        (("",), "(NAME|MODEL) is empty"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(run: Run, words: tuple[str, ...], said: str) -> None:
@@ -385,7 +385,7 @@ def test_what_is_in_the_cache_is_marked(run: Run, tmp_path: Path, monkeypatch: p
     weights = document(run, "show", "mobilenet_v2")["weights"]
     assert [entry["cached"] for entry in weights] == [None, str(file)]
     assert weights[1]["bytes"] == len(CONTENT)
-    assert "here" in row(run("models", "show", "mobilenet_v2").out, "IMAGENET1K_V1")
+    assert "yes" in row(run("models", "show", "mobilenet_v2").out, "IMAGENET1K_V1")
 
 
 @pytest.mark.parametrize("command", ["download", "path"])
@@ -415,4 +415,4 @@ def test_of_a_name_without_a_file_the_next_step_is_said(run: Run, command: str) 
     ],
 )
 def test_units_go_by_powers_of_ten(value: int | None, unit: str, text: str) -> None:
-    assert human(value, unit) == text
+    assert human_number(value, unit) == text

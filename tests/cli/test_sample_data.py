@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvkit.cli import demo
+from cvkit.commands import demo
 from cvkit.tasks.saliency.data.fixations import blur
 
 from .conftest import Run
@@ -55,8 +55,8 @@ def test_a_folder_in_use_is_refused(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_demo_goes_all_the_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "TRAIN", 8)
-    monkeypatch.setattr(demo, "VAL", 3)
+    monkeypatch.setattr(demo, "TRAIN_DISPLAYS", 8)
+    monkeypatch.setattr(demo, "VAL_DISPLAYS", 3)
     ended = run("demo", "--epochs", 1)
     assert ended.code == 0, ended.err
     for name in ("run/samples/best.png", "run/curves.png", "maps/results.csv", "scores/summary.json"):

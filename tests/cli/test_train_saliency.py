@@ -126,7 +126,7 @@ def test_resume_refuses_other_settings(run: Run, fixation_data: Path) -> None:
     assert run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 1, "--out", "r").code == 0
     ended = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 2, "--out", "r", "--resume", "--lr", 0.1)
     assert ended.code == 1
-    assert "--lr was None, is 0.1" in ended.err
+    assert "--lr was from the model and its weights, is 0.1" in ended.err
     again = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 1, "--out", "r")
     assert again.code == 1
     assert "holds a run already" in again.err
@@ -161,7 +161,7 @@ def test_bad_files_are_listed_and_strict_refuses_them(run: Run, fixation_data: P
         (("--data", "."), "looked for images/ with maps/"),
         (("--model", "mlnett"), "Did you mean 'mlnet'?"),
         (("--size", "240"), "write height x width"),
-        (("--size", "8x8"), "needs 32 or more"),
+        (("--size", "8x8"), "needs 32 pixels per side"),
         (("--backbone", "resnet181"), "resnet18"),
         (("--backbone", "resnet18", "--model", "salgan"), "--backbone"),
         (("--weights", "nowhere.pth"), "nowhere.pth"),

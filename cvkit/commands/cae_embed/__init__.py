@@ -23,7 +23,7 @@ from cvkit.engine.stop import StopSignal, heeding
 from cvkit.engine.training.fit import FitResult
 from cvkit.errors import DataError, StoppedBySignal, UsageError
 from cvkit.models.exported.exported import is_exported
-from cvkit.progress import Listener, Note, Stage, StageEnd, Step, ignore
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.classification.labels import load_labels
 from cvkit.tasks.embedding import tables
 from cvkit.tasks.embedding.comparison import Scores, Space, count_of, measure
@@ -70,7 +70,7 @@ class _Work:
         return _title(self.embedder, self.source)
 
 
-def cae_embed(config: CaeEmbedConfig, listen: Listener = ignore) -> CaeEmbedResult:
+def cae_embed(config: CaeEmbedConfig, listen: Reporter = ignore) -> CaeEmbedResult:
     """Train an autoencoder on a data set, or take a trained one, and write what it makes of the data.
 
     Raises DataError for a data set that cannot be used (or, with ``strict``, when any image cannot), WeightsError for a
@@ -81,10 +81,10 @@ def cae_embed(config: CaeEmbedConfig, listen: Listener = ignore) -> CaeEmbedResu
         need_parquet()
     if "umap" in config.compare:
         need_umap()
-    return _by_checkpoint(config, listen) if config.checkpoint else _by_training(config, listen)
+    return _by_checkpoint(config, listen) if config.model else _by_training(config, listen)
 
 
-def _by_training(config: CaeEmbedConfig, listen: Listener) -> CaeEmbedResult:
+def _by_training(config: CaeEmbedConfig, listen: Reporter) -> CaeEmbedResult:
     processes, nodes = machine.process_plan(config)
     files.refuse_stdin_in_many_processes([config.data], processes * nodes)
     with StopSignal() as stop:
@@ -127,11 +127,11 @@ def _find(config: CaeEmbedConfig) -> tuple[Source, tuple[str, ...]]:
     return source, load_labels(config.labels)[0] if config.labels else ()
 
 
-def _by_checkpoint(config: CaeEmbedConfig, listen: Listener) -> CaeEmbedResult:
-    assert config.checkpoint is not None
+def _by_checkpoint(config: CaeEmbedConfig, listen: Reporter) -> CaeEmbedResult:
+    assert config.model is not None
     if machine.process_plan(config) != (1, 1):
-        raise UsageError("with --checkpoint one process embeds: start it without torchrun or several Slurm tasks.")
-    path = checkpoint.find(config.checkpoint)
+        raise UsageError("with --model, one process embeds: start it without torchrun or several Slurm tasks.")
+    path = checkpoint.find(config.model)
     device = machine.choose_device(config.device)
     if is_exported(str(path)):
         embedder = Embedder.from_exported(path, device=device)
@@ -181,7 +181,7 @@ def _identity(config: CaeEmbedConfig, weights: str, source: Source) -> dict[str,
 
 
 def _read(
-    config: CaeEmbedConfig, source: Source, names: tuple[str, ...], listen: Listener, trained: Embedder | None = None
+    config: CaeEmbedConfig, source: Source, names: tuple[str, ...], listen: Reporter, trained: Embedder | None = None
 ) -> Collection:
     """Read the images, as a trained model wants them where there is one, and say what was made of them."""
     reading = Reading(
@@ -209,7 +209,7 @@ def _read(
     return collection
 
 
-def _tell_reading(listen: Listener, split: str, total: int, done: int) -> None:
+def _tell_reading(listen: Reporter, split: str, total: int, done: int) -> None:
     if done == 0:
         listen(Stage(f"reading {split} images", total))
     listen(Step(done))
@@ -221,7 +221,7 @@ def _title(embedder: Embedder, source: Source) -> str:
     return f"{'denoising' if embedder.noise_sigma else 'convolutional'} autoencoder on {source.name}"
 
 
-def _write(work: _Work, listen: Listener) -> tuple[dict[str, Scores], list[Path]]:
+def _write(work: _Work, listen: Reporter) -> tuple[dict[str, Scores], list[Path]]:
     """Embed, measure and draw; return the scores and the files written."""
     config, collection, folder = work.config, work.collection, work.folder
     spaces, pca = embed(config, work.embedder, collection, listen)

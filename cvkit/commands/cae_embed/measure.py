@@ -5,13 +5,13 @@ import numpy as np
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection
 from cvkit.data.image_set import ImageSet
-from cvkit.progress import Listener, Note, Stage, StageEnd, Step
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
 from cvkit.tasks.embedding import projections
 from cvkit.tasks.embedding.comparison import TITLES, Codes, Space
 from cvkit.tasks.embedding.embedder import Embedder
 
 
-def codes_of(embedder: Embedder, part: ImageSet, title: str, listen: Listener) -> Codes:
+def codes_of(embedder: Embedder, part: ImageSet, title: str, listen: Reporter) -> Codes:
     """Return the codes (N, latent_dim) of all images of a split."""
     listen(Stage(title, len(part)))
     # Into one array: small tensors that stay between large ones that go would break up the memory.
@@ -26,7 +26,7 @@ def codes_of(embedder: Embedder, part: ImageSet, title: str, listen: Listener) -
 
 
 def embed(
-    config: CaeEmbedConfig, embedder: Embedder, collection: Collection, listen: Listener
+    config: CaeEmbedConfig, embedder: Embedder, collection: Collection, listen: Reporter
 ) -> tuple[list[Space], projections.Pca | None]:
     """Return the autoencoder's space and those it is compared with, and PCA itself where it is among them."""
     splits = {name: part for name, part in collection.splits.items() if name in {"train", "test", *config.embed}}

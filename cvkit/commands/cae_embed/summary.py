@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cvkit.files import write_atomic
 from cvkit.models.summary import Summary, summarise
-from cvkit.progress import Listener, Note
+from cvkit.progress import Note, Reporter
 from cvkit.tasks.embedding.autoencoder import AutoencoderSpec, build
 
 
@@ -13,7 +13,7 @@ def summary_of(spec: AutoencoderSpec) -> Summary:
     return summarise(lambda: build(spec), (1, spec.channels, *spec.size))
 
 
-def tell_summary(summary: Summary, folder: Path, listen: Listener) -> None:
+def tell_summary(summary: Summary, folder: Path, listen: Reporter) -> None:
     """Show what the network is made of, and keep it in ``summary.txt``."""
     text = "\n".join(summary_lines(summary))
     write_atomic(folder / "summary.txt", text + "\n")

@@ -16,7 +16,7 @@ from cvkit.engine.training.fit import FitResult, Job, fit
 from cvkit.errors import DataError, OutputError, UsageError
 from cvkit.files import read_json, write_atomic
 from cvkit.models.summary import Summary
-from cvkit.progress import Listener
+from cvkit.progress import Reporter
 from cvkit.tasks.embedding.autoencoder import AutoencoderSpec, build
 from cvkit.tasks.embedding.embedder import Embedder
 from cvkit.tasks.embedding.learner import AutoencoderLearner
@@ -80,7 +80,7 @@ def train(
     folder: RunFolder,
     fabric: "Fabric",
     title: str,
-    listen: Listener,
+    listen: Reporter,
 ) -> FitResult:
     """Train to the end of the run, or to a signal, and leave the chosen weights in the embedder.
 
@@ -92,7 +92,9 @@ def train(
     resolved = resolve(config, len(parts["train"]))
     if fabric.global_rank == 0:
         facts = {**vars(resolved), **embedder.card(), "data_sha256": collection.sha256()}
-        write_config(folder, config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}})
+        write_config(
+            folder, "cae-embed", config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}}
+        )
 
     def after_epoch(history: list[dict[str, Any]]) -> None:
         best = min(history, key=lambda row: row["val_loss"])["epoch"] if config.best_metric != LAST else None
@@ -133,5 +135,5 @@ def open_folder(config: CaeEmbedConfig, fabric: "Fabric") -> RunFolder:
     out = config.out
     if fabric.global_rank == 0:
         out = out or str(make_next(Path("runs/cae-embed/cae")))
-        open_run(out, config.as_dict(), config.resume)
+        open_run(out, config)
     return RunFolder(Path(str(fabric.broadcast(out))))

@@ -26,7 +26,7 @@ from cvkit.models.exported.exported import read_facts
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.graph import AsItIs, FromBytes, Graph, MapAtInput, TopClasses, with_cam
 from cvkit.models.exported.quantize import quantize
-from cvkit.progress import Listener, Note, Stage, StageEnd, Step, ignore
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks import registry
 from cvkit.tasks.registry import Exportable
 
@@ -60,7 +60,7 @@ def inspect(path: str) -> Facts:
     return read_facts(Path(path))
 
 
-def export(config: ExportConfig, listen: Listener = ignore) -> ExportResult:
+def export(config: ExportConfig, listen: Reporter = ignore) -> ExportResult:
     """Write the file into a folder of its own, run it in its runtime beside the network, and move it when they agree.
 
     Raises UsageError for an unknown name or what the network does not let itself be exported with, WeightsError for
@@ -71,7 +71,7 @@ def export(config: ExportConfig, listen: Listener = ignore) -> ExportResult:
         return _export(config, heeding(stop, listen, "stopped by a signal: the same command begins anew."))
 
 
-def _export(config: ExportConfig, listen: Listener) -> ExportResult:
+def _export(config: ExportConfig, listen: Reporter) -> ExportResult:
     if config.out is not None:  # what can be refused at once is
         place.check_free(_checked(config, Path(config.out)), config.overwrite)
     found = _find(config, listen)
@@ -112,7 +112,7 @@ def _make(
     graph: nn.Module,
     facts: Facts,
     pictures: Pictures,
-    listen: Listener,
+    listen: Reporter,
 ) -> tuple[list[Made], list[Check]]:
     """Write and verify the file, and after it the one in whole numbers that is made of it.
 
@@ -140,8 +140,9 @@ def _make(
     return made, checks
 
 
-def _find(config: ExportConfig, listen: Listener) -> Exportable:
+def _find(config: ExportConfig, listen: Reporter) -> Exportable:
     """Return what a run, a checkpoint file or a name means."""
+    assert config.model is not None
     if config.model not in SALIENCY_MODELS and (
         files.is_file(config.model) or files.is_folder(config.model) or "/" in config.model
     ):

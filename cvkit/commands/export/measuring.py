@@ -17,7 +17,7 @@ from cvkit.models.exported.exported import ExportedNetwork
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.silence import silent
 from cvkit.models.exported.timing import Opener, in_blocks
-from cvkit.progress import Listener, Note, Stage, StageEnd, Step
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
 from cvkit.tasks.classification.truth import read_truth
 from cvkit.tasks.saliency.metrics.similarity import cc
 
@@ -70,7 +70,7 @@ class _Way:
 
 
 def benchmark(
-    graph: nn.Module, plain: Facts, made: Sequence[Made], pictures: Pictures, true: Tensor | None, listen: Listener
+    graph: nn.Module, plain: Facts, made: Sequence[Made], pictures: Pictures, true: Tensor | None, listen: Reporter
 ) -> list[Row]:
     """Measure the network, eager and compiled, and exported files, on the same images, each by itself.
 
@@ -107,7 +107,7 @@ def benchmark(
 
 
 def _ways(
-    graph: nn.Module, plain: Facts, made: Sequence[Made], pictures: Pictures, listen: Listener
+    graph: nn.Module, plain: Facts, made: Sequence[Made], pictures: Pictures, listen: Reporter
 ) -> dict[str, _Way]:
     graph = copy.deepcopy(graph).to(memory_format=torch.channels_last)  # quicker on processors, as the commands run it
     weights = sum(tensor.nbytes for tensor in graph.state_dict().values())

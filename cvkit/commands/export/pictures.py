@@ -13,7 +13,7 @@ from cvkit.data.image_set import resized, with_channels
 from cvkit.data.images import read_image, resize_image
 from cvkit.errors import DataError
 from cvkit.models.exported.facts import Facts
-from cvkit.progress import Listener, Note
+from cvkit.progress import Note, Reporter
 
 MOST = 512  # images taken of a folder: ranges and agreement do not change much beyond
 MOST_BYTES = 2**29  # that they take in memory
@@ -38,7 +38,7 @@ class Pictures:
         yield from self.images.split(count)
 
 
-def read_pictures(source: str | None, facts: Facts, listen: Listener) -> Pictures:
+def read_pictures(source: str | None, facts: Facts, listen: Reporter) -> Pictures:
     """Read the images of ``source`` (a folder, a glob, a list), else photographs that come with scikit-image.
 
     A classifier's are cropped as its weights want them, others are brought to the network's size. Of many, 512 are

@@ -12,7 +12,7 @@ from cvkit.errors import WeightsError
 from cvkit.models.exported.comparison import Check, compare, sizes_to_try
 from cvkit.models.exported.exported import ExportedNetwork
 from cvkit.models.exported.facts import Facts
-from cvkit.progress import Listener, Note
+from cvkit.progress import Note, Reporter
 from cvkit.tasks import registry
 
 BATCHES = (1, 3)  # neither is that of the batch that was traced
@@ -42,7 +42,7 @@ def tolerance(precision: str, atol: float | None, rtol: float | None) -> Toleran
 
 
 def verify(
-    path: Path, graph: nn.Module, facts: Facts, pictures: Pictures, allowed: Tolerance, listen: Listener
+    path: Path, graph: nn.Module, facts: Facts, pictures: Pictures, allowed: Tolerance, listen: Reporter
 ) -> list[Check]:
     """Run a file in its own runtime beside the network in float32, at each batch and size that it takes.
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from cvkit import files
 from cvkit.catalog import SALIENCY_MODELS, TIMM_PREFIX, Pretrained
 from cvkit.commands.models.showing import _check
-from cvkit.config import DownloadModelConfig, ModelConfig
+from cvkit.config import DownloadModelConfig, ModelPathConfig
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.fetch import hash_in
-from cvkit.progress import Listener, Note, ignore
+from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.classification import pretrained
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 
@@ -27,7 +27,7 @@ class ModelFile:
     bytes: int
 
 
-def download_model(config: DownloadModelConfig, listen: Listener = ignore) -> ModelFile:
+def download_model(config: DownloadModelConfig, listen: Reporter = ignore) -> ModelFile:
     """Fetch a classifier's weights into the cache of its library, and copy them to ``to`` where it is given.
 
     Raises UsageError for a name without a file, WeightsError where it cannot be fetched, OutputError where it cannot be
@@ -41,7 +41,7 @@ def download_model(config: DownloadModelConfig, listen: Listener = ignore) -> Mo
     return _file(entry, path)
 
 
-def model_path(config: ModelConfig) -> ModelFile:
+def model_path(config: ModelPathConfig) -> ModelFile:
     """Return the file of a classifier's weights in the cache; WeightsError where it is not there or is damaged."""
     entry = _entry(config.model)
     if not entry.source:

@@ -16,7 +16,7 @@ from cvkit.engine.stop import StopSignal
 from cvkit.engine.streaming.ledger import Counts, Ledger, Report, Work
 from cvkit.engine.streaming.stream import Pace, Stages, stream
 from cvkit.errors import StoppedBySignal
-from cvkit.progress import Listener, Note
+from cvkit.progress import Note, Reporter
 
 Loaded = TypeVar("Loaded")
 Inferred = TypeVar("Inferred")
@@ -63,7 +63,7 @@ def run_batch(
     inputs: list[files.Input],
     stages: Stages[Loaded, Inferred],
     share: machine.Share,
-    listen: Listener,
+    listen: Reporter,
 ) -> BatchResult:
     """Send this process's share of the inputs through the stages into the result folder.
 

@@ -16,7 +16,7 @@ from cvkit.engine.stop import StopSignal
 from cvkit.engine.streaming.ledger import Ledger
 from cvkit.errors import CvkitError, OutputError
 from cvkit.files import Input
-from cvkit.progress import Listener, Stage, StageEnd, Step
+from cvkit.progress import Reporter, Stage, StageEnd, Step
 
 Loaded = TypeVar("Loaded")
 Inferred = TypeVar("Inferred")
@@ -60,7 +60,7 @@ class _Held(Generic[Loaded]):
 
 
 class _Pipe(Generic[Loaded, Inferred]):
-    def __init__(self, stages: Stages[Loaded, Inferred], pace: Pace, ledger: Ledger, listen: Listener) -> None:
+    def __init__(self, stages: Stages[Loaded, Inferred], pace: Pace, ledger: Ledger, listen: Reporter) -> None:
         self.stages, self.pace, self.ledger, self.listen = stages, pace, ledger, listen
         self.groups: dict[Hashable, list[_Held[Loaded]]] = {}
         self.writing: deque[tuple[Input, Future[Written]]] = deque()
@@ -159,7 +159,7 @@ class _Pipe(Generic[Loaded, Inferred]):
         self.settle(0)
 
 
-def stream(stages: Stages[Loaded, Inferred], pace: Pace, ledger: Ledger, listen: Listener, stop: StopSignal) -> bool:
+def stream(stages: Stages[Loaded, Inferred], pace: Pace, ledger: Ledger, listen: Reporter, stop: StopSignal) -> bool:
     """Send the ledger's inputs through the stages; return False when a signal stopped it early.
 
     Then what has gone through the model is written first, and what was only read is left for the next run.

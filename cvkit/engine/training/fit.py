@@ -25,7 +25,7 @@ from cvkit.engine.training.state import Parts, State, summary, weights_of
 from cvkit.engine.training.validate import mean_scores
 from cvkit.errors import StoppedBySignal, TrainingError
 from cvkit.files import write_csv
-from cvkit.progress import Listener, Note, Stage, StageEnd, Step, ignore
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 
 SAVE_SECONDS = 600.0  # a long epoch is saved in its middle this often
 AGREE_STEPS = 10  # several processes agree this often on whether to stop
@@ -61,7 +61,7 @@ class FitResult:
     stopped: bool = False
 
 
-def fit(job: Job, fabric: Fabric, listen: Listener = ignore) -> FitResult:
+def fit(job: Job, fabric: Fabric, listen: Reporter = ignore) -> FitResult:
     """Train to the end of the run, or to a signal.
 
     Raises StoppedBySignal after saving, and TrainingError when the loss is no longer finite (naming the files of the
@@ -85,7 +85,7 @@ def fit(job: Job, fabric: Fabric, listen: Listener = ignore) -> FitResult:
 
 
 class _Loop:
-    def __init__(self, job: Job, fabric: Fabric, listen: Listener, stop: StopSignal) -> None:
+    def __init__(self, job: Job, fabric: Fabric, listen: Reporter, stop: StopSignal) -> None:
         self.job, self.fabric, self.listen, self.stop = job, fabric, listen, stop
         self.config = config = job.config
         self.state = State()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cvkit.engine.training.learner import Learner
-from cvkit.progress import Listener, Stage, StageEnd, Step
+from cvkit.progress import Reporter, Stage, StageEnd, Step
 
 
 @torch.no_grad()
@@ -17,7 +17,7 @@ def mean_scores(
     learner: Learner,
     model: nn.Module,
     loader: DataLoader,
-    listen: Listener,
+    listen: Reporter,
     interrupted: Callable[[], bool],
 ) -> dict[str, float] | None:
     """Return the mean of each of the learner's scores, leaving out images for which a score is undefined (NaN).

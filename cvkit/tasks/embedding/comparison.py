@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection
 from cvkit.data.image_set import ImageSet
-from cvkit.progress import Listener, Note, Stage, StageEnd, Step
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
 from cvkit.tasks.embedding import projections
 from cvkit.tasks.embedding.embedder import Embedder
 from cvkit.tasks.embedding.learner import noisy
@@ -60,7 +60,7 @@ def measure(
     collection: Collection,
     spaces: list[Space],
     pca: projections.Pca | None,
-    listen: Listener,
+    listen: Reporter,
 ) -> dict[str, Scores]:
     """Return the scores of every space on the test images."""
     test = collection.splits["test"]
@@ -99,7 +99,7 @@ def _accuracy(space: Space, collection: Collection) -> float | None:
 
 
 def _neighbourhoods(
-    embedder: Embedder, test: ImageSet, spaces: list[Space], listen: Listener
+    embedder: Embedder, test: ImageSet, spaces: list[Space], listen: Reporter
 ) -> dict[str, dict[str, float]]:
     neighbours = most_neighbours(len(test), NEIGHBOURS)
     if neighbours < NEIGHBOURS:

@@ -61,7 +61,7 @@ class SaliencyLearner:
         """Return the head at the full learning rate and a pretrained backbone at a share of it."""
         config = self.config
         scale = 1.0 if config.weights == "none" else config.backbone_lr
-        frozen = int(config.freeze) if config.freeze.isdigit() else 0
+        frozen = config.freeze if isinstance(config.freeze, int) else 0
         backbone = Group(list(self.model.backbone_parameters()), scale, config.epochs if scale == 0 else frozen)
         return [backbone, Group(list(self.model.head_parameters()))]
 

@@ -299,7 +299,7 @@ def test_progress_is_told(tmp_path: Path, machine: Machine) -> None:
     assert events[0] == Stage("double", 3) and events[-1] == StageEnd()
     assert [event.done for event in events if isinstance(event, Step)] == [1, 2, 3]
     last = events[-2]
-    assert isinstance(last, Step) and last.done == 3 and last.shown["failed"] == 1
+    assert isinstance(last, Step) and last.done == 3 and last.figures["failed"] == 1
 
 
 def test_reading_ahead_keeps_the_order_and_is_bounded() -> None:
@@ -335,7 +335,7 @@ def test_progress_names_what_the_work_waits_for(tmp_path: Path, slowest: str) ->
 
     def listen(event: Event) -> None:
         if isinstance(event, Step):
-            shown.append(event.shown["slowest"])
+            shown.append(event.figures["slowest"])
 
     work = Work(command="test", folder=tmp_path / "out", inputs=numbered(tmp_path, 12), identity={}, columns=["image"])
     stages = Stages(read=read, infer=infer, write=lambda item, _, __: Written([{"image": item.name}], []))

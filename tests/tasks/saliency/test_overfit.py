@@ -58,9 +58,7 @@ def test_it_overfits_eight_photographs(eight: Path, tmp_path: Path, model: str, 
     assert result.best["val_cc"] > 0.9
     photographs = [row.split(",")[0] for row in eight.read_text().splitlines()[1:9]]
     predict(
-        PredictConfig(
-            inputs=tuple(photographs), checkpoint=str(tmp_path / "run"), format="npy", out=str(tmp_path / "maps")
-        )
+        PredictConfig(inputs=tuple(photographs), model=str(tmp_path / "run"), format="npy", out=str(tmp_path / "maps"))
     )
     scores = evaluate(
         EvaluateConfig(data=str(eight), maps=str(tmp_path / "maps"), split="val", emd=False, out=str(tmp_path / "s"))

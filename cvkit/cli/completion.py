@@ -1,0 +1,66 @@
+"""Shell completion of option values, from tables that need no torch."""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cvkit.config.option import Field
+
+MAX_PATHS = 200  # entries of a folder that are offered
+PATH_METAVARS = ("REF", "MODEL", "FILE", "DIR", "DIR|FILE", "INPUTS")
+
+Completer = Callable[[typer.Context, str], list[str]]
+
+
+def completer(field: Field) -> Completer:
+    """Return what completes the value of an option: its choices, names from a table, and paths."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        option = field.option
+        done, comma, word = (
+            incomplete.rpartition(",") if field.kind is tuple and not option.repeat else ("", "", incomplete)
+        )
+        words: Iterable[str] = [*option.choices, *([option.unset] if option.unset else [])]
+        if option.complete:
+            words = [*words, *_names(option.complete, ctx)]
+        found = [f"{done}{comma}{each}" for each in words if each.startswith(word)]
+        if option.metavar in PATH_METAVARS or option.other == "FILE":
+            found += _paths(incomplete)
+        return found
+
+    return complete
+
+
+def _names(source: str, ctx: typer.Context) -> list[str]:
+    """Return the names of a table that fit the options typed so far."""
+    from cvkit.catalog import SALIENCY_MODELS
+    from cvkit.tasks.classification import names
+
+    if source == "backbone":
+        return names.backbones()
+    if source == "model":
+        return [*SALIENCY_MODELS, *names.classifiers()] if ctx.info_name in ("export", "show") else names.classifiers()
+    model = _typed(ctx, "model") or "vgg16"
+    return names.layers(model) if source == "layer" else names.class_labels(model, _typed(ctx, "labels"))
+
+
+def _typed(ctx: typer.Context, name: str) -> str | None:
+    """Return the value of an option that stands before the cursor on the command line."""
+    values: dict[str, Any] = ctx.params
+    return values.get(name)
+
+
+def _paths(incomplete: str) -> list[str]:
+    """Return the files and folders whose path begins with the text; folders end in a slash."""
+    folder, _, start = incomplete.rpartition("/")
+    parent = Path(folder + "/" if "/" in incomplete else ".").expanduser()
+    try:
+        with os.scandir(parent) as entries:
+            matches = [each for each in entries if each.name.startswith(start) and (start or each.name[0] != ".")]
+    except OSError:
+        return []
+    prefix = f"{folder}/" if "/" in incomplete else ""
+    return sorted(f"{prefix}{each.name}{'/' if each.is_dir() else ''}" for each in matches[:MAX_PATHS])

@@ -1,0 +1,86 @@
+"""Settings of ``cvkit models`` and of ``cvkit env``."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cvkit.config.base import Config
+from cvkit.config.option import INPUTS, MODEL, OUTPUT, Option
+from cvkit.config.values import format_size, parse_size
+
+Name = Annotated[
+    str,
+    Option(
+        help="Model name, with or without the tag of its weights, as `cvkit models list` shows it.",
+        panel=MODEL,
+        metavar="NAME",
+        argument=True,
+        complete="model",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListModelsConfig(Config):
+    """Settings of ``cvkit models list``. The pattern ignores case and may match anywhere if it has no wildcards."""
+
+    pattern: Annotated[
+        str | None,
+        Option(
+            help="Part of a name, or a pattern such as 'timm:vit_*_224'.",
+            panel=MODEL,
+            metavar="PATTERN",
+            argument=True,
+            complete="model",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPathConfig(Config):
+    """Settings of ``cvkit models path``."""
+
+    model: Name
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadModelConfig(Config):
+    """Settings of ``cvkit models download``."""
+
+    model: Name
+    to: Annotated[
+        str | None,
+        Option(help="Folder to which the file is copied as well.", panel=OUTPUT, metavar="DIR", access="write"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowModelConfig(Config):
+    """Settings of ``cvkit models show``. ``size`` None takes the model's own input size."""
+
+    model: Annotated[
+        str,
+        Option(
+            help="Model: a name, a run folder, a checkpoint or an exported file.",
+            panel=MODEL,
+            metavar="MODEL",
+            argument=True,
+            complete="model",
+        ),
+    ]
+    size: Annotated[
+        tuple[int, int] | None,
+        Option(
+            help="Size of the input images in pixels.",
+            panel=INPUTS,
+            metavar="HxW",
+            parse=parse_size,
+            format=format_size,
+            default_text="from the model",
+        ),
+    ] = None
+    batch: Annotated[int, Option(help="Number of images per batch.", panel=INPUTS, minimum=1)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvConfig(Config):
+    """Settings of ``cvkit env``, which has no options of its own."""

@@ -1,0 +1,53 @@
+"""Settings of ``cvkit resume``."""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from cvkit.config.base import DEVICES, Config
+from cvkit.config.option import COMPUTE, DATA, TRAINING, Option
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeConfig(Config):
+    """Settings of ``cvkit resume``: the run, and the settings that may change. None keeps the run's own value."""
+
+    run: Annotated[str, Option(help="Run folder to continue.", panel=DATA, metavar="DIR", argument=True, access="read")]
+    data: Annotated[
+        str | None,
+        Option(
+            help="Where the same data is now.",
+            panel=DATA,
+            metavar="DIR",
+            default_text="where it was",
+            access="read",
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        Option(
+            help="Number of passes over the training images in all.",
+            panel=TRAINING,
+            minimum=1,
+            default_text="as before",
+        ),
+    ] = None
+    device: Annotated[
+        str | None,
+        Option(help="Device to compute on.", panel=COMPUTE, choices=DEVICES, other="cuda:N", default_text="as before"),
+    ] = None
+    devices: Annotated[
+        int | None,
+        Option(help="Number of processes on this node.", panel=COMPUTE, minimum=1, default_text="as before"),
+    ] = None
+    nodes: Annotated[
+        int | None, Option(help="Number of nodes of the job.", panel=COMPUTE, minimum=1, default_text="as before")
+    ] = None
+    workers: Annotated[
+        int | None,
+        Option(help="Number of workers that load images.", panel=COMPUTE, minimum=0, default_text="as before"),
+    ] = None
+
+    def changes(self) -> dict[str, Any]:
+        """Return the settings that replace the run's own."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "run"}
+        return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,37 @@
+"""Options that the commands of several tasks share."""
+
+from typing import Annotated
+
+from cvkit.config.option import DATA, MODEL, OUTPUT, Option
+
+COLORMAPS = ("turbo", "inferno", "viridis", "magma", "plasma", "jet", "hot", "gray")
+
+TrainedModel = Annotated[
+    str,
+    Option(
+        help="Model: a run folder, a checkpoint or an exported file.",
+        panel=MODEL,
+        names=("--model", "--checkpoint"),
+        metavar="REF",
+        access="read",
+    ),
+]
+Labels = Annotated[
+    str | None,
+    Option(
+        help="File with the class names: one per line, CSV or JSON.",
+        panel=MODEL,
+        metavar="FILE",
+        default_text="from the weights",
+        access="read",
+        changeable=True,
+    ),
+]
+ColorMap = Annotated[
+    str, Option(help="Matplotlib colour map of the heat map.", panel=OUTPUT, choices=COLORMAPS, other="NAME")
+]
+Alpha = Annotated[float, Option(help="Opacity of the heat map over the image.", panel=OUTPUT, minimum=0, maximum=1)]
+Strict = Annotated[
+    bool, Option(help="Stop with an error if any file is unpaired or unreadable.", panel=DATA, changeable=True)
+]
+Limit = Annotated[int | None, Option(help="Use only the first N images of each split.", panel=DATA, minimum=1)]
