@@ -1,4 +1,4 @@
-"""Confidence intervals of a mean score over images."""
+"""Compute confidence intervals of means and proportions."""
 
 import math
 from dataclasses import dataclass

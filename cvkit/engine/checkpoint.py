@@ -1,4 +1,4 @@
-"""Checkpoints and run folders: written whole, read without ever unpickling code."""
+"""Save checkpoints atomically, and load them without unpickling code."""
 
 import errno
 from pathlib import Path

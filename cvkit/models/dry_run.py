@@ -1,4 +1,4 @@
-"""What a network is made of, layer by layer: found by a dry run on the meta device, where nothing is computed."""
+"""Run a network on the meta device, where nothing is computed, and record the calls of its modules."""
 
 import copy
 import warnings

@@ -1,4 +1,4 @@
-"""Weights from files and by name: read safely, brought to the names of the network, checked before they are used."""
+"""Read weights files safely, and check and match their tensors against the names of a network."""
 
 import pickle
 import warnings

@@ -1,4 +1,4 @@
-"""What an autoencoder and the projections beside it make of a data set, in codes and in numbers."""
+"""Embed a data set with an autoencoder and with the projections it is compared with."""
 
 import numpy as np
 

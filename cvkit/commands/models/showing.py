@@ -1,4 +1,4 @@
-"""What is known of the models that can be used by name, what they are made of, and the files of their weights."""
+"""Show the layers, the costs and the pretrained weights of a model that can be used by name."""
 
 import difflib
 import re

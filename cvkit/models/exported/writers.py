@@ -1,4 +1,4 @@
-"""A network as a file that another program runs, and the proof that it says what the network says."""
+"""Write a network as an ONNX, torch.export, OpenVINO or safetensors file."""
 
 import copy
 from pathlib import Path

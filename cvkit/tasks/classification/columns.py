@@ -1,3 +1,3 @@
 """Columns of the tables of classes that commands write."""
 
-CLASS_COLUMNS = ("image", "rank", "class_index", "class_id", "label", "probability")  # of every list of classes
+CLASS_COLUMNS = ("image", "rank", "class_index", "class_id", "label", "probability")

@@ -1,4 +1,4 @@
-"""Train an autoencoder: its loss, its scores and its noise."""
+"""Compute the loss, the scores and the parameter groups for training an autoencoder."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The folder of an embedding: codes as tables, arrays or for TensorBoard's projector, and what they were made from."""
+"""Write the codes of an embedding as tables, as arrays, and for TensorBoard's projector."""
 
 import io
 from collections.abc import Iterator, Sequence

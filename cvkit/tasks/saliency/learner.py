@@ -1,4 +1,4 @@
-"""Train a saliency network: its loss, its scores and its parameter groups."""
+"""Compute the loss, the scores and the parameter groups for training a saliency network."""
 
 from typing import Any
 
