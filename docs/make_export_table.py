@@ -27,7 +27,8 @@ from cvkit.data.images import read_image, resize_image
 from cvkit.engine import checkpoint
 from cvkit.errors import CvkitError
 from cvkit.models.backbones import normalisation
-from cvkit.tasks.classification import loading, pretrained
+from cvkit.models.published import pretrained
+from cvkit.tasks.classification import loading
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
 from cvkit.tasks.saliency.predictor import SaliencyPredictor

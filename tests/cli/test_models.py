@@ -18,8 +18,9 @@ from cvkit.cli.tables import human_number
 from cvkit.commands.models import showing as task
 from cvkit.errors import UsageError
 from cvkit.models import fetch
+from cvkit.models.published import pretrained
 from cvkit.tasks.attribution.target_layer import named_target
-from cvkit.tasks.classification import loading, pretrained
+from cvkit.tasks.classification import loading
 from cvkit.tasks.saliency.networks import build as networks
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build

@@ -72,7 +72,7 @@ def test_the_pixels_are_those_of_timms_evaluation_transform(model: str) -> None:
     from timm.models import get_pretrained_cfg
     from torchvision.transforms import functional as F
 
-    from cvkit.tasks.classification.pretrained import facts
+    from cvkit.models.published.pretrained import facts
 
     entry = facts(f"timm:{model}")
     setting = get_pretrained_cfg(model, allow_unregistered=False)

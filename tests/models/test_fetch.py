@@ -16,7 +16,7 @@ from cvkit.catalog import Pretrained
 from cvkit.errors import OutputError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.fetch import cached, download, offline_hint
-from cvkit.tasks.classification.pretrained import facts
+from cvkit.models.published.pretrained import facts
 
 CONTENT = b"some tensors" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

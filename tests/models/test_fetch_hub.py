@@ -11,7 +11,7 @@ from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
 from cvkit.errors import OutputError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.fetch import cached, download, offline_hint
-from cvkit.tasks.classification.pretrained import facts
+from cvkit.models.published.pretrained import facts
 
 CONTENT = b"some tensors" * 1000
 COMMIT = "0123456789" * 4

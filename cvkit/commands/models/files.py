@@ -11,8 +11,8 @@ from cvkit.config import DownloadModelConfig, ModelPathConfig
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.fetch import hash_in
+from cvkit.models.published import pretrained
 from cvkit.progress import Note, Reporter, ignore
-from cvkit.tasks.classification import pretrained
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 
 

@@ -8,7 +8,7 @@ from cvkit.catalog import SALIENCY_MODELS
 from cvkit.commands.models.showing import OURS, Weights, _nearest, _weights
 from cvkit.config import ListModelsConfig
 from cvkit.errors import UsageError
-from cvkit.tasks.classification import pretrained
+from cvkit.models.published import pretrained
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ from cvkit.config import ShowModelConfig
 from cvkit.errors import UsageError
 from cvkit.models import fetch
 from cvkit.models.dry_run import Build, Shape
+from cvkit.models.published import pretrained
 from cvkit.models.summary import Layer, summarise
 from cvkit.tasks.attribution.target_layer import RELU, default_target, nameable, named_target
-from cvkit.tasks.classification import loading, pretrained
+from cvkit.tasks.classification import loading
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
 

@@ -18,8 +18,8 @@ from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.exported.exported import ExportedNetwork, check_kind, is_exported
 from cvkit.models.fetch import Say
+from cvkit.models.published import pretrained
 from cvkit.models.weights import read_tensors
-from cvkit.tasks.classification import pretrained
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.labels import load_labels
 from cvkit.tasks.classification.state_dicts import classes_in, filled, refuse_deeper

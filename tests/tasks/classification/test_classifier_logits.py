@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from cvkit.catalog import Pretrained
+from cvkit.models.published.pretrained import facts
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.loading import load
-from cvkit.tasks.classification.pretrained import facts
 
 SMALL = "squeezenet1_1"
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from cvkit.errors import DataError, UsageError, WeightsError
 from cvkit.models import fetch
-from cvkit.tasks.classification import pretrained, state_dicts
+from cvkit.models.published import pretrained
+from cvkit.models.published.pretrained import facts
+from cvkit.tasks.classification import state_dicts
 from cvkit.tasks.classification.loading import base_name, load, make
-from cvkit.tasks.classification.pretrained import facts
 
 SMALL = "squeezenet1_1"
 

@@ -9,7 +9,7 @@ from cvkit.catalog import TIMM_PREFIX, Pretrained
 from cvkit.errors import UsageError, WeightsError, did_you_mean
 from cvkit.files import sha256
 from cvkit.models.fetch import file_name, hash_in
-from cvkit.tasks.classification.libraries import (
+from cvkit.models.published.libraries import (
     addresses,
     timm_entries,
     timm_names,

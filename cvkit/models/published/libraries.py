@@ -7,7 +7,9 @@ from functools import cache
 from typing import Any
 
 from cvkit.catalog import TIMM_PREFIX, Preprocessing, Pretrained
-from cvkit.tasks.classification.labels import Labels, imagenet_ids
+from cvkit.models.published.imagenet import imagenet_ids
+
+Labels = tuple[tuple[str, ...], tuple[str, ...]]  # the labels and the WordNet ids of the classes
 
 _MIB = 2**20
 _IMAGENET = re.compile(r"in\w?\d+k")  # an ImageNet in a tag of timm: "in1k", "in22k", "inw21k"

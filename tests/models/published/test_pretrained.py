@@ -6,8 +6,8 @@ import pytest
 
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models.fetch import file_name, hash_in
-from cvkit.tasks.classification import pretrained
-from cvkit.tasks.classification.pretrained import check_name, entries, facts, identify, names
+from cvkit.models.published import pretrained
+from cvkit.models.published.pretrained import check_name, entries, facts, identify, names
 
 
 def test_a_name_without_a_tag_means_the_default() -> None:
