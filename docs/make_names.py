@@ -35,10 +35,11 @@ import torch
 from cvkit.catalog import TIMM_PREFIX
 from cvkit.errors import CvkitError
 from cvkit.models.backbones import foreign_backbone
+from cvkit.models.published import pretrained
+from cvkit.models.published.imagenet import imagenet_ids
+from cvkit.models.published.libraries import timm_names, torchvision_names
 from cvkit.tasks.attribution.target_layer import nameable
-from cvkit.tasks.classification import loading, pretrained
-from cvkit.tasks.classification.labels import imagenet_ids
-from cvkit.tasks.classification.libraries import timm_names, torchvision_names
+from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.names import DATA
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,25 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from cvkit import device as machine
 from cvkit.config import EvaluateConfig
 from cvkit.data.images import image_size, read_image, read_map, resize_image, resize_map
-from cvkit.engine import checkpoint
 from cvkit.engine.scores import ScoreTable, open_scores, write_scores
 from cvkit.engine.streaming.stream import ahead
 from cvkit.errors import DataError, UsageError, did_you_mean
 from cvkit.intervals import MeanInterval
-from cvkit.models.exported.exported import is_exported
+from cvkit.models.loaded import Request
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
+from cvkit.tasks.registry import load_saliency
 from cvkit.tasks.saliency.data import baselines, layout
 from cvkit.tasks.saliency.data import fixations as fix
 from cvkit.tasks.saliency.data.ground_truth import read_truth
 from cvkit.tasks.saliency.data.layout import Example
 from cvkit.tasks.saliency.data.map_folder import MapFolder
 from cvkit.tasks.saliency.metrics.protocols import PROTOCOLS
-from cvkit.tasks.saliency.predictor import SaliencyPredictor
 from cvkit.tasks.saliency.scoring import Source, _Scene, _Scorer
 
 MIT_OTHERS = 10  # images that shuffled AUC's negatives come from under mit
@@ -59,7 +57,7 @@ def evaluate(config: EvaluateConfig, listen: Reporter = ignore) -> EvaluateResul
     data = layout.read_layout(Path(config.data))
     examples = layout.for_evaluation(data, config.split)
     _say_what_is_scored(data, examples, config.split, listen)
-    source = _from_folder(config, examples) if config.maps else _from_checkpoint(config)
+    source = _from_folder(config, examples) if config.maps else _from_model(config, listen)
     sources: dict[str, Source] = {"maps" if config.maps else "model": source}
     mean = _mean_map(config, data, examples, listen)
     baseline = _baseline(config, mean)
@@ -153,15 +151,9 @@ def _scenes(config: EvaluateConfig, examples: Sequence[Example]) -> Iterator[_Ou
     return ahead(read, enumerate(examples), threads=max(2, machine.worker_count(config.workers)))
 
 
-def _from_checkpoint(config: EvaluateConfig) -> Source:
-    path = checkpoint.find(config.model or "")
-    device = machine.choose_device(config.device)
-    precision = machine.choose_precision(config.precision, device)
-    dtype = machine.autocast_dtype(precision) or torch.float32
-    if is_exported(str(path)):
-        predictor = SaliencyPredictor.from_exported(path, device=device)
-    else:
-        predictor = SaliencyPredictor.from_card(checkpoint.load(path, "saliency"), device=device, dtype=dtype)
+def _from_model(config: EvaluateConfig, report: Reporter) -> Source:
+    loaded = load_saliency(Request(name=config.model or "", weights=config.weights, report=report))
+    predictor = loaded.to(machine.choose_device(config.device), config.precision)
 
     def predicted(scene: _Scene) -> np.ndarray:
         image = resize_image(read_image(scene.example.image, config.max_pixels), predictor.size)

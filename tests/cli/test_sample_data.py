@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvkit.commands import demo
+from cvkit.cli import demo
 from cvkit.tasks.saliency.data.fixations import blur
 
 from .conftest import Run

@@ -25,7 +25,7 @@ MOST_ON_PAGE, MOST_THUMB_PX, SPRITE_PX = 20_000, 64, 8192
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Drawing:
     """All there is to draw: the data, the model, the spaces with their scores, and what to call it."""
 
     collection: Collection
@@ -52,36 +52,36 @@ class Study:
         return [self.collection.class_name(label) for label in self.labels.tolist()]
 
 
-def draw(folder: Path, study: Study) -> list[Path]:
+def draw(folder: Path, drawing: Drawing) -> list[Path]:
     """Write ``embedding.png``, ``reconstructions.png`` and ``latent-grid.png``, and return their paths."""
-    test = study.collection.splits["test"]
+    test = drawing.collection.splits["test"]
     drawn = render.planes(
-        _panels(study, {space.name: space.codes.get("test") for space in study.spaces}),
-        title=f"{study.title}, {count_of(len(test), 'test image')}",
-        labels=None if test.labels is None else np.searchsorted(study.labels, test.labels),
-        classes=study.classes,
+        _panels(drawing, {space.name: space.codes.get("test") for space in drawing.spaces}),
+        title=f"{drawing.title}, {count_of(len(test), 'test image')}",
+        labels=None if test.labels is None else np.searchsorted(drawing.labels, test.labels),
+        classes=drawing.classes,
     )
     pictures = {"embedding.png": drawn}
-    if study.embedder.decodes:
-        pictures["reconstructions.png"] = _reconstructions(study.embedder, test, study.seed)
-        pictures["latent-grid.png"] = _latent_grid(study)
+    if drawing.embedder.decodes:
+        pictures["reconstructions.png"] = _reconstructions(drawing.embedder, test, drawing.seed)
+        pictures["latent-grid.png"] = _latent_grid(drawing)
     for name, content in pictures.items():
         files.write_atomic(folder / name, content)
     return [folder / name for name in pictures]
 
 
-def _panels(study: Study, codes: Mapping[str, NDArray[np.float32] | None]) -> list[render.Plane]:
+def _panels(drawing: Drawing, codes: Mapping[str, NDArray[np.float32] | None]) -> list[render.Plane]:
     """Return a panel for each space that has codes of what is to be shown, in two dimensions."""
     made = []
-    for space in study.spaces:
+    for space in drawing.spaces:
         found = codes[space.name]
         if found is None or not np.isfinite(found).any():
             continue
         own = space.name == "cae"
-        points = study.plane.to_plane(found) if own else first_two(found, study.seed)
+        points = drawing.plane.to_plane(found) if own else first_two(found, drawing.seed)
         second = "component 2" if found.shape[1] > 1 else AT_RANDOM
-        axes = study.plane.axes if own else ("component 1", second) if space.name == "pca" else ("", "")
-        made.append(render.Plane(name=space.title, about=_about(study.scores[space.name]), points=points, axes=axes))
+        axes = drawing.plane.axes if own else ("component 1", second) if space.name == "pca" else ("", "")
+        made.append(render.Plane(name=space.title, about=_about(drawing.scores[space.name]), points=points, axes=axes))
     return made
 
 
@@ -119,17 +119,17 @@ def _picture(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
 
 
-def _latent_grid(study: Study) -> bytes:
-    plane = study.plane
-    points = plane.to_plane(study.spaces[0].codes["train"])
+def _latent_grid(drawing: Drawing) -> bytes:
+    plane = drawing.plane
+    points = plane.to_plane(drawing.spaces[0].codes["train"])
     (left, low), (right, high) = np.percentile(points, CENTRAL, axis=0)
     columns, rows = GRID, GRID if plane.dimensions > 1 else 1
     across, down = np.linspace(left, right, columns), np.linspace(high, low, rows)
     corners = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2).astype(np.float32)
-    images = study.embedder.decode(torch.from_numpy(plane.to_codes(corners))).permute(0, 2, 3, 1).numpy()
+    images = drawing.embedder.decode(torch.from_numpy(plane.to_codes(corners))).permute(0, 2, 3, 1).numpy()
     return render.latent_grid(
         images.reshape(rows, columns, *images.shape[1:]),
-        title=f"{study.title}: the decoded plane",
+        title=f"{drawing.title}: the decoded plane",
         horizontal=(float(left), float(right)),
         vertical=(float(low), float(high)),
         axes_names=plane.axes,
@@ -153,24 +153,24 @@ def sprite(collection: Collection, splits: Sequence[str]) -> tuple[bytes, tuple[
     return render.encode_png(whole[..., 0] if whole.shape[-1] == 1 else whole), (small.shape[1], small.shape[2])
 
 
-def write_page(folder: Path, study: Study, embedding: Embedding, splits: Sequence[str]) -> Path:
+def write_page(folder: Path, drawing: Drawing, embedding: Embedding, splits: Sequence[str]) -> Path:
     """Write ``embedding.html``: all embedded images, or 20,000 of them drawn at random."""
     count = len(embedding)
     chosen = np.arange(count)
     if count > MOST_ON_PAGE:
-        chosen = np.sort(np.random.default_rng(study.seed).choice(count, MOST_ON_PAGE, replace=False))
-    sets = {name: study.collection.splits[name] for name in splits}
-    codes = {space.name: _all_codes(space, sets)[chosen] for space in study.spaces}
+        chosen = np.sort(np.random.default_rng(drawing.seed).choice(count, MOST_ON_PAGE, replace=False))
+    sets = {name: drawing.collection.splits[name] for name in splits}
+    codes = {space.name: _all_codes(space, sets)[chosen] for space in drawing.spaces}
     labels = np.array([-1 if label is None else label for label in embedding.labels])[chosen]
     images = torch.cat([part.images for part in sets.values()])[torch.from_numpy(chosen)]
     text = render.page(
-        _panels(study, codes),
-        title=f"{study.title}, {len(chosen)} images" + (f" of {count}" if len(chosen) < count else ""),
+        _panels(drawing, codes),
+        title=f"{drawing.title}, {len(chosen)} images" + (f" of {count}" if len(chosen) < count else ""),
         images=thumbs(images, MOST_THUMB_PX),
         names=[embedding.names[number] for number in chosen.tolist()],
         splits=[embedding.splits[number] for number in chosen.tolist()],
-        labels=np.where(labels < 0, -1, np.searchsorted(study.labels, labels)) if (labels >= 0).any() else None,
-        classes=study.classes,
+        labels=np.where(labels < 0, -1, np.searchsorted(drawing.labels, labels)) if (labels >= 0).any() else None,
+        classes=drawing.classes,
     )
     files.write_atomic(folder / "embedding.html", text)
     return folder / "embedding.html"

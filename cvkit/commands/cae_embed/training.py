@@ -24,6 +24,7 @@ from cvkit.tasks.embedding.learner import AutoencoderLearner
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+COMMAND = "cae-embed"
 KIND = "autoencoder"  # of the checkpoints this command writes
 LR = 2e-3
 TOO_LARGE = "the network does not fit in memory: take smaller --widths, --latent-dim, --size or --batch-size."
@@ -91,10 +92,8 @@ def train(
         raise DataError(f"{min(map(len, parts.values()))} images cannot be shared by {fabric.world_size} processes.")
     resolved = resolve(config, len(parts["train"]))
     if fabric.global_rank == 0:
-        facts = {**vars(resolved), **embedder.card(), "data_sha256": collection.sha256()}
-        write_config(
-            folder, "cae-embed", config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}}
-        )
+        facts = {**vars(resolved), **embedder.metadata(), "data_sha256": collection.sha256()}
+        write_config(folder, COMMAND, config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}})
 
     def after_epoch(history: list[dict[str, Any]]) -> None:
         best = min(history, key=lambda row: row["val_loss"])["epoch"] if config.best_metric != LAST else None

@@ -270,7 +270,7 @@ class _Loop:
     def _save_best(self, row: dict[str, Any]) -> None:
         if self.main:
             content = {"weights": self._judged_weights(), "epoch": row["epoch"], "scores": row}
-            checkpoint.save(self.job.folder.best, self.job.kind, {**self.job.learner.card(), **content})
+            checkpoint.save(self.job.folder.best, self.job.kind, {**self.job.learner.metadata(), **content})
 
     def _save_state(self) -> None:
         if not all(bool(torch.isfinite(value).all()) for value in weights_of(self.bare).values()):

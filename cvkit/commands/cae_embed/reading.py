@@ -1,0 +1,77 @@
+"""Find and read the data set to embed."""
+
+from dataclasses import replace
+from functools import partial
+
+from cvkit import device as machine
+from cvkit.config import CaeEmbedConfig
+from cvkit.data.collection import Collection, Reading, Source, check_splits, find_source, read_collection
+from cvkit.errors import DataError
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
+from cvkit.tasks.classification.labels import load_labels
+from cvkit.tasks.embedding.comparison import count_of
+from cvkit.tasks.embedding.embedder import Embedder
+
+
+def find_data(config: CaeEmbedConfig) -> tuple[Source, tuple[str, ...]]:
+    """Find the data and the names of its classes, before any image is read.
+
+    Raises:
+        DataError: If there is no data set, or it lacks a split to embed.
+    """
+    source = find_source(config.data)
+    check_splits(source, config.embed)
+    return source, load_labels(config.labels)[0] if config.labels else ()
+
+
+def read_data(
+    config: CaeEmbedConfig,
+    source: Source,
+    names: tuple[str, ...],
+    report: Reporter,
+    trained: Embedder | None = None,
+) -> Collection:
+    """Read all images into memory.
+
+    Args:
+        config: The settings.
+        source: The data set.
+        names: Names of the classes; empty for those of the data.
+        report: Receives progress events.
+        trained: The model that determines size and colour; None for the settings'.
+
+    Raises:
+        DataError: If no image can be read, or with ``strict`` if any cannot.
+    """
+    reading = Reading(
+        size=trained.spec.size if trained else config.size,
+        color=("grey" if trained.spec.channels == 1 else "rgb") if trained else config.color,
+        max_pixels=config.max_pixels,
+        test_fraction=config.test_fraction,
+        limit=config.limit,
+        seed=config.seed,
+        threads=config.workers or machine.cpu_count(),
+    )
+    collection = read_collection(source, reading, partial(_report_reading, report))
+    for remark in collection.remarks:
+        report(Note(remark))
+    if names:
+        collection = replace(collection, classes=names)
+    if collection.failures:
+        count = count_of(len(collection.failures), "image")
+        if config.strict:
+            raise DataError(f"{count} cannot be read, and --strict is set: {collection.failures[0].message}")
+        report(Note(f"{count} cannot be read and left out", "warning"))
+    images = collection.splits["train"].images
+    counts = ", ".join(f"{len(part)} {name}" for name, part in collection.splits.items())
+    colour = "grey" if images.shape[1] == 1 else "RGB"
+    report(Note(f"{counts} images of {images.shape[2]}x{images.shape[3]}, {colour}"))
+    return collection
+
+
+def _report_reading(report: Reporter, split: str, total: int, done: int) -> None:
+    if done == 0:
+        report(Stage(f"reading {split} images", total))
+    report(Step(done))
+    if done == total:
+        report(StageEnd())
