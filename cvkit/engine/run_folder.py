@@ -12,8 +12,9 @@ import cvkit
 from cvkit.config import TrainingConfig
 from cvkit.config.option import fields_of
 from cvkit.config.values import to_text
+from cvkit.engine.result_folder import claim_folder
 from cvkit.errors import OutputError
-from cvkit.files import holds_something, make_folder, mark_as_result, read_json, write_json, writing
+from cvkit.files import make_folder, mark_as_result, read_json, write_json, writing
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,12 @@ def open_run(out: str, config: TrainingConfig) -> RunFolder:
     folder = RunFolder(path)
     if folder.config.is_file() and not folder.last.is_file() and not folder.best.is_file():
         return folder
-    if config.resume:
-        if not folder.last.is_file():
-            raise OutputError(f"{path}: nothing to resume, because it holds no last.pt.")
-        _check_same(folder, config)
-    elif path.is_dir() and holds_something(path):
-        content = "a run" if folder.config.is_file() else "other files"
-        raise OutputError(f"{path} already holds {content}: name another folder with --out, or add --resume.")
-    make_folder(path)
+    if config.resume and not folder.last.is_file():
+        raise OutputError(f"{path}: nothing to resume, because it holds no last.pt.")
+    differences = _differing_options(folder, config) if config.resume else []
+    own = "a run" if config.resume or folder.config.is_file() else None
+    remedy = "" if config.resume else "--resume"
+    claim_folder(path, own, differences=differences, reuse=config.resume and not differences, remedy=remedy)
     mark_as_result(path)
     return folder
 
@@ -83,20 +82,18 @@ def make_next(base: Path) -> Path:
     raise AssertionError("there is always a next number")
 
 
-def _check_same(folder: RunFolder, config: TrainingConfig) -> None:
-    """Refuse to resume with settings that change what is learned."""
+def _differing_options(folder: RunFolder, config: TrainingConfig) -> list[str]:
+    """List the options that differ from those of a run and change what it learns."""
     document = read_json(folder.config)
     fields = fields_of(type(config))
     names = {key: name for name, field in fields.items() for key in field.keys}
     kept = {key: value for key, value in document.items() if key in names} if isinstance(document, dict) else {}
     before = type(config).from_dict(kept)
-    changed = [
+    return [
         f"{field.flag} was {to_text(field, getattr(before, name))}, is {to_text(field, getattr(config, name))}"
         for name, field in fields.items()
         if not field.option.changeable and getattr(before, name) != getattr(config, name)
     ]
-    if changed:
-        raise OutputError(f"{folder.path} was started with other settings: {'; '.join(changed)}.")
 
 
 def write_config(folder: RunFolder, command: str, settings: dict[str, Any], facts: dict[str, Any]) -> None:
