@@ -2,9 +2,10 @@
 
 import contextlib
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,21 +17,24 @@ from cvkit.engine.result_folder import claim_folder
 from cvkit.errors import OutputError
 from cvkit.files import make_folder, mark_as_result, read_json, write_json, writing
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a training run: ``config.json``, ``history.csv``, ``last.pt``, ``best.pt`` and pictures."""
+    """The folder of a training run: ``config.json``, ``history.csv``, ``last.pt``, ``best.pt`` and plots."""
 
     path: Path
 
     @property
     def last(self) -> Path:
-        """The file with everything that is needed to resume."""
+        """The checkpoint with everything that resuming needs."""
         return self.path / "last.pt"
 
     @property
     def best(self) -> Path:
-        """The file with the best weights."""
+        """The checkpoint with the weights of the best epoch."""
         return self.path / "best.pt"
 
     @property
@@ -71,6 +75,24 @@ def open_run(out: str, config: TrainingConfig) -> RunFolder:
     return folder
 
 
+def open_for_processes(config: TrainingConfig, base: Path, fabric: "Fabric") -> RunFolder:
+    """Open the run folder of several processes: the first one chooses and opens it, as ``open_run`` does.
+
+    Args:
+        config: Settings of the run; ``out`` None takes the next free folder.
+        base: The folder whose name gets the next free number.
+        fabric: The processes.
+
+    Raises:
+        OutputError: If the folder is in use, or holds no run to resume.
+    """
+    out = config.out
+    if fabric.global_rank == 0:
+        out = out or str(make_next(base))
+        open_run(out, config)
+    return RunFolder(Path(str(fabric.broadcast(out))))
+
+
 def make_next(base: Path) -> Path:
     """Create and return the folder ``base-N`` with the smallest N, from 1, that does not exist yet."""
     make_folder(base.parent)
@@ -96,7 +118,14 @@ def _differing_options(folder: RunFolder, config: TrainingConfig) -> list[str]:
     ]
 
 
-def write_config(folder: RunFolder, command: str, settings: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Write ``config.json``: the command and its settings, and under ``resolved`` the values that they led to."""
+def write_config(folder: RunFolder, command: str, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Write ``config.json``.
+
+    Args:
+        folder: The run folder.
+        command: Name of the command.
+        settings: The settings as given (``Config.as_dict``).
+        facts: The values that follow from them and from the data, written under ``resolved``.
+    """
     versions = {"cvkit": cvkit.__version__, "torch": torch.__version__}
-    write_json(folder.config, {"command": command, **settings, "resolved": facts, **versions})
+    write_json(folder.config, {"command": command, **settings, "resolved": dict(facts), **versions})
