@@ -13,13 +13,14 @@ from cvkit import files
 from cvkit.commands.cae_embed import pictures
 from cvkit.commands.cae_embed.measure import embed
 from cvkit.commands.cae_embed.summary import summary_of, tell_summary
-from cvkit.commands.cae_embed.training import KIND, check_memory, check_same_data, new_embedder, open_folder, train
+from cvkit.commands.cae_embed.training import KIND, check_memory, check_same_data, new_embedder, train
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection, Reading, Source, check_splits, find_source, read_collection
 from cvkit.engine import checkpoint
 from cvkit.engine.parquet import need_parquet
 from cvkit.engine.result_folder import close_result, open_result
-from cvkit.engine.stop import StopSignal, heeding
+from cvkit.engine.run_folder import open_for_processes
+from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, heeding
 from cvkit.engine.training.fit import FitResult
 from cvkit.errors import DataError, StoppedBySignal, UsageError
 from cvkit.models.exported.exported import is_exported
@@ -32,8 +33,8 @@ from cvkit.tasks.embedding.projections import need_umap
 from cvkit.tasks.embedding.tables import Embedding
 
 COMMAND = "cae-embed"
+RUNS = Path("runs/cae-embed/cae")  # numbered folders of new runs
 FAILURE_COLUMNS = ("input", "kind", "message")
-STOPPED_EARLY = "stopped by a signal before training began: the same command begins anew."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,15 +89,17 @@ def _by_training(config: CaeEmbedConfig, listen: Reporter) -> CaeEmbedResult:
     processes, nodes = machine.process_plan(config)
     files.refuse_stdin_in_many_processes([config.data], processes * nodes)
     with StopSignal() as stop:
-        heeded = heeding(stop, listen, STOPPED_EARLY)
+        heeded = heeding(stop, listen, STOPPED_BEFORE_TRAINING)
         source, names = _find(config)
         fabric = machine.start_fabric(config, deterministic=config.deterministic)
-        folder = open_folder(config, fabric) if config.out else None  # one in use is told before all is read
+        folder = (
+            open_for_processes(config, RUNS, fabric) if config.out else None
+        )  # one in use is told before all is read
         collection = _read(config, source, names, heeded)
         embedder = new_embedder(config, collection, fabric.device)
         summary = summary_of(embedder.spec)
         check_memory(config, embedder, summary, len(collection.splits["train"]))
-        folder = folder or open_folder(config, fabric)
+        folder = folder or open_for_processes(config, RUNS, fabric)
         check_same_data(config, folder, collection)
         if fabric.global_rank == 0:
             tell_summary(summary, folder.path, heeded)
