@@ -205,7 +205,7 @@ def make_folder(path: Path) -> None:
     """Make a folder and its parents."""
     with writing(path):
         if path.exists() and not path.is_dir():
-            raise OutputError(f"{path} is a file: name a folder with --out.")
+            raise OutputError(f"{path} is a file, where a folder is needed: give another name.")
         path.mkdir(parents=True, exist_ok=True)
 
 

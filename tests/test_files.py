@@ -173,7 +173,7 @@ def test_other_failures_to_write(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot write .*file/x\.png"):
         write_atomic(tmp_path / "file" / "x.png", b"1")
-    with pytest.raises(OutputError, match="is a file: name a folder with --out"):
+    with pytest.raises(OutputError, match="is a file, where a folder is needed"):
         make_folder(tmp_path / "file")
     with pytest.raises(OutputError, match="cannot write"):
         make_folder(tmp_path / "file" / "below")

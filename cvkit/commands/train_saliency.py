@@ -1,10 +1,9 @@
 """Train a saliency network on eye fixations."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -13,8 +12,8 @@ from cvkit import render
 from cvkit.config import TrainSaliencyConfig
 from cvkit.data.images import read_image
 from cvkit.engine import checkpoint
-from cvkit.engine.run_folder import RunFolder, make_next, open_run, write_config
-from cvkit.engine.stop import StopSignal, heeding
+from cvkit.engine.run_folder import RunFolder, open_for_processes, write_config
+from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, heeding
 from cvkit.engine.training.fit import Job, fit
 from cvkit.errors import DataError, UsageError
 from cvkit.files import write_atomic
@@ -29,12 +28,8 @@ from cvkit.tasks.saliency.networks.build import build
 from cvkit.tasks.saliency.networks.pretraining import load_backbone
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
 COMMAND = "train-saliency"
 KIND = "saliency"  # of the checkpoints this command writes
-STOPPED_EARLY = "stopped by a signal before training began: the same command begins anew."
 NEEDS_FIXATIONS = ("nss", "auc_judd")
 
 
@@ -63,15 +58,13 @@ def train_saliency(config: TrainSaliencyConfig, listen: Reporter = ignore) -> Tr
     assert settings.size and settings.alpha and settings.lr and settings.batch_size
     fabric = machine.start_fabric(config, deterministic=config.deterministic)
     predictor = _build(config, settings.size, fabric.device)  # before the data: a wrong weights file shows at once
-    folder = _open_folder(config, fabric)
+    folder = open_for_processes(config, Path(f"runs/train-saliency/{config.model}"), fabric)
     with StopSignal() as stop:
-        train, val, problems = _read_data(config, settings.size, heeding(stop, listen, STOPPED_EARLY))
+        train, val, problems = _read_data(config, settings.size, heeding(stop, listen, STOPPED_BEFORE_TRAINING))
     if config.best_metric in NEEDS_FIXATIONS and not val.has_fixations:
         raise UsageError(
             f"--best-metric {config.best_metric} needs fixations for every validation image; take cc or kl."
         )
-    if min(len(train), len(val)) < fabric.world_size:
-        raise DataError(f"{min(len(train), len(val))} images cannot be shared by {fabric.world_size} processes.")
     learner = SaliencyLearner(predictor, config, loss_named(settings.loss, settings.alpha), train)
     pictures = _Pictures(folder, config, predictor, val)
     parameters = sum(p.numel() for p in learner.model.parameters())
@@ -131,15 +124,6 @@ def _build(config: TrainSaliencyConfig, size: tuple[int, int], device: torch.dev
     return SaliencyPredictor(model, size, device=device, normalisation=normalisation(config.backbone))
 
 
-def _open_folder(config: TrainSaliencyConfig, fabric: "Fabric") -> RunFolder:
-    """Return the run folder; the first process chooses and opens it for all."""
-    out = config.out
-    if fabric.global_rank == 0:
-        out = out or str(make_next(Path(f"runs/train-saliency/{config.model}")))
-        open_run(out, config)
-    return RunFolder(Path(str(fabric.broadcast(out))))
-
-
 def _read_data(
     config: TrainSaliencyConfig, size: tuple[int, int], listen: Reporter
 ) -> tuple[SaliencyDataset, SaliencyDataset, int]:
@@ -190,11 +174,10 @@ class _Pictures:
     predictor: SaliencyPredictor
     data: SaliencyDataset
 
-    def after_epoch(self, history: list[dict[str, Any]]) -> None:
-        """Draw the curves anew, and the samples as the network sees them now."""
-        best = max(history, key=lambda row: (-1 if self._falls() else 1) * row.get(self._metric(), -math.inf))
+    def after_epoch(self, history: list[dict[str, Any]], best_epoch: int | None) -> None:
+        """Draw the learning curves, and the samples with the current weights."""
         title = f"{self.config.model} on {Path(self.config.data).name}"
-        write_atomic(self.folder.path / "curves.png", render.curves(history, title=title, best_epoch=best["epoch"]))
+        write_atomic(self.folder.path / "curves.png", render.curves(history, title=title, best_epoch=best_epoch))
         self._draw("latest.png")
 
     def of_best(self) -> None:
@@ -202,12 +185,6 @@ class _Pictures:
         content = checkpoint.load(self.folder.best, KIND)
         self.predictor.model.load_state_dict(content["weights"])
         self._draw("best.png")
-
-    def _metric(self) -> str:
-        return f"val_{self.config.best_metric}"
-
-    def _falls(self) -> bool:
-        return self.config.best_metric in ("loss", "kl")
 
     def _draw(self, name: str) -> None:
         count = min(self.config.samples, len(self.data))

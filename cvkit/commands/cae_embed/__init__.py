@@ -12,12 +12,13 @@ from cvkit import files
 from cvkit.commands.cae_embed.outputs import CaeEmbedResult, Study, make_result, make_title, write_outputs
 from cvkit.commands.cae_embed.reading import find_data, read_data
 from cvkit.commands.cae_embed.summary import summary_of, tell_summary
-from cvkit.commands.cae_embed.training import COMMAND, check_memory, check_same_data, new_embedder, open_folder, train
+from cvkit.commands.cae_embed.training import COMMAND, check_memory, check_same_data, new_embedder, train
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Source
 from cvkit.engine.parquet import need_parquet
 from cvkit.engine.result_folder import close_result, open_result
-from cvkit.engine.stop import StopSignal, heeding
+from cvkit.engine.run_folder import open_for_processes
+from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, heeding
 from cvkit.errors import DataError, StoppedBySignal, UsageError
 from cvkit.models.loaded import Request
 from cvkit.progress import Note, Reporter, ignore
@@ -26,7 +27,7 @@ from cvkit.tasks.embedding.embedder import Embedder
 from cvkit.tasks.embedding.projections import need_umap
 from cvkit.tasks.registry import load_model
 
-STOPPED_EARLY = "stopped by a signal before training began: the same command starts anew."
+RUNS = Path("runs/cae-embed/cae")  # numbered folders of new runs
 
 __all__ = ["CaeEmbedResult", "cae_embed"]
 
@@ -52,15 +53,15 @@ def _embed_by_training(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResu
     processes, nodes = machine.process_plan(config)
     files.refuse_stdin_in_many_processes([config.data], processes * nodes)
     with StopSignal() as stop:
-        stoppable = heeding(stop, report, STOPPED_EARLY)
+        stoppable = heeding(stop, report, STOPPED_BEFORE_TRAINING)
         source, names = find_data(config)
         fabric = machine.start_fabric(config, deterministic=config.deterministic)
-        folder = open_folder(config, fabric) if config.out else None  # refuses a folder in use before all is read
+        folder = open_for_processes(config, RUNS, fabric) if config.out else None
         collection = read_data(config, source, names, stoppable)
         embedder = new_embedder(config, collection, fabric.device)
         summary = summary_of(embedder.spec)
         check_memory(config, embedder, summary, len(collection.splits["train"]))
-        folder = folder or open_folder(config, fabric)
+        folder = folder or open_for_processes(config, RUNS, fabric)
         check_same_data(config, folder, collection)
         if fabric.global_rank == 0:
             tell_summary(summary, folder.path, stoppable)

@@ -1,19 +1,18 @@
 """Train an autoencoder on the images of a data set."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from cvkit import device as machine
 from cvkit import render
-from cvkit.config import LAST, CaeEmbedConfig
+from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection
 from cvkit.engine import checkpoint
-from cvkit.engine.run_folder import RunFolder, make_next, open_run, write_config
+from cvkit.engine.run_folder import RunFolder, write_config
 from cvkit.engine.training.fit import FitResult, Job, fit
-from cvkit.errors import DataError, OutputError, UsageError
+from cvkit.errors import OutputError, UsageError
 from cvkit.files import read_json, write_atomic
 from cvkit.models.summary import Summary
 from cvkit.progress import Reporter
@@ -88,16 +87,13 @@ def train(
     Raises StoppedBySignal after saving, and TrainingError when the loss is no longer finite.
     """
     parts = {name: collection.splits[name].at(fabric.device) for name in ("train", "test")}
-    if min(map(len, parts.values())) < fabric.world_size:
-        raise DataError(f"{min(map(len, parts.values()))} images cannot be shared by {fabric.world_size} processes.")
     resolved = resolve(config, len(parts["train"]))
     if fabric.global_rank == 0:
         facts = {**vars(resolved), **embedder.metadata(), "data_sha256": collection.sha256()}
         write_config(folder, COMMAND, config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}})
 
-    def after_epoch(history: list[dict[str, Any]]) -> None:
-        best = min(history, key=lambda row: row["val_loss"])["epoch"] if config.best_metric != LAST else None
-        picture = render.curves(history, title=title, best_epoch=best, held_out="test")
+    def after_epoch(history: list[dict[str, Any]], best_epoch: int | None) -> None:
+        picture = render.curves(history, title=title, best_epoch=best_epoch, held_out="test")
         write_atomic(folder.path / "curves.png", picture)
 
     job = Job(
@@ -127,12 +123,3 @@ def check_same_data(config: CaeEmbedConfig, folder: RunFolder, collection: Colle
         raise OutputError(
             f"{folder.path} was started with other images, or others held out: resume it with the same data."
         )
-
-
-def open_folder(config: CaeEmbedConfig, fabric: "Fabric") -> RunFolder:
-    """Return the run folder; the first process chooses and opens it for all."""
-    out = config.out
-    if fabric.global_rank == 0:
-        out = out or str(make_next(Path("runs/cae-embed/cae")))
-        open_run(out, config)
-    return RunFolder(Path(str(fabric.broadcast(out))))

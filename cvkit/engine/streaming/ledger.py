@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import cvkit
+from cvkit.engine.result_folder import MANIFEST, claim_folder, differing_settings, read_manifest
 from cvkit.engine.streaming.notes import Notes
 from cvkit.errors import OutputError
-from cvkit.files import Input, make_folder, read_json, write_csv, write_json, writing
+from cvkit.files import Input, make_folder, write_csv, write_json, writing
 
 FAILURE_COLUMNS = ("input", "kind", "message")
 Rows = Callable[[], Iterator[dict[str, Any]]]
@@ -58,9 +59,8 @@ class Ledger:
         self.began = time.time()
         self._lock = threading.Lock()
         self._state = work.folder / ".cvkit"
-        self._manifest = work.folder / "manifest.json"
-        make_folder(work.folder)
-        self._check_folder()
+        self._manifest = work.folder / MANIFEST
+        self._claim_folder()
         make_folder(self._state)
         wanted = ("kind", "stem", "stamp", "files")
         notes = Notes(self._state)
@@ -154,22 +154,13 @@ class Ledger:
         except OSError:
             return False
 
-    def _check_folder(self) -> None:
+    def _claim_folder(self) -> None:
         folder = self.work.folder
-        if not any(folder.iterdir()):
-            return
-        if not self._manifest.is_file():
-            if self._state.is_dir():
-                return  # another process of this command is just making the folder
-            raise OutputError(f"{folder} holds something else (no manifest.json of cvkit): name another --out.")
-        before = read_json(self._manifest)
-        if not isinstance(before, dict) or before.get("command") != self.work.command:
-            held = before.get("command") if isinstance(before, dict) else None
-            raise OutputError(f"{folder} holds the results of {held!r}, not {self.work.command!r}: name another --out.")
-        then, now = before.get("settings") or {}, json.loads(json.dumps(dict(self.work.identity)))
-        changed = [f"{name} was {then.get(name)}, is {now.get(name)}" for name in now if then.get(name) != now[name]]
-        if changed:
-            raise OutputError(f"{folder} holds results of other settings ({'; '.join(changed)}): name another --out.")
+        manifest = read_manifest(folder) if folder.is_dir() else {}
+        # Without a manifest, another process of this command may be creating the folder.
+        ours = manifest.get("command") == self.work.command or (not self._manifest.exists() and self._state.is_dir())
+        differences = differing_settings(manifest, self.work.identity) if manifest else []
+        claim_folder(folder, "results" if ours else None, differences=differences, reuse=not differences)
 
     def _check_stems(self) -> None:
         """Never write two inputs to one file: a stem belongs to the input that had it first."""

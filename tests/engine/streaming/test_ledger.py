@@ -116,7 +116,7 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path, inputs: 
     run(work(tmp_path, inputs))
     with pytest.raises(OutputError, match=r"other settings \(format was png, is npy; size was \[1, 2\], is None\)"):
         Ledger(work(tmp_path, inputs, identity={"format": "npy", "size": None}))
-    with pytest.raises(OutputError, match="holds the results of 'predict', not 'gradcam'"):
+    with pytest.raises(OutputError, match="already holds results of cvkit predict: name another folder with --out"):
         Ledger(work(tmp_path, inputs, command="gradcam"))
 
 
@@ -124,15 +124,15 @@ def test_a_foreign_folder_is_refused(tmp_path: Path, inputs: list[Input]) -> Non
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").touch()
-    with pytest.raises(OutputError, match=r"holds something else \(no manifest\.json of cvkit\)"):
+    with pytest.raises(OutputError, match=r"already holds other files: name another folder with --out"):
         Ledger(work(tmp_path, inputs))
     (out / "manifest.json").write_text("[]")
-    with pytest.raises(OutputError, match="holds the results of None"):
+    with pytest.raises(OutputError, match="already holds other files"):
         Ledger(work(tmp_path, inputs))
     assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "thesis.txt"]
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(OutputError, match="is a file: name a folder with --out"):
+    with pytest.raises(OutputError, match="is a file, where a folder is needed"):
         Ledger(work(tmp_path, inputs, folder=file))
 
 
