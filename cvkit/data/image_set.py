@@ -13,10 +13,10 @@ from torch import Tensor
 
 from cvkit.data.class_folders import LabelledImage
 from cvkit.data.images import image_size, read_image, resize_image
+from cvkit.data.scaling import LUMA
 from cvkit.device import free_memory, local_processes
 from cvkit.errors import DataError
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as PIL's
 RESIZED_AT_ONCE = 1024
 HEADERS_AT_ONCE = 64
 MEMORY_SHARE = 0.4  # of what is free: reducing and dividing images holds them twice for a moment
