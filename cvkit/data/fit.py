@@ -7,7 +7,7 @@ import numpy as np
 
 from cvkit.catalog import Preprocessing
 from cvkit.data.images import resize_map
-from cvkit.data.scaling import min_max_scale
+from cvkit.data.scaling import min_max
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +69,7 @@ def place_map(values: np.ndarray, window: Window, size: tuple[int, int]) -> np.n
     """
     height, width = size
     top, left, bottom, right = window.box
-    laid = min_max_scale(resize_map(values, (max(1, bottom - top), max(1, right - left))))
+    laid = min_max(resize_map(values, (max(1, bottom - top), max(1, right - left))))
     if (top, left, bottom, right) == (0, 0, height, width):
         return laid
     placed = np.zeros(size, dtype=np.float32)

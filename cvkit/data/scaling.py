@@ -1,12 +1,9 @@
 """Scale the samples of images and the values of maps."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue: ITU-R 601, as in Pillow
 SMALLEST_SPAN, LARGEST_SPAN = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
@@ -38,7 +35,7 @@ def white_level(samples: NDArray[Any]) -> float:
     return next(level for level in (255.0, 65535.0, limit) if largest <= level)
 
 
-def min_max_scale(values: NDArray[Any]) -> NDArray[np.float32]:
+def min_max(values: NDArray[Any]) -> NDArray[np.float32]:
     """Scale a map to 0..1 by its minimum and maximum.
 
     Args:
@@ -56,20 +53,3 @@ def min_max_scale(values: NDArray[Any]) -> NDArray[np.float32]:
     scaled = values - np.float32(low)
     scaled /= np.float32(high - low)
     return scaled.clip(0, 1, out=scaled)
-
-
-def min_max_scale_each(maps: "Tensor") -> "Tensor":
-    """Scale each map of a tensor to 0..1 by its own minimum and maximum.
-
-    Args:
-        maps: (..., h, w) float.
-
-    Returns:
-        (..., h, w). A map that is constant, or has a value that is not finite, becomes all zeros.
-    """
-    import torch
-
-    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    span = high - low
-    scaled = (maps - low) / torch.where(span > 0, span, 1.0)
-    return torch.where((span > 0) & span.isfinite(), scaled, 0.0)
