@@ -247,7 +247,7 @@ def _encode(config: GradcamConfig, kind: str, photo: _Photo, values: np.ndarray,
         np.save(buffer, values)
         return buffer.getvalue()
     if kind == "panel":
-        return encode_jpeg(render.heat_panel(photo.whole, values, box, words=(config.method, caption), look=look))
+        return encode_jpeg(render.heat_panel(photo.whole, values, box, texts=(config.method, caption), style=look))
     if kind == "overlay":
         return encode_jpeg(render.heat_overlay(photo.whole, values, box, colormap=look[0], alpha=look[1]))
     if config.format == "colour":

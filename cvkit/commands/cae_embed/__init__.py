@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from cvkit.commands.cae_embed.measure import embed
 from cvkit.commands.cae_embed.summary import summary_of, tell_summary
 from cvkit.commands.cae_embed.training import KIND, check_memory, check_same_data, new_embedder, open_folder, train
 from cvkit.config import CaeEmbedConfig
-from cvkit.data.collection import Collection, Reading, Source, check_splits, find_source, read_collection
+from cvkit.data.collection import Collection, DataSource, ReadOptions, check_splits, find_source, read_collection
 from cvkit.engine import checkpoint
 from cvkit.engine.parquet import need_parquet
 from cvkit.engine.result_folder import close_result, open_result
@@ -58,7 +57,7 @@ class _Work:
     """What both ways through the command share."""
 
     config: CaeEmbedConfig
-    source: Source
+    source: DataSource
     collection: Collection
     embedder: Embedder
     folder: Path
@@ -120,7 +119,7 @@ def _by_training(config: CaeEmbedConfig, listen: Reporter) -> CaeEmbedResult:
     return _result(work, scores)
 
 
-def _find(config: CaeEmbedConfig) -> tuple[Source, tuple[str, ...]]:
+def _find(config: CaeEmbedConfig) -> tuple[DataSource, tuple[str, ...]]:
     """Find the data and the names of its classes, and refuse what can be told before anything is read."""
     source = find_source(config.data)
     check_splits(source, config.embed)
@@ -171,7 +170,7 @@ def _by_checkpoint(config: CaeEmbedConfig, listen: Reporter) -> CaeEmbedResult:
     return result
 
 
-def _identity(config: CaeEmbedConfig, weights: str, source: Source) -> dict[str, Any]:
+def _identity(config: CaeEmbedConfig, weights: str, source: DataSource) -> dict[str, Any]:
     """Return what the results depend on: a folder keeps to one set of it."""
     names = ("data", "test_fraction", "limit", "labels", "embed", "format", "compare", "html", "seed", "max_pixels")
     asked = {name: value for name, value in config.as_dict().items() if name in names}
@@ -181,10 +180,14 @@ def _identity(config: CaeEmbedConfig, weights: str, source: Source) -> dict[str,
 
 
 def _read(
-    config: CaeEmbedConfig, source: Source, names: tuple[str, ...], listen: Reporter, trained: Embedder | None = None
+    config: CaeEmbedConfig,
+    source: DataSource,
+    names: tuple[str, ...],
+    listen: Reporter,
+    trained: Embedder | None = None,
 ) -> Collection:
     """Read the images, as a trained model wants them where there is one, and say what was made of them."""
-    reading = Reading(
+    reading = ReadOptions(
         size=trained.spec.size if trained else config.size,
         color=("grey" if trained.spec.channels == 1 else "rgb") if trained else config.color,
         max_pixels=config.max_pixels,
@@ -193,7 +196,7 @@ def _read(
         seed=config.seed,
         threads=config.workers or machine.cpu_count(),
     )
-    collection = read_collection(source, reading, partial(_tell_reading, listen))
+    collection = read_collection(source, reading, listen)
     for remark in collection.remarks:
         listen(Note(remark))
     if names:
@@ -209,15 +212,7 @@ def _read(
     return collection
 
 
-def _tell_reading(listen: Reporter, split: str, total: int, done: int) -> None:
-    if done == 0:
-        listen(Stage(f"reading {split} images", total))
-    listen(Step(done))
-    if done == total:
-        listen(StageEnd())
-
-
-def _title(embedder: Embedder, source: Source) -> str:
+def _title(embedder: Embedder, source: DataSource) -> str:
     return f"{'denoising' if embedder.noise_sigma else 'convolutional'} autoencoder on {source.name}"
 
 

@@ -163,14 +163,16 @@ def write_page(folder: Path, study: Study, embedding: Embedding, splits: Sequenc
     codes = {space.name: _all_codes(space, sets)[chosen] for space in study.spaces}
     labels = np.array([-1 if label is None else label for label in embedding.labels])[chosen]
     images = torch.cat([part.images for part in sets.values()])[torch.from_numpy(chosen)]
-    text = render.page(
+    text = render.embedding_page(
         _panels(study, codes),
+        render.PagePoints(
+            images=thumbs(images, MOST_THUMB_PX),
+            names=[embedding.names[number] for number in chosen.tolist()],
+            splits=[embedding.splits[number] for number in chosen.tolist()],
+            labels=np.where(labels < 0, -1, np.searchsorted(study.labels, labels)) if (labels >= 0).any() else None,
+            classes=study.classes,
+        ),
         title=f"{study.title}, {len(chosen)} images" + (f" of {count}" if len(chosen) < count else ""),
-        images=thumbs(images, MOST_THUMB_PX),
-        names=[embedding.names[number] for number in chosen.tolist()],
-        splits=[embedding.splits[number] for number in chosen.tolist()],
-        labels=np.where(labels < 0, -1, np.searchsorted(study.labels, labels)) if (labels >= 0).any() else None,
-        classes=study.classes,
     )
     files.write_atomic(folder / "embedding.html", text)
     return folder / "embedding.html"

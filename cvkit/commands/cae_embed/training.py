@@ -86,7 +86,7 @@ def train(
 
     Raises StoppedBySignal after saving, and TrainingError when the loss is no longer finite.
     """
-    parts = {name: collection.splits[name].at(fabric.device) for name in ("train", "test")}
+    parts = {name: collection.splits[name].to_device_if_small(fabric.device) for name in ("train", "test")}
     if min(map(len, parts.values())) < fabric.world_size:
         raise DataError(f"{min(map(len, parts.values()))} images cannot be shared by {fabric.world_size} processes.")
     resolved = resolve(config, len(parts["train"]))
