@@ -14,7 +14,7 @@ from cvkit.commands.cae_embed.reading import find_data, read_data
 from cvkit.commands.cae_embed.summary import summary_of, tell_summary
 from cvkit.commands.cae_embed.training import COMMAND, check_memory, check_same_data, new_embedder, train
 from cvkit.config import CaeEmbedConfig
-from cvkit.data.collection import Source
+from cvkit.data.collection import DataSource
 from cvkit.engine.parquet import need_parquet
 from cvkit.engine.result_folder import close_result, open_result
 from cvkit.engine.run_folder import open_for_processes
@@ -115,7 +115,7 @@ def _completed(config: CaeEmbedConfig, folder: Path, done: Mapping[str, Any], re
     return CaeEmbedResult(folder=folder, metrics=metrics, **counts)
 
 
-def _identity(config: CaeEmbedConfig, weights: str, source: Source) -> dict[str, Any]:
+def _identity(config: CaeEmbedConfig, weights: str, source: DataSource) -> dict[str, Any]:
     """Return the settings that the results depend on; a folder holds results of one set of them only."""
     names = ("data", "test_fraction", "limit", "labels", "embed", "format", "compare", "html", "seed", "max_pixels")
     settings = {name: value for name, value in config.as_dict().items() if name in names}

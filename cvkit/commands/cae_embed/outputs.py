@@ -10,7 +10,7 @@ from cvkit import files
 from cvkit.commands.cae_embed import pictures
 from cvkit.commands.cae_embed.measure import embed
 from cvkit.config import CaeEmbedConfig
-from cvkit.data.collection import Collection, Source
+from cvkit.data.collection import Collection, DataSource
 from cvkit.engine.training.fit import FitResult
 from cvkit.progress import Reporter, Stage, StageEnd, Step
 from cvkit.tasks.embedding import tables
@@ -57,7 +57,7 @@ class Study:
     fitted: FitResult | None = None
 
 
-def make_title(embedder: Embedder, source: Source) -> str:
+def make_title(embedder: Embedder, source: DataSource) -> str:
     """Return the title of the pictures."""
     return f"{'denoising' if embedder.noise_sigma else 'convolutional'} autoencoder on {source.name}"
 

@@ -163,14 +163,17 @@ def write_page(folder: Path, drawing: Drawing, embedding: Embedding, splits: Seq
     codes = {space.name: _all_codes(space, sets)[chosen] for space in drawing.spaces}
     labels = np.array([-1 if label is None else label for label in embedding.labels])[chosen]
     images = torch.cat([part.images for part in sets.values()])[torch.from_numpy(chosen)]
-    text = render.page(
+    known = (labels >= 0).any()
+    text = render.embedding_page(
         _panels(drawing, codes),
+        render.PagePoints(
+            images=thumbs(images, MOST_THUMB_PX),
+            names=[embedding.names[number] for number in chosen.tolist()],
+            splits=[embedding.splits[number] for number in chosen.tolist()],
+            labels=np.where(labels < 0, -1, np.searchsorted(drawing.labels, labels)) if known else None,
+            classes=drawing.classes,
+        ),
         title=f"{drawing.title}, {len(chosen)} images" + (f" of {count}" if len(chosen) < count else ""),
-        images=thumbs(images, MOST_THUMB_PX),
-        names=[embedding.names[number] for number in chosen.tolist()],
-        splits=[embedding.splits[number] for number in chosen.tolist()],
-        labels=np.where(labels < 0, -1, np.searchsorted(drawing.labels, labels)) if (labels >= 0).any() else None,
-        classes=drawing.classes,
     )
     files.write_atomic(folder / "embedding.html", text)
     return folder / "embedding.html"

@@ -1,19 +1,18 @@
 """Find and read the data set to embed."""
 
 from dataclasses import replace
-from functools import partial
 
 from cvkit import device as machine
 from cvkit.config import CaeEmbedConfig
-from cvkit.data.collection import Collection, Reading, Source, check_splits, find_source, read_collection
+from cvkit.data.collection import Collection, DataSource, ReadOptions, check_splits, find_source, read_collection
 from cvkit.errors import DataError
-from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
+from cvkit.progress import Note, Reporter
 from cvkit.tasks.classification.labels import load_labels
 from cvkit.tasks.embedding.comparison import count_of
 from cvkit.tasks.embedding.embedder import Embedder
 
 
-def find_data(config: CaeEmbedConfig) -> tuple[Source, tuple[str, ...]]:
+def find_data(config: CaeEmbedConfig) -> tuple[DataSource, tuple[str, ...]]:
     """Find the data and the names of its classes, before any image is read.
 
     Raises:
@@ -26,7 +25,7 @@ def find_data(config: CaeEmbedConfig) -> tuple[Source, tuple[str, ...]]:
 
 def read_data(
     config: CaeEmbedConfig,
-    source: Source,
+    source: DataSource,
     names: tuple[str, ...],
     report: Reporter,
     trained: Embedder | None = None,
@@ -43,7 +42,7 @@ def read_data(
     Raises:
         DataError: If no image can be read, or with ``strict`` if any cannot.
     """
-    reading = Reading(
+    reading = ReadOptions(
         size=trained.spec.size if trained else config.size,
         color=("grey" if trained.spec.channels == 1 else "rgb") if trained else config.color,
         max_pixels=config.max_pixels,
@@ -52,7 +51,7 @@ def read_data(
         seed=config.seed,
         threads=config.workers or machine.cpu_count(),
     )
-    collection = read_collection(source, reading, partial(_report_reading, report))
+    collection = read_collection(source, reading, report)
     for remark in collection.remarks:
         report(Note(remark))
     if names:
@@ -67,11 +66,3 @@ def read_data(
     colour = "grey" if images.shape[1] == 1 else "RGB"
     report(Note(f"{counts} images of {images.shape[2]}x{images.shape[3]}, {colour}"))
     return collection
-
-
-def _report_reading(report: Reporter, split: str, total: int, done: int) -> None:
-    if done == 0:
-        report(Stage(f"reading {split} images", total))
-    report(Step(done))
-    if done == total:
-        report(StageEnd())

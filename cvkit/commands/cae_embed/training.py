@@ -86,7 +86,7 @@ def train(
 
     Raises StoppedBySignal after saving, and TrainingError when the loss is no longer finite.
     """
-    parts = {name: collection.splits[name].at(fabric.device) for name in ("train", "test")}
+    parts = {name: collection.splits[name].to_device_if_small(fabric.device) for name in ("train", "test")}
     resolved = resolve(config, len(parts["train"]))
     if fabric.global_rank == 0:
         facts = {**vars(resolved), **embedder.metadata(), "data_sha256": collection.sha256()}

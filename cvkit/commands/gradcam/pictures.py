@@ -48,7 +48,7 @@ def _encode(
         np.save(buffer, heat)
         return buffer.getvalue()
     if kind == "panel":
-        return encode_jpeg(render.heat_panel(image, heat, window.box, words=(config.method, caption), look=look))
+        return encode_jpeg(render.heat_panel(image, heat, window.box, texts=(config.method, caption), style=look))
     if kind == "overlay":
         return encode_jpeg(render.heat_overlay(image, heat, window.box, colormap=look[0], alpha=look[1]))
     if config.format == "colour":
