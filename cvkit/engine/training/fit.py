@@ -264,7 +264,7 @@ class _Loop:
     def _save_best(self, row: dict[str, Any]) -> None:
         if self.is_main:
             content = {"weights": self.trainer.validated_weights(), "epoch": row["epoch"], "scores": row}
-            checkpoint.save(self.job.folder.best, self.job.kind, {**self.job.learner.card(), **content})
+            checkpoint.save(self.job.folder.best, self.job.kind, {**self.job.learner.metadata(), **content})
 
     def _save(self) -> None:
         epoch = self.state.epoch + (1 if self.state.batch else 0)  # no batch: the epoch has just ended

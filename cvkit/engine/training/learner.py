@@ -58,5 +58,5 @@ class Learner(Protocol):
     def groups(self) -> list[Group]:
         """Return the parameters to train, grouped by learning rate."""
 
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return what ``best.pt`` holds beside the weights, enough to rebuild the model."""

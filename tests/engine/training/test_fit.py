@@ -75,7 +75,7 @@ class Line:
     def groups(self) -> list[Group]:
         return [Group(list(self._model.parameters()))]
 
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         return {"spec": {"name": "line"}}
 
 
