@@ -128,7 +128,7 @@ def source(name: str, folder: Path) -> dict[str, str]:
         facts, spec = SALIENCY_MODELS[name], SaliencySpec.of(name)
         predictor = SaliencyPredictor(build(spec), facts.size, normalisation=normalisation(spec.backbone))
         shake(predictor.model, facts.size)
-        card = {**predictor.card(), "weights": predictor.model.state_dict()}
+        card = {**predictor.metadata(), "weights": predictor.model.state_dict()}
         config = TrainSaliencyConfig(data="none", model=name).as_dict()
         checkpoint.save(folder / "best.pt", "saliency", {**card, "config": config})
         return {"model": str(folder / "best.pt")}

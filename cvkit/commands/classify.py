@@ -10,17 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cvkit import device as machine
 from cvkit import files
 from cvkit.config import ClassifyConfig
 from cvkit.data.fit import fit_crop
 from cvkit.data.images import read_image
+from cvkit.engine.distributed import assign_process
 from cvkit.engine.parquet import need_parquet, write_parquet
-from cvkit.engine.streaming.batch import Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
+from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, inputs_of_shard, run_batch
 from cvkit.engine.streaming.ledger import Rows
-from cvkit.engine.streaming.notes import read_rows
-from cvkit.engine.streaming.stream import Stages, Written
+from cvkit.engine.streaming.records import read_rows
+from cvkit.engine.streaming.stream import Stages, WriteResult
 from cvkit.errors import DataError, UsageError
+from cvkit.inputs import Input
+from cvkit.processes import is_main_process
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.classifier import Classifier
@@ -44,7 +46,7 @@ class ClassifyResult:
     batch: BatchResult
     accuracy: Accuracy | None
     unjudged: int
-    inputs: Sequence[files.Input] = field(repr=False)
+    inputs: Sequence[Input] = field(repr=False)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of ``results.csv`` of this command's inputs, in their order; read from the folder."""
@@ -72,11 +74,11 @@ def classify(config: ClassifyConfig, listen: Reporter = ignore, stdin: Iterable[
     for weights that cannot be had or do not fit, OutputError for a folder that holds something else or a full disk, and
     StoppedBySignal after a drain. A bad image is a row of ``failures.csv``.
     """
-    inputs = find_inputs(config, stdin)
+    inputs = command_inputs(config, stdin)
     if config.format == "parquet":
         need_parquet()
     loaded = loading.load(config.model, config.weights, config.labels, lambda text: listen(Note(text)))
-    share = machine.share_out(config)
+    share = assign_process(config)
     classifier, precision = loading.open_on(loaded, config.precision, share.device)
     count = loaded.facts.num_classes
     if config.top > count and config.top != ClassifyConfig.top:  # the default means all where there are fewer
@@ -84,17 +86,17 @@ def classify(config: ClassifyConfig, listen: Reporter = ignore, stdin: Iterable[
     truth = _truth(config, classifier, inputs, listen)
     if loaded.note:
         listen(Note(loaded.note))
-    batch = Batch(
+    batch = BatchJob(
         command="classify",
         folder=Path(config.folder),
         identity=loaded.identity | {"precision": precision, "top": config.top, "truth": _fingerprint(config.truth)},
         columns=CLASS_COLUMNS,
         details=loaded.details,
-        report=lambda rows: _report(config, rows, classifier),
+        write_reports=lambda rows: _report(config, rows, classifier),
     )
     result = run_batch(config, batch, inputs, _stages(config, classifier, truth), share, listen)
     judged, unjudged = None, 0
-    if truth is not None and machine.is_main_process():
+    if truth is not None and is_main_process():
         judged, unjudged = _judge(read_rows(result.folder, inputs))
     return ClassifyResult(result, judged, unjudged, inputs_of_shard(config, inputs))
 
@@ -105,7 +107,7 @@ def _fingerprint(truth: str | None) -> str | None:
     return f"{truth} (sha256 {files.sha256(Path(truth))[:12]})" if known else truth  # type: ignore[arg-type]
 
 
-def _truth(config: ClassifyConfig, classifier: Classifier, inputs: list[files.Input], listen: Reporter) -> Truth | None:
+def _truth(config: ClassifyConfig, classifier: Classifier, inputs: list[Input], listen: Reporter) -> Truth | None:
     """Read the true classes, and look every input up before any work: what is unclear is told now."""
     if config.truth is None:
         return None
@@ -120,7 +122,7 @@ def _truth(config: ClassifyConfig, classifier: Classifier, inputs: list[files.In
 
 
 def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None) -> Stages[_Photo, _Answer]:
-    def read(item: files.Input) -> _Photo:
+    def read(item: Input) -> _Photo:
         pixels, _ = fit_crop(read_image(item.path, config.max_pixels), classifier.preprocessing)
         return _Photo(pixels, truth.of(item) if truth else None)
 
@@ -136,14 +138,14 @@ def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None)
             for photo, classes, shares, rank in zip(batch, order.tolist(), probabilities, ranks, strict=True)
         ]
 
-    def write(item: files.Input, photo: _Photo, answer: _Answer) -> Written:
+    def write(item: Input, photo: _Photo, answer: _Answer) -> WriteResult:
         rows = [
             {"image": item.name, "rank": place, **classifier.name_class(index), "probability": share}
             for place, (index, share) in enumerate(zip(answer.classes, answer.probabilities, strict=True), start=1)
         ]
         if photo.true_class is not None:
             rows[0] |= {TRUE_CLASS: photo.true_class, TRUE_RANK: answer.true_rank}
-        return Written(rows, [])
+        return WriteResult(rows, [])
 
     return Stages(read=read, infer=infer, write=write)
 

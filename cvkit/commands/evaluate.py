@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cvkit import device as machine
 from cvkit.config import EvaluateConfig
 from cvkit.data.images import image_size, read_image, read_map, resize_image, resize_map
+from cvkit.device import autocast_dtype, choose_device, choose_precision
 from cvkit.engine import checkpoint
 from cvkit.engine.scores import ScoreTable, open_scores, write_scores
-from cvkit.engine.streaming.stream import ahead
+from cvkit.engine.streaming.stream import prefetch
 from cvkit.errors import DataError, UsageError, did_you_mean
 from cvkit.intervals import MeanInterval
 from cvkit.models.exported.exported import is_exported
+from cvkit.processes import launched_processes, worker_count
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.saliency.data import baselines, layout
 from cvkit.tasks.saliency.data import fixations as fix
@@ -51,7 +52,7 @@ def evaluate(config: EvaluateConfig, listen: Reporter = ignore) -> EvaluateResul
     Raises DataError when nothing can be scored, UsageError for a baseline that is none, WeightsError for a checkpoint
     of another kind, OutputError for a folder that holds something else. An image that cannot be scored is listed.
     """
-    if machine.launched_processes() is not None:
+    if launched_processes() is not None:
         raise UsageError("evaluate runs in one process: start it without torchrun or several Slurm tasks.")
     protocol = PROTOCOLS[config.protocol]
     columns = [name for name in protocol.columns if name != "emd" or config.emd]
@@ -68,7 +69,7 @@ def evaluate(config: EvaluateConfig, listen: Reporter = ignore) -> EvaluateResul
         if mean is not None:
             sources["mean map"] = mean
     negatives = _negatives(config, examples, listen)
-    scorer = _Scorer(config, protocol, columns, baseline, negatives, machine.choose_device(config.device))
+    scorer = _Scorer(config, protocol, columns, baseline, negatives, choose_device(config.device))
     tables: dict[str, ScoreTable] = {name: ScoreTable() for name in sources}
     if config.with_baselines:
         tables["inter-observer"] = ScoreTable()
@@ -150,18 +151,18 @@ def _scenes(config: EvaluateConfig, examples: Sequence[Example]) -> Iterator[_Ou
             return example, error
         return _Scene(index, example, size, truth, points)
 
-    return ahead(read, enumerate(examples), threads=max(2, machine.worker_count(config.workers)))
+    return prefetch(read, enumerate(examples), threads=max(2, worker_count(config.workers)))
 
 
 def _from_checkpoint(config: EvaluateConfig) -> Source:
     path = checkpoint.find(config.model or "")
-    device = machine.choose_device(config.device)
-    precision = machine.choose_precision(config.precision, device)
-    dtype = machine.autocast_dtype(precision) or torch.float32
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    dtype = autocast_dtype(precision) or torch.float32
     if is_exported(str(path)):
         predictor = SaliencyPredictor.from_exported(path, device=device)
     else:
-        predictor = SaliencyPredictor.from_card(checkpoint.load(path, "saliency"), device=device, dtype=dtype)
+        predictor = SaliencyPredictor.from_metadata(checkpoint.load(path, "saliency"), device=device, dtype=dtype)
 
     def predicted(scene: _Scene) -> np.ndarray:
         image = resize_image(read_image(scene.example.image, config.max_pixels), predictor.size)
@@ -195,7 +196,7 @@ def _mean_map(
         except DataError:
             return None  # the scoring lists it, or it is no part of what is scored
 
-    for done, values in enumerate(ahead(read, training or examples, threads=2), start=1):
+    for done, values in enumerate(prefetch(read, training or examples, threads=2), start=1):
         if values is not None:
             mean.add(values)
         listen(Step(done))

@@ -12,19 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cvkit import device as machine
 from cvkit import files, render
 from cvkit.catalog import TargetLayer
 from cvkit.config import GradcamConfig
 from cvkit.data.fit import Window, fit_crop, fit_squash, place_map
 from cvkit.data.images import read_image
-from cvkit.engine.streaming.batch import Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
+from cvkit.engine.distributed import assign_process
+from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, inputs_of_shard, run_batch
 from cvkit.engine.streaming.ledger import Rows
-from cvkit.engine.streaming.notes import read_rows
-from cvkit.engine.streaming.stream import Stages, Written
+from cvkit.engine.streaming.records import read_rows
+from cvkit.engine.streaming.stream import Stages, WriteResult
 from cvkit.errors import UsageError
+from cvkit.inputs import Input
 from cvkit.intervals import MeanInterval, mean_interval
 from cvkit.models.exported.exported import is_exported
+from cvkit.processes import is_main_process
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.render.jpeg import encode_jpeg
 from cvkit.tasks.attribution import METHODS, Explainer
@@ -55,7 +57,7 @@ class GradcamResult:
     layer: str
     faithfulness: dict[str, MeanInterval] | None
     columns: Sequence[str] = field(repr=False)
-    inputs: Sequence[files.Input] = field(repr=False)
+    inputs: Sequence[Input] = field(repr=False)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of ``results.csv`` of this command's inputs, in their order; read from the folder."""
@@ -105,35 +107,35 @@ def gradcam(config: GradcamConfig, listen: Reporter = ignore, stdin: Iterable[st
     weights that cannot be had or do not fit, OutputError for a folder that holds something else or a full disk, and
     StoppedBySignal after a drain. A bad image is a row of ``failures.csv``.
     """
-    inputs = find_inputs(config, stdin)
+    inputs = command_inputs(config, stdin)
     render.colour_map(config.colormap)  # an unknown name is refused before any work
     if is_exported(config.model) or is_exported(config.weights):
         raise UsageError("gradcam needs gradients, which an exported file does not give: name the network itself.")
     loaded = loading.load(config.model, config.weights, config.labels, lambda text: listen(Note(text)))
     pick = _pick(config, loaded)
     target = find_target(config, loaded)
-    share = machine.share_out(config)
+    share = assign_process(config)
     classifier, precision = loading.open_on(loaded, config.precision, share.device)
     explainer = Explainer(
         classifier.module, target, method=config.method, smooth=config.smooth, autocast=classifier.autocast
     )
     if loaded.note:
         listen(Note(loaded.note))
-    batch = Batch(
+    batch = BatchJob(
         command="gradcam",
         folder=Path(config.folder),
         identity=_identity(config, loaded, target, precision),
         columns=[*CLASS_COLUMNS, *config.save, *(SCORES if config.faithfulness else ())],
         details=loaded.details,
-        report=lambda rows: _report(config, rows),
+        write_reports=lambda rows: _report(config, rows),
         # What takes long for one image goes image by image: a signal is heeded in between.
-        usual_size=1 if config.faithfulness or METHODS[config.method].needs == "scores" else None,
+        default_batch_size=1 if config.faithfulness or METHODS[config.method].needs == "scores" else None,
     )
     at = "" if config.method == "guided-backprop" else f" at {_layer_name(target)}, {target.grid[0]}x{target.grid[1]}"
     listen(Note(f"{loaded.facts.name}, {config.method}{at}"))
     result = run_batch(config, batch, inputs, _stages(config, classifier, explainer, pick), share, listen)
     means = None
-    if config.faithfulness and machine.is_main_process():
+    if config.faithfulness and is_main_process():
         means = _means(read_rows(result.folder, inputs))
     return GradcamResult(result, _layer_name(target), means, batch.columns, inputs_of_shard(config, inputs))
 
@@ -181,7 +183,7 @@ def _stages(
 ) -> Stages[_Photo, _Answer]:
     fit = fit_crop if config.fit == "crop" else fit_squash
 
-    def read(item: files.Input) -> _Photo:
+    def read(item: Input) -> _Photo:
         whole = read_image(item.path, config.max_pixels)
         # Dozens of photographs wait at a time: large ones are rather decoded twice than kept.
         return _Photo(*fit(whole, classifier.preprocessing), whole if whole.size <= KEPT_BYTES else None)
@@ -207,7 +209,7 @@ def _stages(
             answers.append(_Answer(top, seen))
         return answers
 
-    def write(item: files.Input, photo: _Photo, answer: _Answer) -> Written:
+    def write(item: Input, photo: _Photo, answer: _Answer) -> WriteResult:
         if photo.whole is None:
             photo = replace(photo, whole=read_image(item.path, config.max_pixels))
         written: list[Path] = []
@@ -221,12 +223,12 @@ def _stages(
             rows.append(row)
             written += saved.values()
         rows[0][TOP] = answer.top
-        return Written(rows, written)
+        return WriteResult(rows, written)
 
     return Stages(read=read, infer=infer, write=write)
 
 
-def _save(config: GradcamConfig, item: files.Input, photo: _Photo, seen: _Seen, label: str) -> dict[str, Path]:
+def _save(config: GradcamConfig, item: Input, photo: _Photo, seen: _Seen, label: str) -> dict[str, Path]:
     """Write the files asked for of one class, and return them by kind."""
     assert photo.whole is not None
     values = place_map(seen.values, photo.window, (photo.whole.shape[0], photo.whole.shape[1]))

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvkit import device as machine
 from cvkit import files, render
 from cvkit.config import PredictConfig
 from cvkit.data.images import read_image, resize_image, resize_map
+from cvkit.device import autocast_dtype, choose_precision
 from cvkit.engine import checkpoint
-from cvkit.engine.streaming.batch import Batch, BatchResult, find_inputs, run_batch
-from cvkit.engine.streaming.stream import Stages, Written
+from cvkit.engine.distributed import assign_process
+from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, run_batch
+from cvkit.engine.streaming.stream import Stages, WriteResult
+from cvkit.inputs import Input
 from cvkit.models.exported.exported import is_exported, read_facts
 from cvkit.progress import Reporter, ignore
 from cvkit.render.jpeg import encode_jpeg
@@ -41,14 +43,14 @@ def predict(config: PredictConfig, listen: Reporter = ignore, stdin: Iterable[st
     that holds something else or a full disk, and StoppedBySignal after a drain. A bad image is a row of
     ``failures.csv``.
     """
-    inputs = find_inputs(config, stdin)
+    inputs = command_inputs(config, stdin)
     path = checkpoint.find(config.model)
     if config.overlay:
         render.colour_map(config.colormap)  # an unknown name is refused before any work
-    share = machine.share_out(config)
-    precision = machine.choose_precision(config.precision, share.device)
-    predictor, model = _open(path, share.device, machine.autocast_dtype(precision) or torch.float32)
-    batch = Batch(
+    share = assign_process(config)
+    precision = choose_precision(config.precision, share.device)
+    predictor, model = _open(path, share.device, autocast_dtype(precision) or torch.float32)
+    batch = BatchJob(
         command="predict",
         folder=Path(config.out),
         identity=_identity(config, files.sha256(path), precision),
@@ -64,7 +66,7 @@ def _open(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[Salienc
         predictor = SaliencyPredictor.from_exported(path, device=device)
         return predictor, read_facts(path).spec
     card = checkpoint.load(path, "saliency")
-    return SaliencyPredictor.from_card(card, device=device, dtype=dtype), card["spec"]
+    return SaliencyPredictor.from_metadata(card, device=device, dtype=dtype), card["spec"]
 
 
 def _identity(config: PredictConfig, weights: str, precision: str) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def _columns(config: PredictConfig) -> list[str]:
 def _stages(config: PredictConfig, predictor: SaliencyPredictor) -> Stages[_Photo, np.ndarray]:
     folder = Path(config.out)
 
-    def read(item: files.Input) -> _Photo:
+    def read(item: Input) -> _Photo:
         image = read_image(item.path, config.max_pixels)
         whole = image if config.overlay else None
         return _Photo(resize_image(image, predictor.size), (image.shape[0], image.shape[1]), whole)
@@ -99,7 +101,7 @@ def _stages(config: PredictConfig, predictor: SaliencyPredictor) -> Stages[_Phot
         sizes = [config.size or photo.size for photo in batch]
         return [values.cpu().numpy() for values in predictor(images, sizes, config.blur_px)]
 
-    def write(item: files.Input, photo: _Photo, values: np.ndarray) -> Written:
+    def write(item: Input, photo: _Photo, values: np.ndarray) -> WriteResult:
         target = folder / f"{item.stem}{SUFFIX[config.format]}"
         files.write_atomic(target, _encode(values, config.format))
         row: dict[str, Any] = {"image": item.name, "map": target.relative_to(folder).as_posix()}
@@ -110,7 +112,7 @@ def _stages(config: PredictConfig, predictor: SaliencyPredictor) -> Stages[_Phot
             files.write_atomic(laid, _overlay(config, photo.whole, values))
             row["overlay"] = laid.relative_to(folder).as_posix()
             written.append(laid)
-        return Written([row], written)
+        return WriteResult([row], written)
 
     return Stages(read=read, infer=infer, write=write)
 

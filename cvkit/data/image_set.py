@@ -13,8 +13,8 @@ from torch import Tensor
 
 from cvkit.data.class_folders import LabelledImage
 from cvkit.data.images import image_size, read_image, resize_image
-from cvkit.device import free_memory, local_processes
 from cvkit.errors import DataError
+from cvkit.processes import free_memory, local_processes
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as PIL's
 RESIZED_AT_ONCE = 1024

@@ -54,9 +54,9 @@ def from_checkpoint(card: dict[str, Any], part: str, sha256: str) -> Exportable:
     Raises WeightsError for a checkpoint of a kind that is not exported.
     """
     if card["kind"] == "saliency":
-        return _saliency(SaliencyPredictor.from_card(card), card.get("config", {}), sha256)
+        return _saliency(SaliencyPredictor.from_metadata(card), card.get("config", {}), sha256)
     if card["kind"] == "autoencoder":
-        return _autoencoder(Embedder.from_card(card), card.get("config", {}), part, sha256)
+        return _autoencoder(Embedder.from_metadata(card), card.get("config", {}), part, sha256)
     raise WeightsError(f"a checkpoint of kind {card['kind']!r} cannot be exported; name a run folder or its best.pt.")
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from cvkit import device as machine
 from cvkit import files
 from cvkit.commands.cae_embed import pictures
 from cvkit.commands.cae_embed.measure import embed
@@ -16,14 +15,18 @@ from cvkit.commands.cae_embed.summary import summary_of, tell_summary
 from cvkit.commands.cae_embed.training import KIND, check_memory, check_same_data, new_embedder, train
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection, Reading, Source, check_splits, find_source, read_collection
+from cvkit.device import choose_device, describe_device
 from cvkit.engine import checkpoint
+from cvkit.engine.distributed import start_fabric
 from cvkit.engine.parquet import need_parquet
 from cvkit.engine.result_folder import close_result, open_result
 from cvkit.engine.run_folder import open_for_processes
-from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, heeding
+from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.engine.training.fit import FitResult
 from cvkit.errors import DataError, StoppedBySignal, UsageError
+from cvkit.inputs import check_stdin_is_unshared
 from cvkit.models.exported.exported import is_exported
+from cvkit.processes import cpu_count, process_plan
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.classification.labels import load_labels
 from cvkit.tasks.embedding import tables
@@ -86,12 +89,12 @@ def cae_embed(config: CaeEmbedConfig, listen: Reporter = ignore) -> CaeEmbedResu
 
 
 def _by_training(config: CaeEmbedConfig, listen: Reporter) -> CaeEmbedResult:
-    processes, nodes = machine.process_plan(config)
-    files.refuse_stdin_in_many_processes([config.data], processes * nodes)
+    processes, nodes = process_plan(config)
+    check_stdin_is_unshared([config.data], processes * nodes)
     with StopSignal() as stop:
-        heeded = heeding(stop, listen, STOPPED_BEFORE_TRAINING)
+        heeded = interruptible(stop, listen, STOPPED_BEFORE_TRAINING)
         source, names = _find(config)
-        fabric = machine.start_fabric(config, deterministic=config.deterministic)
+        fabric = start_fabric(config, deterministic=config.deterministic)
         folder = (
             open_for_processes(config, RUNS, fabric) if config.out else None
         )  # one in use is told before all is read
@@ -119,7 +122,7 @@ def _by_training(config: CaeEmbedConfig, listen: Reporter) -> CaeEmbedResult:
     if fitted.stopped:
         raise StoppedBySignal(after)
     with StopSignal() as stop:
-        scores, _ = _write(work, heeding(stop, listen, after))
+        scores, _ = _write(work, interruptible(stop, listen, after))
     return _result(work, scores)
 
 
@@ -132,14 +135,14 @@ def _find(config: CaeEmbedConfig) -> tuple[Source, tuple[str, ...]]:
 
 def _by_checkpoint(config: CaeEmbedConfig, listen: Reporter) -> CaeEmbedResult:
     assert config.model is not None
-    if machine.process_plan(config) != (1, 1):
+    if process_plan(config) != (1, 1):
         raise UsageError("with --model, one process embeds: start it without torchrun or several Slurm tasks.")
     path = checkpoint.find(config.model)
-    device = machine.choose_device(config.device)
+    device = choose_device(config.device)
     if is_exported(str(path)):
         embedder = Embedder.from_exported(path, device=device)
     else:
-        embedder = Embedder.from_card(checkpoint.load(path, KIND), device=device)
+        embedder = Embedder.from_metadata(checkpoint.load(path, KIND), device=device)
     source, names = _find(config)
     folder = Path(config.out or "embeddings")
     identity = _identity(config, files.sha256(path), source)
@@ -152,7 +155,7 @@ def _by_checkpoint(config: CaeEmbedConfig, listen: Reporter) -> CaeEmbedResult:
             raise DataError(f"{before['failed']} images were unreadable, and --strict: see {folder}/failures.csv.")
         return CaeEmbedResult(folder=folder, metrics=metrics, **before)
     with StopSignal() as stop:
-        heeded = heeding(stop, listen, "stopped by a signal: the same command begins anew.")
+        heeded = interruptible(stop, listen, "stopped by a signal: the same command begins anew.")
         collection = _read(config, source, names, heeded, embedder)
         summary = summary_of(embedder.spec)
         tell_summary(summary, folder, heeded)
@@ -168,7 +171,7 @@ def _by_checkpoint(config: CaeEmbedConfig, listen: Reporter) -> CaeEmbedResult:
         scores, written = _write(work, heeded)
     result = _result(work, scores)
     facts: dict[str, Any] = {"images": result.images, "failed": result.failed, "parameters": result.parameters}
-    facts |= {"device": machine.describe(embedder.device), "versions": {"torch": torch.__version__}}
+    facts |= {"device": describe_device(embedder.device), "versions": {"torch": torch.__version__}}
     facts["metrics"] = {name: asdict(each) for name, each in scores.items()}
     close_result(folder, COMMAND, identity, written, facts)
     return result
@@ -194,7 +197,7 @@ def _read(
         test_fraction=config.test_fraction,
         limit=config.limit,
         seed=config.seed,
-        threads=config.workers or machine.cpu_count(),
+        threads=config.workers or cpu_count(),
     )
     collection = read_collection(source, reading, partial(_tell_reading, listen))
     for remark in collection.remarks:

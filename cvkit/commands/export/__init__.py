@@ -18,7 +18,7 @@ from cvkit.commands.export.verification import tolerance, verify
 from cvkit.config import ExportConfig
 from cvkit.config.export import DYNAMIC
 from cvkit.engine import checkpoint
-from cvkit.engine.stop import StopSignal, heeding
+from cvkit.engine.stop import StopSignal, interruptible
 from cvkit.errors import UsageError
 from cvkit.models.exported import writers
 from cvkit.models.exported.comparison import Check
@@ -68,7 +68,7 @@ def export(config: ExportConfig, listen: Reporter = ignore) -> ExportResult:
     OutputError where it cannot be written, and StoppedBySignal when one came, with nothing left behind.
     """
     with StopSignal() as stop:
-        return _export(config, heeding(stop, listen, "stopped by a signal: the same command begins anew."))
+        return _export(config, interruptible(stop, listen, "stopped by a signal: the same command begins anew."))
 
 
 def _export(config: ExportConfig, listen: Reporter) -> ExportResult:

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cvkit import files
 from cvkit.data.fit import fit_crop
 from cvkit.data.image_set import resized, with_channels
 from cvkit.data.images import read_image, resize_image
 from cvkit.errors import DataError
+from cvkit.inputs import Input, find_inputs
 from cvkit.models.exported.facts import Facts
 from cvkit.progress import Note, Reporter
 
@@ -24,7 +24,7 @@ class Pictures:
     """Images (N, C, h, w) uint8 as the network wants them, and the files they are of."""
 
     images: Tensor
-    inputs: list[files.Input]
+    inputs: list[Input]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -44,7 +44,7 @@ def read_pictures(source: str | None, facts: Facts, listen: Reporter) -> Picture
     A classifier's are cropped as its weights want them, others are brought to the network's size. Of many, 512 are
     taken, evenly spread. Raises DataError where none can be read.
     """
-    inputs = files.find_inputs([source] if source is not None else sample_photographs())
+    inputs = find_inputs([source] if source is not None else sample_photographs())
     most = min(MOST, max(1, MOST_BYTES // (3 * facts.size[0] * facts.size[1])))
     if len(inputs) > most:
         listen(Note(f"{most} of the {len(inputs)} images of {source} are taken, evenly spread"))

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from cvkit import device as machine
 from cvkit import files
 from cvkit.catalog import TIMM_PREFIX, Pretrained
+from cvkit.device import autocast_dtype, choose_precision
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.exported.exported import ExportedNetwork, check_kind, is_exported
@@ -92,10 +92,10 @@ def open_on(loaded: Loaded, precision: str, device: torch.device) -> tuple[Class
     bf16 changes 3 of 160 answers of mobilenet_v2, and heat maps are differences of large numbers: half precision is for
     those who ask for it, in all commands alike, so that their ranks agree.
     """
-    chosen = "fp32" if precision == "auto" else machine.choose_precision(precision, device)
+    chosen = "fp32" if precision == "auto" else choose_precision(precision, device)
     if isinstance(loaded.module, ExportedNetwork):
         loaded.module.place(device)
-    dtype = machine.autocast_dtype(chosen) or torch.float32
+    dtype = autocast_dtype(chosen) or torch.float32
     return Classifier(loaded.module, loaded.facts, device=device, dtype=dtype), chosen
 
 

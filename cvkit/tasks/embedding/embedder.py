@@ -73,8 +73,8 @@ class Embedder:
         with self._ready():
             return torch.cat([self.model.decode(part.to(self.device)).cpu() for part in codes.split(self.block)])
 
-    def card(self) -> dict[str, Any]:
-        """Return plain values that, with the weights, rebuild the embedder (``from_card``)."""
+    def metadata(self) -> dict[str, Any]:
+        """Return plain values that, with the weights, rebuild the embedder (``from_metadata``)."""
         return {"spec": self.spec.as_dict(), "noise_sigma": self.noise_sigma}
 
     @classmethod
@@ -85,7 +85,7 @@ class Embedder:
         return cls(network, device=device)
 
     @classmethod
-    def from_card(cls, card: Mapping[str, Any], *, device: torch.device | str = "cpu") -> "Embedder":
+    def from_metadata(cls, card: Mapping[str, Any], *, device: torch.device | str = "cpu") -> "Embedder":
         """Rebuild an embedder from ``card()`` and its ``weights``; WeightsError where they do not go together."""
         try:
             model = build(AutoencoderSpec.from_dict(card["spec"]))

@@ -65,6 +65,6 @@ class SaliencyLearner:
         backbone = Group(list(self.model.backbone_parameters()), scale, config.epochs if scale == 0 else frozen)
         return [backbone, Group(list(self.model.head_parameters()))]
 
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return what rebuilds the predictor from ``best.pt`` alone."""
-        return {**self.predictor.card(), "config": self.config.as_dict()}
+        return {**self.predictor.metadata(), "config": self.config.as_dict()}

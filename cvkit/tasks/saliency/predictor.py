@@ -79,8 +79,8 @@ class SaliencyPredictor:
         pixels = images.to(self.device, non_blocking=True).to(torch.float32)
         return torch.addcmul(self._shift, pixels, self._scale).contiguous(memory_format=self.layout)
 
-    def card(self) -> dict[str, Any]:
-        """Return plain values that, with the weights, rebuild the predictor (``from_card``)."""
+    def metadata(self) -> dict[str, Any]:
+        """Return plain values that, with the weights, rebuild the predictor (``from_metadata``)."""
         mean, std = self.normalisation
         return {"spec": self.model.spec.as_dict(), "size": list(self.size), "mean": list(mean), "std": list(std)}
 
@@ -94,7 +94,7 @@ class SaliencyPredictor:
         return cls(network, facts.size, device=device, normalisation=(mean, std))  # type: ignore[arg-type]
 
     @classmethod
-    def from_card(
+    def from_metadata(
         cls, card: Mapping[str, Any], *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> "SaliencyPredictor":
         """Rebuild a predictor from ``card()`` and its ``weights``; WeightsError where they do not go together."""
