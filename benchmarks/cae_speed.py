@@ -22,12 +22,12 @@ from side_by_side import report, seconds
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_tensor
 
-from cvkit import device as machine
 from cvkit.commands.cae_embed.measure import codes_of
 from cvkit.commands.cae_embed.training import LR, new_embedder, train
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection, ReadOptions, find_source, read_collection
 from cvkit.data.image_set import ImageSet
+from cvkit.engine.distributed import start_fabric
 from cvkit.engine.run_folder import RunFolder
 from cvkit.progress import ignore
 from cvkit.tasks.embedding.embedder import Embedder
@@ -147,7 +147,7 @@ def main() -> None:
     parts = {"train": whole.splits["train"].subset(pick), "test": whole.splits["test"].subset(np.arange(256))}
     collection = Collection(splits=parts, classes=(), failures=[], remarks=[])
     config = CaeEmbedConfig(data=options.data, epochs=1, batch_size=BATCH, device=options.device, precision="fp32")
-    fabric = machine.start_fabric(config)
+    fabric = start_fabric(config)
     device = fabric.device
     images = parts["train"].images
     resident = images.to(device)

@@ -10,18 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cvkit import device as machine
 from cvkit import files
 from cvkit.config import ClassifyConfig
 from cvkit.data.fit import fit_crop
 from cvkit.data.images import read_image
+from cvkit.engine.distributed import assign_process
 from cvkit.engine.parquet import need_parquet, write_parquet
-from cvkit.engine.streaming.batch import Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
+from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, inputs_of_shard, run_batch
 from cvkit.engine.streaming.ledger import Rows
-from cvkit.engine.streaming.notes import read_rows
-from cvkit.engine.streaming.stream import Stages, Written
+from cvkit.engine.streaming.records import read_rows
+from cvkit.engine.streaming.stream import Stages, WriteResult
 from cvkit.errors import DataError, UsageError
+from cvkit.inputs import Input
 from cvkit.models.loaded import Request
+from cvkit.processes import is_main_process
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.columns import CLASS_COLUMNS
@@ -49,7 +51,7 @@ class ClassifyResult:
     batch: BatchResult
     accuracy: Accuracy | None
     unjudged: int
-    inputs: Sequence[files.Input] = field(repr=False)
+    inputs: Sequence[Input] = field(repr=False)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of ``results.csv`` for the inputs of this job, in their order, read from the folder."""
@@ -87,29 +89,29 @@ def classify(config: ClassifyConfig, report: Reporter = ignore, stdin: Iterable[
         OutputError: If the result folder holds other files, or the disk is full.
         StoppedBySignal: If a signal stopped the command after saving.
     """
-    inputs = find_inputs(config, stdin)
+    inputs = command_inputs(config, stdin)
     if config.format == "parquet":
         need_parquet()
     request = Request(name=config.model, weights=config.weights, labels=config.labels, report=report)
     loaded = load_classifier(request)
-    share = machine.share_out(config)
+    share = assign_process(config)
     classifier = loaded.to(share.device, config.precision)
     count = loaded.facts.num_classes
     if config.top > count and config.top != ClassifyConfig.top:  # the default is cut to the number of classes
         raise UsageError(f"--top {config.top}: {config.model} has {count} classes.")
     truth = _read_truth(config, classifier, inputs, report)
     settings = {"precision": classifier.precision, "top": config.top, "truth": _fingerprint(config.truth)}
-    batch = Batch(
+    batch = BatchJob(
         command="classify",
         folder=Path(config.folder),
         identity=loaded.identity | settings,
         columns=CLASS_COLUMNS,
         details=loaded.details,
-        report=lambda rows: _write_reports(config, rows, classifier),
+        write_reports=lambda rows: _write_reports(config, rows, classifier),
     )
     result = run_batch(config, batch, inputs, _stages(config, classifier, truth), share, report)
     scores, unjudged = None, 0
-    if truth is not None and machine.is_main_process():
+    if truth is not None and is_main_process():
         scores, unjudged = _score(read_rows(result.folder, inputs))
     return ClassifyResult(result, scores, unjudged, inputs_of_shard(config, inputs))
 
@@ -121,9 +123,7 @@ def _fingerprint(truth: str | None) -> str | None:
     return f"{truth} (sha256 {files.sha256(Path(truth))[:12]})"
 
 
-def _read_truth(
-    config: ClassifyConfig, classifier: Classifier, inputs: list[files.Input], report: Reporter
-) -> Truth | None:
+def _read_truth(config: ClassifyConfig, classifier: Classifier, inputs: list[Input], report: Reporter) -> Truth | None:
     """Read the true classes and look up every input, so that problems show before any work."""
     if config.truth is None:
         return None
@@ -138,7 +138,7 @@ def _read_truth(
 
 
 def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None) -> Stages[_LoadedImage, _Prediction]:
-    def read(item: files.Input) -> _LoadedImage:
+    def read(item: Input) -> _LoadedImage:
         pixels, _ = fit_crop(read_image(item.path, config.max_pixels), classifier.preprocessing)
         return _LoadedImage(pixels, truth.of(item) if truth else None)
 
@@ -154,7 +154,7 @@ def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None)
             for image, classes, values, rank in zip(batch, order.tolist(), probabilities, ranks, strict=True)
         ]
 
-    def write(item: files.Input, image: _LoadedImage, prediction: _Prediction) -> Written:
+    def write(item: Input, image: _LoadedImage, prediction: _Prediction) -> WriteResult:
         ranked = zip(prediction.classes, prediction.probabilities, strict=True)
         rows = [
             {"image": item.name, "rank": rank, **classifier.name_class(index), "probability": probability}
@@ -162,7 +162,7 @@ def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None)
         ]
         if image.true_class is not None:
             rows[0] |= {TRUE_CLASS: image.true_class, TRUE_RANK: prediction.true_rank}
-        return Written(rows, [])
+        return WriteResult(rows, [])
 
     return Stages(read=read, infer=infer, write=write)
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cvkit import device as machine
 from cvkit.config import EvaluateConfig
 from cvkit.data.images import image_size, read_image, read_map, resize_image, resize_map
+from cvkit.device import choose_device
 from cvkit.engine.scores import ScoreTable, open_scores, write_scores
-from cvkit.engine.streaming.stream import ahead
+from cvkit.engine.streaming.stream import prefetch
 from cvkit.errors import DataError, UsageError, did_you_mean
 from cvkit.intervals import MeanInterval
 from cvkit.models.loaded import Request
+from cvkit.processes import launched_processes, worker_count
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.registry import load_saliency
 from cvkit.tasks.saliency.data import baselines, layout
@@ -49,7 +50,7 @@ def evaluate(config: EvaluateConfig, listen: Reporter = ignore) -> EvaluateResul
     Raises DataError when nothing can be scored, UsageError for a baseline that is none, WeightsError for a checkpoint
     of another kind, OutputError for a folder that holds something else. An image that cannot be scored is listed.
     """
-    if machine.launched_processes() is not None:
+    if launched_processes() is not None:
         raise UsageError("evaluate runs in one process: start it without torchrun or several Slurm tasks.")
     protocol = PROTOCOLS[config.protocol]
     columns = [name for name in protocol.columns if name != "emd" or config.emd]
@@ -66,7 +67,7 @@ def evaluate(config: EvaluateConfig, listen: Reporter = ignore) -> EvaluateResul
         if mean is not None:
             sources["mean map"] = mean
     negatives = _negatives(config, examples, listen)
-    scorer = _Scorer(config, protocol, columns, baseline, negatives, machine.choose_device(config.device))
+    scorer = _Scorer(config, protocol, columns, baseline, negatives, choose_device(config.device))
     tables: dict[str, ScoreTable] = {name: ScoreTable() for name in sources}
     if config.with_baselines:
         tables["inter-observer"] = ScoreTable()
@@ -148,12 +149,12 @@ def _scenes(config: EvaluateConfig, examples: Sequence[Example]) -> Iterator[_Ou
             return example, error
         return _Scene(index, example, size, truth, points)
 
-    return ahead(read, enumerate(examples), threads=max(2, machine.worker_count(config.workers)))
+    return prefetch(read, enumerate(examples), threads=max(2, worker_count(config.workers)))
 
 
 def _from_model(config: EvaluateConfig, report: Reporter) -> Source:
     loaded = load_saliency(Request(name=config.model or "", weights=config.weights, report=report))
-    predictor = loaded.to(machine.choose_device(config.device), config.precision)
+    predictor = loaded.to(choose_device(config.device), config.precision)
 
     def predicted(scene: _Scene) -> np.ndarray:
         image = resize_image(read_image(scene.example.image, config.max_pixels), predictor.size)
@@ -187,7 +188,7 @@ def _mean_map(
         except DataError:
             return None  # the scoring lists it, or it is no part of what is scored
 
-    for done, values in enumerate(ahead(read, training or examples, threads=2), start=1):
+    for done, values in enumerate(prefetch(read, training or examples, threads=2), start=1):
         if values is not None:
             mean.add(values)
         listen(Step(done))

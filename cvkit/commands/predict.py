@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvkit import device as machine
 from cvkit import files, render
 from cvkit.config import PredictConfig
 from cvkit.data.images import read_image, resize_image, resize_map
-from cvkit.engine.streaming.batch import Batch, BatchResult, find_inputs, run_batch
-from cvkit.engine.streaming.stream import Stages, Written
+from cvkit.device import choose_precision
+from cvkit.engine.distributed import assign_process
+from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, run_batch
+from cvkit.engine.streaming.stream import Stages, WriteResult
+from cvkit.inputs import Input
 from cvkit.models.loaded import Request
 from cvkit.progress import Reporter, ignore
 from cvkit.render.jpeg import encode_jpeg
@@ -50,14 +52,14 @@ def predict(config: PredictConfig, report: Reporter = ignore, stdin: Iterable[st
         OutputError: If the result folder holds other files, or the disk is full.
         StoppedBySignal: If a signal stopped the command after saving.
     """
-    inputs = find_inputs(config, stdin)
+    inputs = command_inputs(config, stdin)
     loaded = load_saliency(Request(name=config.model, weights=config.weights, report=report))
     if config.overlay:
         render.colour_map(config.colormap)  # refuses an unknown name before any work
-    share = machine.share_out(config)
-    precision = machine.choose_precision(config.precision, share.device)
+    share = assign_process(config)
+    precision = choose_precision(config.precision, share.device)
     predictor = loaded.to(share.device, precision)
-    batch = Batch(
+    batch = BatchJob(
         command="predict",
         folder=Path(config.out),
         identity=_identity(config, loaded.sha256 or "random", precision),
@@ -89,7 +91,7 @@ def _columns(config: PredictConfig) -> list[str]:
 def _stages(config: PredictConfig, predictor: SaliencyPredictor) -> Stages[_LoadedImage, np.ndarray]:
     folder = Path(config.out)
 
-    def read(item: files.Input) -> _LoadedImage:
+    def read(item: Input) -> _LoadedImage:
         image = read_image(item.path, config.max_pixels)
         original = image if config.overlay else None
         return _LoadedImage(resize_image(image, predictor.size), (image.shape[0], image.shape[1]), original)
@@ -99,7 +101,7 @@ def _stages(config: PredictConfig, predictor: SaliencyPredictor) -> Stages[_Load
         sizes = [config.size or image.size for image in batch]
         return [values.cpu().numpy() for values in predictor(images, sizes, config.blur_px)]
 
-    def write(item: files.Input, image: _LoadedImage, values: np.ndarray) -> Written:
+    def write(item: Input, image: _LoadedImage, values: np.ndarray) -> WriteResult:
         target = folder / f"{item.stem}{SUFFIX[config.format]}"
         files.write_atomic(target, _encode(values, config.format))
         row: dict[str, Any] = {"image": item.name, "map": target.relative_to(folder).as_posix()}
@@ -110,7 +112,7 @@ def _stages(config: PredictConfig, predictor: SaliencyPredictor) -> Stages[_Load
             files.write_atomic(overlay, _overlay(config, image.original, values))
             row["overlay"] = overlay.relative_to(folder).as_posix()
             written.append(overlay)
-        return Written([row], written)
+        return WriteResult([row], written)
 
     return Stages(read=read, infer=infer, write=write)
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from cvkit import files, render
 from cvkit.config import SampleFixationsConfig
-from cvkit.device import cpu_count
 from cvkit.errors import OutputError
+from cvkit.processes import cpu_count
 from cvkit.progress import Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.saliency.data import fixations as fix
 from cvkit.tasks.saliency.data.popout import Display, display

@@ -7,17 +7,18 @@ from typing import Any
 
 import torch
 
-from cvkit import device as machine
 from cvkit import render
 from cvkit.config import TrainSaliencyConfig
 from cvkit.data.images import read_image
 from cvkit.engine import checkpoint
+from cvkit.engine.distributed import start_fabric
 from cvkit.engine.run_folder import RunFolder, open_for_processes, write_config
-from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, heeding
+from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.engine.training.fit import Job, fit
 from cvkit.errors import DataError, UsageError
 from cvkit.files import write_atomic
 from cvkit.models.backbones import normalisation
+from cvkit.processes import cpu_count, worker_count
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.saliency.data import layout as layouts
 from cvkit.tasks.saliency.data.dataset import Prepared, Problems, Reading, SaliencyDataset, prepare
@@ -56,11 +57,11 @@ def train_saliency(config: TrainSaliencyConfig, listen: Reporter = ignore) -> Tr
     """
     settings = config.resolved()
     assert settings.size and settings.alpha and settings.lr and settings.batch_size
-    fabric = machine.start_fabric(config, deterministic=config.deterministic)
+    fabric = start_fabric(config, deterministic=config.deterministic)
     predictor = _build(config, settings.size, fabric.device)  # before the data: a wrong weights file shows at once
     folder = open_for_processes(config, Path(f"runs/train-saliency/{config.model}"), fabric)
     with StopSignal() as stop:
-        train, val, problems = _read_data(config, settings.size, heeding(stop, listen, STOPPED_BEFORE_TRAINING))
+        train, val, problems = _read_data(config, settings.size, interruptible(stop, listen, STOPPED_BEFORE_TRAINING))
     if config.best_metric in NEEDS_FIXATIONS and not val.has_fixations:
         raise UsageError(
             f"--best-metric {config.best_metric} needs fixations for every validation image; take cc or kl."
@@ -107,7 +108,7 @@ def _workers(config: TrainSaliencyConfig, data: SaliencyDataset, device: torch.d
     """
     if config.workers is None and data.kept is not None and device.type == "cpu":
         return 0
-    return machine.worker_count(config.workers)
+    return worker_count(config.workers)
 
 
 def _build(config: TrainSaliencyConfig, size: tuple[int, int], device: torch.device) -> SaliencyPredictor:
@@ -160,7 +161,7 @@ def _read_data(
 
 def _prepare(examples: list[layouts.Example], reading: Reading, cache: str, title: str, listen: Reporter) -> Prepared:
     listen(Stage(title, len(examples)))
-    prepared = prepare(examples, reading, cache, machine.cpu_count(), lambda done: listen(Step(done)))
+    prepared = prepare(examples, reading, cache, cpu_count(), lambda done: listen(Step(done)))
     listen(StageEnd())
     return prepared
 

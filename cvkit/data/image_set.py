@@ -14,8 +14,8 @@ from torch import Tensor
 from cvkit.data.class_folders import LabelledImage
 from cvkit.data.images import image_size, read_image, resize_image
 from cvkit.data.scaling import LUMA
-from cvkit.device import free_memory, local_processes
 from cvkit.errors import DataError
+from cvkit.processes import free_memory, local_processes
 from cvkit.progress import Reporter, Step, ignore
 
 IMAGES_PER_BLOCK = 1024  # converted to float at a time

@@ -8,8 +8,19 @@ from typing import Any
 import cvkit
 from cvkit import files
 from cvkit.errors import OutputError
+from cvkit.inputs import RESULT_MARK
 
 MANIFEST = "manifest.json"
+
+
+def mark_as_result(folder: Path) -> None:
+    """Mark a folder as a result folder, so that other runs do not read its images as inputs."""
+    files.make_folder(folder / RESULT_MARK)
+
+
+def holds_something(folder: Path) -> bool:
+    """Return whether a folder holds anything besides the mark of a result folder."""
+    return any(path.name != RESULT_MARK for path in folder.iterdir())
 
 
 def claim_folder(
@@ -38,7 +49,7 @@ def claim_folder(
         OutputError: If the folder holds other files, or output of the command that this run may not reuse.
     """
     files.make_folder(folder)
-    if not files.holds_something(folder):
+    if not holds_something(folder):
         return
     advice = f"name another folder with {option}" if option else "name another folder"
     if own is None:
@@ -102,7 +113,7 @@ def open_result(folder: Path, command: str, identity: Mapping[str, Any], overwri
     claim_folder(folder, own, differences=differences, reuse=overwrite or not differences, remedy="--overwrite")
     if finished and not overwrite and all(_size(folder / name) == size for name, size in sizes.items()):
         return manifest
-    files.mark_as_result(folder)
+    mark_as_result(folder)
     close_result(folder, command, identity, [], {})
     return None
 

@@ -13,9 +13,9 @@ import cvkit
 from cvkit.config import TrainingConfig
 from cvkit.config.option import fields_of
 from cvkit.config.values import to_text
-from cvkit.engine.result_folder import claim_folder
+from cvkit.engine.result_folder import claim_folder, mark_as_result
 from cvkit.errors import OutputError
-from cvkit.files import make_folder, mark_as_result, read_json, write_json, writing
+from cvkit.files import make_folder, read_json, write_json, writing
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

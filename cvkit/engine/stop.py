@@ -66,7 +66,7 @@ class CommonStop:
         return self.agreed
 
 
-def heeding(stop: StopSignal, report: Reporter, message: str) -> Reporter:
+def interruptible(stop: StopSignal, report: Reporter, message: str) -> Reporter:
     """Return a reporter that raises StoppedBySignal with a message at the first event after a signal."""
 
     def report_or_stop(event: Event) -> None:

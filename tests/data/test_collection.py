@@ -9,8 +9,8 @@ from PIL import Image
 
 from cvkit.catalog import FASHION_MNIST
 from cvkit.data.collection import Collection, ReadOptions, check_splits, find_source, read_collection
+from cvkit.engine.result_folder import mark_as_result
 from cvkit.errors import DataError, UsageError
-from cvkit.files import mark_as_result
 
 from .test_idx import idx_bytes
 

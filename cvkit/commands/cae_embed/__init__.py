@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from cvkit import device as machine
 from cvkit import files
 from cvkit.commands.cae_embed.outputs import CaeEmbedResult, Study, make_result, make_title, write_outputs
 from cvkit.commands.cae_embed.reading import find_data, read_data
@@ -15,12 +14,16 @@ from cvkit.commands.cae_embed.summary import summary_of, tell_summary
 from cvkit.commands.cae_embed.training import COMMAND, check_memory, check_same_data, new_embedder, train
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import DataSource
+from cvkit.device import choose_device, describe_device
+from cvkit.engine.distributed import start_fabric
 from cvkit.engine.parquet import need_parquet
 from cvkit.engine.result_folder import close_result, open_result
 from cvkit.engine.run_folder import open_for_processes
-from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, heeding
+from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.errors import DataError, StoppedBySignal, UsageError
+from cvkit.inputs import check_stdin_is_unshared
 from cvkit.models.loaded import Request
+from cvkit.processes import process_plan
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.embedding.comparison import Scores
 from cvkit.tasks.embedding.embedder import Embedder
@@ -50,12 +53,12 @@ def cae_embed(config: CaeEmbedConfig, report: Reporter = ignore) -> CaeEmbedResu
 
 
 def _embed_by_training(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
-    processes, nodes = machine.process_plan(config)
-    files.refuse_stdin_in_many_processes([config.data], processes * nodes)
+    processes, nodes = process_plan(config)
+    check_stdin_is_unshared([config.data], processes * nodes)
     with StopSignal() as stop:
-        stoppable = heeding(stop, report, STOPPED_BEFORE_TRAINING)
+        stoppable = interruptible(stop, report, STOPPED_BEFORE_TRAINING)
         source, names = find_data(config)
-        fabric = machine.start_fabric(config, deterministic=config.deterministic)
+        fabric = start_fabric(config, deterministic=config.deterministic)
         folder = open_for_processes(config, RUNS, fabric) if config.out else None
         collection = read_data(config, source, names, stoppable)
         embedder = new_embedder(config, collection, fabric.device)
@@ -74,15 +77,15 @@ def _embed_by_training(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResu
     if fitted.stopped:
         raise StoppedBySignal(after)
     with StopSignal() as stop:
-        scores, _ = write_outputs(study, heeding(stop, report, after))
+        scores, _ = write_outputs(study, interruptible(stop, report, after))
     return make_result(study, scores)
 
 
 def _embed_by_model(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
-    if machine.process_plan(config) != (1, 1):
+    if process_plan(config) != (1, 1):
         raise UsageError("with --model, one process embeds: start it without torchrun or several Slurm tasks.")
     loaded = load_model(Request(name=config.model or "", report=report), ("autoencoder", "encoder"))
-    embedder = loaded.to(machine.choose_device(config.device), "fp32")
+    embedder = loaded.to(choose_device(config.device), "fp32")
     assert isinstance(embedder, Embedder)
     source, names = find_data(config)
     folder = Path(config.out or "embeddings")
@@ -91,7 +94,7 @@ def _embed_by_model(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
     if done is not None:
         return _completed(config, folder, done, report)
     with StopSignal() as stop:
-        stoppable = heeding(stop, report, "stopped by a signal: the same command starts anew.")
+        stoppable = interruptible(stop, report, "stopped by a signal: the same command starts anew.")
         collection = read_data(config, source, names, stoppable, embedder)
         summary = summary_of(embedder.spec)
         tell_summary(summary, folder, stoppable)
@@ -99,7 +102,7 @@ def _embed_by_model(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
         scores, written = write_outputs(study, stoppable)
     result = make_result(study, scores)
     facts: dict[str, Any] = {"images": result.images, "failed": result.failed, "parameters": result.parameters}
-    facts |= {"device": machine.describe(embedder.device), "versions": {"torch": torch.__version__}}
+    facts |= {"device": describe_device(embedder.device), "versions": {"torch": torch.__version__}}
     facts["metrics"] = {name: asdict(each) for name, each in scores.items()}
     close_result(folder, COMMAND, identity, written, facts)
     return result

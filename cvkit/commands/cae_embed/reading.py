@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from cvkit import device as machine
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection, DataSource, ReadOptions, check_splits, find_source, read_collection
 from cvkit.errors import DataError
+from cvkit.processes import cpu_count
 from cvkit.progress import Note, Reporter
 from cvkit.tasks.classification.labels import load_labels
 from cvkit.tasks.embedding.comparison import count_of
@@ -49,7 +49,7 @@ def read_data(
         test_fraction=config.test_fraction,
         limit=config.limit,
         seed=config.seed,
-        threads=config.workers or machine.cpu_count(),
+        threads=config.workers or cpu_count(),
     )
     collection = read_collection(source, reading, report)
     for remark in collection.remarks:

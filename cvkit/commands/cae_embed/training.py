@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from cvkit import device as machine
 from cvkit import render
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection
+from cvkit.device import is_out_of_memory
 from cvkit.engine import checkpoint
 from cvkit.engine.run_folder import RunFolder, write_config
 from cvkit.engine.training.fit import FitResult, Job, fit
 from cvkit.errors import OutputError, UsageError
 from cvkit.files import read_json, write_atomic
 from cvkit.models.summary import Summary
+from cvkit.processes import free_memory
 from cvkit.progress import Reporter
 from cvkit.tasks.embedding.autoencoder import AutoencoderSpec, build
 from cvkit.tasks.embedding.embedder import Embedder
@@ -45,7 +46,7 @@ def new_embedder(config: CaeEmbedConfig, collection: Collection, device: torch.d
     try:
         return Embedder(build(spec), device=device, noise_sigma=config.noise_sigma if config.denoise else 0.0)
     except RuntimeError as error:
-        if not machine.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise UsageError(TOO_LARGE) from error
 
@@ -54,7 +55,7 @@ def check_memory(config: CaeEmbedConfig, embedder: Embedder, summary: Summary, i
     """Refuse what a processor would be killed for: activations and weights that do not fit in its memory."""
     weights = 4 * 4 * summary.parameters  # with their gradients and Adam's two averages
     activations = 2 * summary.training_bytes * min(images, resolve(config, images).batch_size)
-    if embedder.device.type == "cpu" and weights + activations > machine.free_memory():
+    if embedder.device.type == "cpu" and weights + activations > free_memory():
         raise UsageError(TOO_LARGE)
 
 

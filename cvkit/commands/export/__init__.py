@@ -14,7 +14,7 @@ from cvkit.commands.export.measuring import ExportedFile, Row, benchmark, true_c
 from cvkit.commands.export.samples import in_float32, read_samples
 from cvkit.commands.export.verification import choose_tolerance
 from cvkit.config import ExportConfig
-from cvkit.engine.stop import StopSignal, heeding
+from cvkit.engine.stop import StopSignal, interruptible
 from cvkit.errors import UsageError
 from cvkit.models.exported.comparison import Check
 from cvkit.models.exported.facts import Facts
@@ -74,7 +74,7 @@ def export(config: ExportConfig, report: Reporter = ignore) -> ExportResult:
         StoppedBySignal: If a signal stopped the command; nothing is left behind.
     """
     with StopSignal() as stop:
-        return _export(config, heeding(stop, report, "stopped by a signal: the same command starts anew."))
+        return _export(config, interruptible(stop, report, "stopped by a signal: the same command starts anew."))
 
 
 def _export(config: ExportConfig, report: Reporter) -> ExportResult:

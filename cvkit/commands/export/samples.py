@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cvkit import files
 from cvkit.data.fit import fit_crop
 from cvkit.data.image_set import resized, with_channels
 from cvkit.data.images import read_image, resize_image
 from cvkit.errors import DataError
+from cvkit.inputs import Input, find_inputs
 from cvkit.models.exported.facts import Facts
 from cvkit.progress import Note, Reporter
 
@@ -24,7 +24,7 @@ class SampleImages:
     """(N, C, h, w) uint8 images as the network requires them, and the files they come from."""
 
     images: Tensor
-    inputs: list[files.Input]
+    inputs: list[Input]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,7 +52,7 @@ def read_samples(source: str | None, facts: Facts, report: Reporter) -> SampleIm
     Raises:
         DataError: If no image can be read.
     """
-    inputs = files.find_inputs([source] if source is not None else sample_photographs())
+    inputs = find_inputs([source] if source is not None else sample_photographs())
     most = min(MAX_IMAGES, max(1, MAX_BYTES // (3 * facts.size[0] * facts.size[1])))
     if len(inputs) > most:
         report(Note(f"{most} of the {len(inputs)} images of {source} are used, at even distances"))

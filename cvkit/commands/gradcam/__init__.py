@@ -8,18 +8,20 @@ from typing import Any
 
 import torch
 
-from cvkit import device as machine
 from cvkit import files, render
 from cvkit.catalog import TargetLayer
 from cvkit.commands.gradcam.explaining import SCORES, TOP, ImageExplainer, choose_classes
 from cvkit.config import GradcamConfig
-from cvkit.engine.streaming.batch import Batch, BatchResult, find_inputs, inputs_of_shard, run_batch
+from cvkit.engine.distributed import assign_process
+from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, inputs_of_shard, run_batch
 from cvkit.engine.streaming.ledger import Rows
-from cvkit.engine.streaming.notes import read_rows
+from cvkit.engine.streaming.records import read_rows
 from cvkit.engine.streaming.stream import Stages
 from cvkit.errors import UsageError
+from cvkit.inputs import Input
 from cvkit.intervals import MeanInterval, mean_interval
 from cvkit.models.loaded import Request
+from cvkit.processes import is_main_process
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.attribution import METHODS, Explainer
 from cvkit.tasks.attribution.target_layer import default_target, named_target
@@ -45,7 +47,7 @@ class GradcamResult:
     layer: str
     faithfulness: dict[str, MeanInterval] | None
     columns: Sequence[str] = field(repr=False)
-    inputs: Sequence[files.Input] = field(repr=False)
+    inputs: Sequence[Input] = field(repr=False)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of ``results.csv`` for the inputs of this job, in their order, read from the folder."""
@@ -79,7 +81,7 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
         OutputError: If the result folder holds other files, or the disk is full.
         StoppedBySignal: If a signal stopped the command after saving.
     """
-    inputs = find_inputs(config, stdin)
+    inputs = command_inputs(config, stdin)
     render.colour_map(config.colormap)  # refuses an unknown name before any work
     request = Request(name=config.model, weights=config.weights, labels=config.labels, report=report)
     loaded = load_classifier(request)
@@ -87,7 +89,7 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
         raise UsageError("gradcam needs gradients, which exported files do not provide: name the network itself.")
     choose = choose_classes(config, loaded.facts)
     target = find_target(config, loaded)
-    share = machine.share_out(config)
+    share = assign_process(config)
     classifier = loaded.to(share.device, config.precision)
     explainer = Explainer(
         classifier.network, target, method=config.method, smooth=config.smooth, autocast=classifier.autocast
@@ -99,7 +101,7 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
     stages = Stages(read=steps.read, infer=steps.infer, write=steps.write)
     result = run_batch(config, batch, inputs, stages, share, report)
     means = None
-    if config.faithfulness and machine.is_main_process():
+    if config.faithfulness and is_main_process():
         means = _means(read_rows(result.folder, inputs))
     return GradcamResult(result, _layer_name(target), means, batch.columns, inputs_of_shard(config, inputs))
 
@@ -114,16 +116,16 @@ def find_target(config: GradcamConfig, loaded: LoadedClassifier) -> TargetLayer:
     return default_target(build, shape, loaded.facts.num_classes)
 
 
-def _batch(config: GradcamConfig, loaded: LoadedClassifier, target: TargetLayer, precision: str) -> Batch:
+def _batch(config: GradcamConfig, loaded: LoadedClassifier, target: TargetLayer, precision: str) -> BatchJob:
     slow = config.faithfulness or METHODS[config.method].needs == "scores"
-    return Batch(
+    return BatchJob(
         command="gradcam",
         folder=Path(config.folder),
         identity=_identity(config, loaded, target, precision),
         columns=[*CLASS_COLUMNS, *config.save, *(SCORES if config.faithfulness else ())],
         details=loaded.details,
-        report=lambda rows: _write_means(config, rows),
-        usual_size=1 if slow else None,  # so that a signal stops the command between two images
+        write_reports=lambda rows: _write_means(config, rows),
+        default_batch_size=1 if slow else None,  # so that a signal stops the command between two images
     )
 
 

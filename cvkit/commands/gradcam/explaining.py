@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cvkit import files
 from cvkit.catalog import Pretrained
 from cvkit.commands.gradcam.pictures import save_pictures
 from cvkit.config import GradcamConfig
 from cvkit.data.fit import Window, fit_crop, fit_squash
 from cvkit.data.images import read_image
-from cvkit.engine.streaming.stream import Written
+from cvkit.engine.streaming.stream import WriteResult
 from cvkit.errors import UsageError
+from cvkit.inputs import Input
 from cvkit.tasks.attribution import Explainer
 from cvkit.tasks.attribution.explain import scaled
 from cvkit.tasks.attribution.faithfulness import Faithfulness, faithfulness
@@ -113,7 +113,7 @@ class ImageExplainer:
     explainer: Explainer
     choose: Callable[[Tensor], Tensor]
 
-    def read(self, item: files.Input) -> LoadedImage:
+    def read(self, item: Input) -> LoadedImage:
         """Read an image and prepare it for the network."""
         fit = fit_crop if self.config.fit == "crop" else fit_squash
         image = read_image(item.path, self.config.max_pixels)
@@ -140,7 +140,7 @@ class ImageExplainer:
             explanations.append(ImageExplanation(top, classes))
         return explanations
 
-    def write(self, item: files.Input, image: LoadedImage, explanation: ImageExplanation) -> Written:
+    def write(self, item: Input, image: LoadedImage, explanation: ImageExplanation) -> WriteResult:
         """Write the pictures of an image, and return its rows of ``results.csv``."""
         if image.original is None:
             image = replace(image, original=read_image(item.path, self.config.max_pixels))
@@ -164,7 +164,7 @@ class ImageExplainer:
             rows.append(row)
             written += saved.values()
         rows[0][TOP] = explanation.top
-        return Written(rows, written)
+        return WriteResult(rows, written)
 
     def _name(self, index: int) -> str:
         return self.classifier.label(index) or str(index)

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from cvkit import device as machine
 from cvkit import files
 from cvkit.catalog import TIMM_PREFIX, Pretrained
+from cvkit.device import autocast_dtype, choose_precision
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.exported.facts import Facts
@@ -65,10 +65,10 @@ class LoadedClassifier(LoadedModel):
         bf16 changes 3 of 160 top-1 classes of mobilenet_v2, and heat maps are differences of large numbers. All
         commands therefore use half precision only on request, so that their ranks agree.
         """
-        chosen = "fp32" if precision == "auto" else machine.choose_precision(precision, device)
+        chosen = "fp32" if precision == "auto" else choose_precision(precision, device)
         if isinstance(self.network, ExportedNetwork):
             self.network.open(device)
-        dtype = machine.autocast_dtype(chosen) or torch.float32
+        dtype = autocast_dtype(chosen) or torch.float32
         return Classifier(self.network, self.facts, device=device, dtype=dtype)
 
 
