@@ -75,7 +75,7 @@ def classify(config: ClassifyConfig, listen: Reporter = ignore, stdin: Iterable[
     inputs = find_inputs(config, stdin)
     if config.format == "parquet":
         need_parquet()
-    loaded = loading.load(config.model, config.weights, config.labels, lambda text: listen(Note(text)))
+    loaded = loading.load(config.model, config.weights, config.labels, listen)
     share = machine.share_out(config)
     classifier, precision = loading.open_on(loaded, config.precision, share.device)
     count = loaded.facts.num_classes

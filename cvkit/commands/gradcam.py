@@ -109,7 +109,7 @@ def gradcam(config: GradcamConfig, listen: Reporter = ignore, stdin: Iterable[st
     render.colour_map(config.colormap)  # an unknown name is refused before any work
     if is_exported(config.model) or is_exported(config.weights):
         raise UsageError("gradcam needs gradients, which an exported file does not give: name the network itself.")
-    loaded = loading.load(config.model, config.weights, config.labels, lambda text: listen(Note(text)))
+    loaded = loading.load(config.model, config.weights, config.labels, listen)
     pick = _pick(config, loaded)
     target = find_target(config, loaded)
     share = machine.share_out(config)

@@ -62,7 +62,8 @@ def train_saliency(config: TrainSaliencyConfig, listen: Reporter = ignore) -> Tr
     settings = config.resolved()
     assert settings.size and settings.alpha and settings.lr and settings.batch_size
     fabric = machine.start_fabric(config, deterministic=config.deterministic)
-    predictor = _build(config, settings.size, fabric.device)  # before the data: a wrong weights file shows at once
+    report = listen if fabric.global_rank == 0 else ignore
+    predictor = _build(config, settings.size, fabric.device, report)  # before the data, to reject bad weights at once
     folder = _open_folder(config, fabric)
     with StopSignal() as stop:
         train, val, problems = _read_data(config, settings.size, heeding(stop, listen, STOPPED_EARLY))
@@ -117,13 +118,15 @@ def _workers(config: TrainSaliencyConfig, data: SaliencyDataset, device: torch.d
     return machine.worker_count(config.workers)
 
 
-def _build(config: TrainSaliencyConfig, size: tuple[int, int], device: torch.device) -> SaliencyPredictor:
+def _build(
+    config: TrainSaliencyConfig, size: tuple[int, int], device: torch.device, report: Reporter
+) -> SaliencyPredictor:
     """Build the network with the weights it starts from, wrapped with its input size and normalisation."""
     torch.manual_seed(config.seed)
     spec = SaliencySpec.of(config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior)
     model = build(spec)
     if not (config.resume and RunFolder(Path(config.out or "")).last.is_file()):
-        load_backbone(model, config.weights, zero_bias=config.zero_bias)
+        load_backbone(model, config.weights, zero_bias=config.zero_bias, report=report)
     elif config.weights != "none":
         model.fix_norm()
     if config.freeze == "backbone":

@@ -12,7 +12,7 @@ from cvkit.errors import UsageError, WeightsError
 from cvkit.models.backbones import normalisation
 from cvkit.models.exported.exported import read_facts
 from cvkit.models.exported.facts import Facts
-from cvkit.models.fetch import Say
+from cvkit.progress import Note, Reporter
 from cvkit.tasks.attribution.target_layer import default_target
 from cvkit.tasks.classification import loading
 from cvkit.tasks.embedding.autoencoder import Autoencoder, AutoencoderSpec
@@ -101,7 +101,7 @@ def _autoencoder(embedder: Embedder, config: dict[str, Any], part: str, sha256: 
     )
 
 
-def from_name(name: str, weights: str, labels: str | None, say: Say) -> Exportable:
+def from_name(name: str, weights: str, labels: str | None, report: Reporter) -> Exportable:
     """Return a classifier of torchvision or timm with its weights, or a saliency network with random ones.
 
     Raises UsageError for an unknown name, WeightsError for weights that cannot be had or do not fit.
@@ -112,9 +112,9 @@ def from_name(name: str, weights: str, labels: str | None, say: Say) -> Exportab
         facts, spec = SALIENCY_MODELS[name], SaliencySpec.of(name)
         predictor = SaliencyPredictor(build(spec), facts.size, normalisation=normalisation(spec.backbone))
         return _saliency(predictor, {}, "")
-    loaded = loading.load(name, weights, labels, say)
+    loaded = loading.load(name, weights, labels, report)
     if loaded.note:
-        say(loaded.note)
+        report(Note(loaded.note))
     way: Preprocessing = loaded.facts.preprocessing
     return Exportable(
         network=loaded.module.eval().requires_grad_(False),

@@ -150,7 +150,7 @@ def _find(config: ExportConfig, listen: Reporter) -> Exportable:
         card = checkpoint.load(path, "saliency", "autoencoder")
         return registry.from_checkpoint(card, config.part, files.sha256(path))
     torch.manual_seed(0)  # of random weights, so that two files without weights are alike
-    return registry.from_name(config.model, config.weights, config.labels, lambda text: listen(Note(text)))
+    return registry.from_name(config.model, config.weights, config.labels, listen)
 
 
 def _name(config: ExportConfig, found: Exportable) -> str:

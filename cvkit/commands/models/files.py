@@ -34,7 +34,7 @@ def download_model(config: DownloadModelConfig, listen: Reporter = ignore) -> Mo
     written.
     """
     entry = _entry(config.model)
-    path = fetch.download(entry, lambda line: listen(Note(line)))
+    path = fetch.download(entry, listen)
     if config.to is not None:
         path = _copy(path, Path(config.to), entry)
         listen(Note(f"Copied to {path}: with `--model {entry.name} --weights {path}` no internet is needed."))

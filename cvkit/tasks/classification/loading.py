@@ -17,9 +17,9 @@ from cvkit.catalog import TIMM_PREFIX, Pretrained
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.exported.exported import ExportedNetwork, check_kind, is_exported
-from cvkit.models.fetch import Say
 from cvkit.models.published import pretrained
 from cvkit.models.weights import read_tensors
+from cvkit.progress import Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.labels import load_labels
 from cvkit.tasks.classification.state_dicts import classes_in, filled, refuse_deeper
@@ -58,7 +58,7 @@ class Loaded:
         return found | ({"note": self.note} if self.note else {})
 
 
-def load(name: str, weights: str = "pretrained", labels: str | None = None, say: Say = lambda _: None) -> Loaded:
+def load(name: str, weights: str = "pretrained", labels: str | None = None, report: Reporter = ignore) -> Loaded:
     """Build the classifier ``name`` ("vgg16", "mobilenet_v2.IMAGENET1K_V2", "timm:resnet18") and fill in its weights.
 
     ``weights`` is "pretrained" (from the cache of torchvision or timm, else downloaded), "none" (random, the same every
@@ -76,7 +76,7 @@ def load(name: str, weights: str = "pretrained", labels: str | None = None, say:
         facts = pretrained.facts(name)
         loaded = Loaded(module=_random(name, facts.num_classes), facts=facts, file="", sha256="")
     else:
-        loaded = _load(name, weights, say)
+        loaded = _load(name, weights, report)
     if labels is None:
         return loaded
     words, class_ids = load_labels(labels)
@@ -122,11 +122,11 @@ def _digest(labels: Sequence[str], class_ids: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps([labels, class_ids]).encode()).hexdigest()
 
 
-def _load(name: str, weights: str, say: Say) -> Loaded:
+def _load(name: str, weights: str, report: Reporter) -> Loaded:
     note = ""
     if weights == "pretrained":
         facts = pretrained.facts(name)
-        file = fetch.download(facts, say)  # checks what is in the cache, and fetches what is not
+        file = fetch.download(facts, report)  # checks what is in the cache, and fetches what is not
     else:
         file = Path(weights)
         if not file.is_file():

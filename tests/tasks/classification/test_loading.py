@@ -282,7 +282,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_pretrained_weights_come_from_the_cache(published: Path) -> None:
     lines = list[str]()
-    loaded = load(SMALL, say=lines.append)
+    loaded = load(SMALL, report=lines.append)
     assert_same(loaded.module, network(SMALL, 1000, seed=3).state_dict())
     assert loaded.file == str(published)
     assert loaded.sha256.startswith(published.stem.removeprefix("small-"))
