@@ -12,7 +12,7 @@ from cvkit.catalog import SALIENCY_MODELS, TIMM_PREFIX, Preprocessing, Pretraine
 from cvkit.config import ShowModelConfig
 from cvkit.errors import UsageError
 from cvkit.models import fetch
-from cvkit.models.dry_run import Build, Shape
+from cvkit.models.dry_run import BuildNetwork, Shape
 from cvkit.models.published import pretrained
 from cvkit.models.summary import Layer, summarise
 from cvkit.tasks.attribution.target_layer import RELU, default_target, nameable, named_target
@@ -131,7 +131,7 @@ def _show_classifier(config: ShowModelConfig) -> ShowModelResult:
     )
 
 
-def _needs(build: Build, shape: Shape) -> dict[str, Any]:
+def _needs(build: BuildNetwork, shape: Shape) -> dict[str, Any]:
     """Return the layers of a network and what they cost together, as fields of the result."""
     found = summarise(build, shape)
     made = [layer for layer in found.layers if layer.activation_bytes]
@@ -139,7 +139,7 @@ def _needs(build: Build, shape: Shape) -> dict[str, Any]:
     return {field.name: getattr(found, field.name) for field in fields(found)} | {"inference_layers": next(pairs, None)}
 
 
-def _targets(build: Build, shape: Shape, classes: int) -> tuple[str | None, tuple[Target, ...]]:
+def _targets(build: BuildNetwork, shape: Shape, classes: int) -> tuple[str | None, tuple[Target, ...]]:
     """Return the default target layer's name, and all layers that can be named; None and () where none has places."""
     found = nameable(build, shape)
     if not found:

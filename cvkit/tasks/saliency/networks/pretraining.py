@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from cvkit.catalog import TIMM_PREFIX
 from cvkit.errors import WeightsError, first_line
 from cvkit.models import fetch
-from cvkit.models.backbones import ForeignBackbone
+from cvkit.models.backbones import LibraryBackbone
 from cvkit.models.published.pretrained import backbone_entry
 from cvkit.models.weights import fill, read_tensors
 from cvkit.progress import Reporter, ignore
@@ -50,7 +50,7 @@ def _fill_backbone(model: SaliencyModel, tensors: dict[str, Tensor], label: str)
     backbone = model.backbone
     if isinstance(backbone, VGG16):
         fill(backbone, tensors, label, also_named=_torchvision_vgg_name)
-    elif isinstance(backbone, ForeignBackbone):
+    elif isinstance(backbone, LibraryBackbone):
         # timm's extractors join the names of flattened modules by "_" ("stages_0.x" for "stages.0.x").
         canonical: Callable[[str], str] | None = None
         if model.spec.backbone.startswith(TIMM_PREFIX):
