@@ -18,12 +18,12 @@ from cvkit.processes import launched_processes, worker_count
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.registry import load_saliency
 from cvkit.tasks.saliency.data import baselines, layout
-from cvkit.tasks.saliency.data import fixations as fix
+from cvkit.tasks.saliency.data.fixations import Fixations, read_fixations
 from cvkit.tasks.saliency.data.ground_truth import read_truth
 from cvkit.tasks.saliency.data.layout import Example
 from cvkit.tasks.saliency.data.map_folder import MapFolder
 from cvkit.tasks.saliency.metrics.protocols import PROTOCOLS
-from cvkit.tasks.saliency.scoring import Source, _Scene, _Scorer
+from cvkit.tasks.saliency.scoring import EvaluationSample, MapSource, Scorer
 
 MIT_OTHERS = 10  # images that shuffled AUC's negatives come from under mit
 
@@ -40,7 +40,7 @@ class EvaluateResult:
     out: Path | None
 
 
-_Outcome = _Scene | tuple[Example, DataError]
+_Outcome = EvaluationSample | tuple[Example, DataError]
 Failures = list[dict[str, str]]
 
 
@@ -56,10 +56,10 @@ def evaluate(config: EvaluateConfig, listen: Reporter = ignore) -> EvaluateResul
     columns = [name for name in protocol.columns if name != "emd" or config.emd]
     out = open_scores(config.out, overwrite=config.overwrite)
     data = layout.read_layout(Path(config.data))
-    examples = layout.for_evaluation(data, config.split)
+    examples = layout.evaluation_examples(data, config.split)
     _say_what_is_scored(data, examples, config.split, listen)
     source = _from_folder(config, examples) if config.maps else _from_model(config, listen)
-    sources: dict[str, Source] = {"maps" if config.maps else "model": source}
+    sources: dict[str, MapSource] = {"maps" if config.maps else "model": source}
     mean = _mean_map(config, data, examples, listen)
     baseline = _baseline(config, mean)
     if config.with_baselines:
@@ -67,7 +67,7 @@ def evaluate(config: EvaluateConfig, listen: Reporter = ignore) -> EvaluateResul
         if mean is not None:
             sources["mean map"] = mean
     negatives = _negatives(config, examples, listen)
-    scorer = _Scorer(config, protocol, columns, baseline, negatives, choose_device(config.device))
+    scorer = Scorer(config, protocol, columns, baseline, negatives, choose_device(config.device))
     tables: dict[str, ScoreTable] = {name: ScoreTable() for name in sources}
     if config.with_baselines:
         tables["inter-observer"] = ScoreTable()
@@ -90,13 +90,16 @@ def evaluate(config: EvaluateConfig, listen: Reporter = ignore) -> EvaluateResul
 
 
 def _score_all(
-    examples: Sequence[Example], outcomes: Iterator[_Outcome], score: Callable[[_Scene], Failures], listen: Reporter
+    examples: Sequence[Example],
+    outcomes: Iterator[_Outcome],
+    score: Callable[[EvaluationSample], Failures],
+    listen: Reporter,
 ) -> Failures:
     """Score the images one after the other, and return what could not be scored; DataError when nothing could."""
     failed: Failures = []
     listen(Stage("scoring", len(examples)))
     for done, outcome in enumerate(outcomes, start=1):
-        if isinstance(outcome, _Scene):
+        if isinstance(outcome, EvaluationSample):
             failed += score(outcome)
         else:
             example, error = outcome
@@ -120,7 +123,7 @@ def _say_what_is_scored(data: layout.Layout, examples: Sequence[Example], split:
 
 
 def _score_scene(
-    scene: _Scene, sources: dict[str, Source], tables: dict[str, ScoreTable], scorer: "_Scorer"
+    scene: EvaluationSample, sources: dict[str, MapSource], tables: dict[str, ScoreTable], scorer: "Scorer"
 ) -> Failures:
     """Score one image by every source; when the main source fails, the image is left out of all tables."""
     rows = {}
@@ -144,33 +147,33 @@ def _scenes(config: EvaluateConfig, examples: Sequence[Example]) -> Iterator[_Ou
         try:
             size = image_size(example.image, config.max_pixels)
             truth = read_truth(example, size, size, config.sigma_px)
-            points = fix.read_fixations(example.fixations) if example.fixations else None
+            points = read_fixations(example.fixations) if example.fixations else None
         except DataError as error:
             return example, error
-        return _Scene(index, example, size, truth, points)
+        return EvaluationSample(index, example, size, truth, points)
 
     return prefetch(read, enumerate(examples), threads=max(2, worker_count(config.workers)))
 
 
-def _from_model(config: EvaluateConfig, report: Reporter) -> Source:
+def _from_model(config: EvaluateConfig, report: Reporter) -> MapSource:
     loaded = load_saliency(Request(name=config.model or "", weights=config.weights, report=report))
     predictor = loaded.to(choose_device(config.device), config.precision)
 
-    def predicted(scene: _Scene) -> np.ndarray:
+    def predicted(scene: EvaluationSample) -> np.ndarray:
         image = resize_image(read_image(scene.example.image, config.max_pixels), predictor.size)
         return predictor(image[None], [scene.size])[0].cpu().numpy()
 
     return predicted
 
 
-def _from_folder(config: EvaluateConfig, examples: Sequence[Example]) -> Source:
+def _from_folder(config: EvaluateConfig, examples: Sequence[Example]) -> MapSource:
     folder = MapFolder(Path(config.maps or ""), examples)
     return lambda scene: folder.read(scene.example, scene.size)
 
 
 def _mean_map(
     config: EvaluateConfig, data: layout.Layout, examples: Sequence[Example], listen: Reporter
-) -> Source | None:
+) -> MapSource | None:
     """Return the mean map of the training split; without one, that of the other images scored.
 
     None when it is not asked for, or when there is no other image to make it of.
@@ -200,7 +203,7 @@ def _mean_map(
     return lambda scene: mean.at(scene.size, without=scene.truth.map)
 
 
-def _baseline(config: EvaluateConfig, mean: Source | None) -> Source:
+def _baseline(config: EvaluateConfig, mean: MapSource | None) -> MapSource:
     """Return the map that information gain is measured against: centre, mean, or one map file for all images."""
     if config.baseline == "centre":
         return lambda scene: baselines.centre_prior(scene.size)
@@ -218,20 +221,20 @@ def _baseline(config: EvaluateConfig, mean: Source | None) -> Source:
 
 def _negatives(config: EvaluateConfig, examples: Sequence[Example], listen: Reporter) -> baselines.Negatives | None:
     """Gather the fixations of all images, for shuffled AUC; None when an image has none to give."""
-    points: list[fix.Fixations] = []
+    points: list[Fixations] = []
     sizes: list[tuple[int, int]] = []
     for example in examples:
         try:
             if example.fixations is None:
                 raise DataError("no fixations")
-            points.append(fix.read_fixations(example.fixations))
+            points.append(read_fixations(example.fixations))
             sizes.append(image_size(example.image, config.max_pixels))
         except DataError:
             # It keeps its place in the list, and has nothing to give to the others.
-            points[len(sizes) :] = [fix.Fixations(np.zeros(0), np.zeros(0))]
+            points[len(sizes) :] = [Fixations(np.zeros(0), np.zeros(0))]
             sizes.append((1, 1))
     if not any(len(each) for each in points):
         listen(Note("no fixations here: only the scores against maps can be computed", "warning"))
         return None
     some = config.shuffled_images or (MIT_OTHERS if config.protocol == "mit" else None)
-    return baselines.Negatives(points, sizes, some=some, seed=config.seed)
+    return baselines.Negatives(points, sizes, max_images=some, seed=config.seed)

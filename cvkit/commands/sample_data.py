@@ -12,7 +12,7 @@ from cvkit.config import SampleFixationsConfig
 from cvkit.errors import OutputError
 from cvkit.processes import cpu_count
 from cvkit.progress import Reporter, Stage, StageEnd, Step, ignore
-from cvkit.tasks.saliency.data import fixations as fix
+from cvkit.tasks.saliency.data.fixations import Fixations, blur_counts, count_map, default_sigma
 from cvkit.tasks.saliency.data.popout import Display, display
 
 
@@ -52,8 +52,8 @@ def sample_fixations(config: SampleFixationsConfig, listen: Reporter = ignore) -
 
 def _write(folder: Path, split: str, name: str, shown: Display, sigma_px: float | None) -> None:
     size = (shown.image.shape[0], shown.image.shape[1])
-    points = fix.Fixations(x=shown.fixations[:, 0], y=shown.fixations[:, 1])
-    values = fix.blur(fix.count_map(points, size, size), sigma_px or fix.default_sigma(size))
+    points = Fixations(x=shown.fixations[:, 0], y=shown.fixations[:, 1])
+    values = blur_counts(count_map(points, size, size), sigma_px or default_sigma(size))
     files.write_atomic(folder / "images" / split / f"{name}.png", render.encode_png(shown.image))
     files.write_atomic(folder / "maps" / split / f"{name}.png", render.encode_png(values))
     text = io.StringIO()

@@ -20,10 +20,10 @@ from cvkit.files import write_atomic
 from cvkit.models.backbones import normalisation
 from cvkit.processes import cpu_count, worker_count
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
-from cvkit.tasks.saliency.data import layout as layouts
-from cvkit.tasks.saliency.data.dataset import Prepared, Problems, Reading, SaliencyDataset, prepare
+from cvkit.tasks.saliency.data.dataset import Prepared, Problems, SaliencyDataset, SampleSpec, prepare
+from cvkit.tasks.saliency.data.layout import Example, read_layout, train_val_split
 from cvkit.tasks.saliency.learner import SaliencyLearner
-from cvkit.tasks.saliency.losses import loss_named
+from cvkit.tasks.saliency.losses import make_loss
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
 from cvkit.tasks.saliency.networks.pretraining import load_backbone
@@ -58,7 +58,8 @@ def train_saliency(config: TrainSaliencyConfig, listen: Reporter = ignore) -> Tr
     settings = config.resolved()
     assert settings.size and settings.alpha and settings.lr and settings.batch_size
     fabric = start_fabric(config, deterministic=config.deterministic)
-    predictor = _build(config, settings.size, fabric.device)  # before the data: a wrong weights file shows at once
+    main_report = listen if fabric.global_rank == 0 else ignore
+    predictor = _build(config, settings.size, fabric.device, main_report)  # before the data, to reject bad weights
     folder = open_for_processes(config, Path(f"runs/train-saliency/{config.model}"), fabric)
     with StopSignal() as stop:
         train, val, problems = _read_data(config, settings.size, interruptible(stop, listen, STOPPED_BEFORE_TRAINING))
@@ -66,7 +67,7 @@ def train_saliency(config: TrainSaliencyConfig, listen: Reporter = ignore) -> Tr
         raise UsageError(
             f"--best-metric {config.best_metric} needs fixations for every validation image; take cc or kl."
         )
-    learner = SaliencyLearner(predictor, config, loss_named(settings.loss, settings.alpha), train)
+    learner = SaliencyLearner(predictor, config, make_loss(settings.loss, settings.alpha), train)
     pictures = _Pictures(folder, config, predictor, val)
     parameters = sum(p.numel() for p in learner.model.parameters())
     if fabric.global_rank == 0:
@@ -106,18 +107,20 @@ def _workers(config: TrainSaliencyConfig, data: SaliencyDataset, device: torch.d
 
     Augmenting a sample in memory takes a millisecond; a process of its own would take more from the network's threads.
     """
-    if config.workers is None and data.kept is not None and device.type == "cpu":
+    if config.workers is None and data.cached is not None and device.type == "cpu":
         return 0
     return worker_count(config.workers)
 
 
-def _build(config: TrainSaliencyConfig, size: tuple[int, int], device: torch.device) -> SaliencyPredictor:
+def _build(
+    config: TrainSaliencyConfig, size: tuple[int, int], device: torch.device, report: Reporter
+) -> SaliencyPredictor:
     """Build the network with the weights it starts from, wrapped with its input size and normalisation."""
     torch.manual_seed(config.seed)
     spec = SaliencySpec.of(config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior)
     model = build(spec)
     if not (config.resume and RunFolder(Path(config.out or "")).last.is_file()):
-        load_backbone(model, config.weights, zero_bias=config.zero_bias)
+        load_backbone(model, config.weights, zero_bias=config.zero_bias, report=report)
     elif config.weights != "none":
         model.fix_norm()
     if config.freeze == "backbone":
@@ -129,15 +132,15 @@ def _read_data(
     config: TrainSaliencyConfig, size: tuple[int, int], listen: Reporter
 ) -> tuple[SaliencyDataset, SaliencyDataset, int]:
     """Find the pairs, try every file, and say what cannot be used before training starts."""
-    reading = Reading(size=size, sigma_px=config.sigma_px, max_pixels=config.max_pixels)
-    layout = layouts.read_layout(Path(config.data))
-    train, val = layouts.divide(layout, config.val_fraction, config.seed)
+    reading = SampleSpec(size=size, sigma_px=config.sigma_px, max_pixels=config.max_pixels)
+    layout = read_layout(Path(config.data))
+    train, val = train_val_split(layout, config.val_fraction, config.seed)
     train, val = train[: config.limit], val[: config.limit]
     problems = Problems(dict(layout.unpaired))
     parts = []
     for name, examples in (("training", train), ("validation", val)):
         prepared = _prepare(examples, reading, config.cache, f"reading {name} images", listen)
-        problems.take(prepared.problems)
+        problems.merge(prepared.problems)
         parts.append(prepared)
     for line in problems.lines():
         listen(Note(f"left out, {line}", "warning"))
@@ -146,7 +149,7 @@ def _read_data(
     for name, prepared in zip(("training", "validation"), parts, strict=True):
         if not prepared.examples:
             raise DataError(f"{config.data}: no usable {name} image is left: {problems.first()}")
-    kept = parts[0].kept is not None
+    kept = parts[0].cached is not None
     listen(
         Note(
             f"{len(parts[0].examples)} training and {len(parts[1].examples)} validation images at "
@@ -154,12 +157,12 @@ def _read_data(
         )
     )
     train_set = SaliencyDataset(
-        parts[0].examples, reading, kept=parts[0].kept, augmentation=config.augment, seed=config.seed
+        parts[0].examples, reading, cached=parts[0].cached, augmentation=config.augment, seed=config.seed
     )
-    return train_set, SaliencyDataset(parts[1].examples, reading, kept=parts[1].kept), problems.count()
+    return train_set, SaliencyDataset(parts[1].examples, reading, cached=parts[1].cached), problems.count()
 
 
-def _prepare(examples: list[layouts.Example], reading: Reading, cache: str, title: str, listen: Reporter) -> Prepared:
+def _prepare(examples: list[Example], reading: SampleSpec, cache: str, title: str, listen: Reporter) -> Prepared:
     listen(Stage(title, len(examples)))
     prepared = prepare(examples, reading, cache, cpu_count(), lambda done: listen(Step(done)))
     listen(StageEnd())

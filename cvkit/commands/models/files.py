@@ -36,7 +36,7 @@ def download_model(config: DownloadModelConfig, report: Reporter = ignore) -> Mo
         OutputError: If the file cannot be written.
     """
     entry = _find_entry(config.model)
-    path = fetch.download(entry, lambda text: report(Note(text)))
+    path = fetch.download(entry, report)
     if config.to is not None:
         path = _copy(path, Path(config.to), entry)
         report(Note(f"Copied to {path}: `--model {entry.name} --weights {path}` needs no internet."))

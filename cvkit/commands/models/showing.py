@@ -11,7 +11,7 @@ from cvkit.commands.models.catalogue import LIBRARY, Weights, check_classifier, 
 from cvkit.config import ShowModelConfig
 from cvkit.config.values import format_size
 from cvkit.errors import UsageError
-from cvkit.models.dry_run import Build, Shape
+from cvkit.models.dry_run import BuildNetwork, Shape
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.network import is_exported, read_facts
 from cvkit.models.loaded import Request
@@ -160,7 +160,7 @@ def _show_classifier(config: ShowModelConfig) -> ShowModelResult:
     )
 
 
-def _costs(blueprint: Build, shape: Shape) -> dict[str, Any]:
+def _costs(blueprint: BuildNetwork, shape: Shape) -> dict[str, Any]:
     """Return the layers of a network and their costs, as fields of the result."""
     summary = summarise(blueprint, shape)
     layers = [layer for layer in summary.layers if layer.activation_bytes]
@@ -171,7 +171,7 @@ def _costs(blueprint: Build, shape: Shape) -> dict[str, Any]:
     return costs | {"inference_layers": next(pairs, None)}
 
 
-def _targets(blueprint: Build, shape: Shape, classes: int) -> tuple[str | None, tuple[Target, ...]]:
+def _targets(blueprint: BuildNetwork, shape: Shape, classes: int) -> tuple[str | None, tuple[Target, ...]]:
     """Return the default target layer and all possible ones; None and () if no layer has a spatial grid."""
     layers = nameable(blueprint, shape)
     if not layers:

@@ -21,7 +21,7 @@ from cvkit.models.exported.network import ExportedNetwork, check_kind, is_export
 from cvkit.models.loaded import LoadedModel
 from cvkit.models.published import pretrained
 from cvkit.models.weights import read_tensors
-from cvkit.progress import Note, Reporter, ignore
+from cvkit.progress import Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.labels import load_labels
 from cvkit.tasks.classification.state_dicts import classes_in, filled, refuse_deeper
@@ -146,7 +146,7 @@ def _load(name: str, weights: str, report: Reporter) -> LoadedClassifier:
     note = ""
     if weights == "pretrained":
         facts = pretrained.facts(name)
-        file = fetch.download(facts, lambda text: report(Note(text)))
+        file = fetch.download(facts, report)
     else:
         file = Path(weights)
         if not file.is_file():
