@@ -16,7 +16,6 @@ from PIL import Image
 from cvkit.cli import main as program
 from cvkit.models import fetch
 from cvkit.models.published import pretrained
-
 from tests.data.test_idx import idx_bytes
 
 from .options import unknown_options
@@ -135,9 +134,10 @@ class Answer(io.BytesIO):
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Provide an empty cache and a server of vgg16's weights, which are WEIGHTS; return where their file will lie."""
-    entry = replace(pretrained.facts("vgg16"), source=WEIGHTS_URL, file_bytes=len(WEIGHTS))
+    facts = pretrained.facts
+    entry = replace(facts("vgg16"), source=WEIGHTS_URL, file_bytes=len(WEIGHTS))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(pretrained, "facts", lambda _name: entry)
+    monkeypatch.setattr(pretrained, "facts", lambda name: entry if name.startswith("vgg16") else facts(name))
     monkeypatch.setattr(fetch, "urlopen", lambda *_args, **_more: Answer(WEIGHTS))
     return tmp_path / "torch/hub/checkpoints" / WEIGHTS_FILE
 

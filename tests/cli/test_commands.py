@@ -1,7 +1,7 @@
 """Check every command of the program in the same ways. The lists of commands and options come from the program."""
 
 import json
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def panels_of(text: str) -> list[str]:
 
 
 def test_every_command_of_the_program_is_known() -> None:
-    leaves = {" ".join(name) for name in options_by_command() if name and name[0] not in GROUPS or len(name) > 1}
+    leaves = {" ".join(name) for name in options_by_command() if (name and name[0] not in GROUPS) or len(name) > 1}
     assert leaves == COMMANDS.keys()
 
 
@@ -82,43 +82,51 @@ def test_every_command_has_a_docs_page(name: str) -> None:
     assert f"cvkit {name}" in page.read_text(encoding="utf-8")
 
 
-Arguments = Callable[[pytest.FixtureRequest], list[object]]
-CLASSIFIER = ["--model", "squeezenet1_1", "--weights", "none", "--device", "cpu", "--workers", 0]
-
-
-def value(request: pytest.FixtureRequest, fixture: str) -> Any:
-    return request.getfixturevalue(fixture)
-
-
-# The shortest useful arguments of each command, by its name.
-MINIMAL: dict[str, Arguments] = {
-    "train-saliency": lambda request: [
-        *("--data", value(request, "fixation_data"), *TINY, "--epochs", 1, "--samples", 0, "--limit", 2),
-    ],
-    "cae-embed": lambda request: [
-        *("--data", value(request, "digits"), "--widths", "4,8", "--epochs", 1, "--compare", "none", "--device", "cpu"),
-    ],
-    "resume": lambda request: [value(request, "trained"), "--device", "cpu"],
-    "predict": lambda request: [value(request, "photo"), "--model", value(request, "trained"), "--device", "cpu"],
-    "evaluate": lambda request: [
-        *("--data", value(request, "fixation_data"), "--maps", value(request, "fixation_data") / "maps/val"),
-        "--no-emd",
-    ],
-    "classify": lambda request: [value(request, "photo"), *CLASSIFIER],
-    "gradcam": lambda request: [value(request, "photo"), *CLASSIFIER, "--save", "npy"],
-    "export": lambda request: [value(request, "trained"), "--format", "safetensors"],
-    "demo": lambda request: ["--epochs", 1, "--device", "cpu"],
-    "env": lambda request: [],
-    "models list": lambda request: ["vgg11"],
-    "models show": lambda request: ["squeezenet1_1"],
-    "models download": lambda request: ["vgg16"],
-    "models path": lambda request: ["vgg16"],
-    "sample-data fixations": lambda request: ["displays", "--train", 1, "--val", 1, "--size", "64x64"],
+TRAINING = " ".join(TINY)
+CLASSIFIER = "--model squeezenet1_1 --weights none --device cpu --workers 0"
+# The shortest useful arguments of each command by its name; a word in braces is a fixture.
+MINIMAL = {
+    "train-saliency": f"--data {{fixation_data}} {TRAINING} --epochs 1 --samples 0 --limit 2 --device cpu",
+    "cae-embed": "--data {digits} --widths 4,8 --epochs 1 --compare none --device cpu",
+    "resume": "{finished} --device cpu",
+    "predict": "{photo} --model {trained} --device cpu",
+    "evaluate": "--data {fixation_data} --maps {fixation_data}/maps/val --no-emd",
+    "classify": f"{{photo}} {CLASSIFIER}",
+    "gradcam": f"{{photo}} {CLASSIFIER} --save npy",
+    "export": "{trained} --format safetensors",
+    "demo": "--epochs 1 --device cpu",
+    "env": "",
+    "models list": "vgg11",
+    "models show": "squeezenet1_1",
+    "models download": "vgg16",
+    "models path": "vgg16",
+    "sample-data fixations": "displays --train 1 --val 1 --size 96x96",
 }
+
+
+class Fixtures(dict[str, object]):
+    """The values of fixtures by name."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.request = request
+
+    def __missing__(self, name: str) -> object:
+        return self.request.getfixturevalue(name)
+
+
+def minimal(request: pytest.FixtureRequest, name: str) -> list[str]:
+    """Return a command line that runs a command on small data."""
+    return f"{name} {MINIMAL[name]}".format_map(Fixtures(request)).split()
 
 
 def test_minimal_arguments_are_known_for_every_command() -> None:
     assert MINIMAL.keys() == COMMANDS.keys()
+
+
+@pytest.fixture
+def finished(trained: Path) -> Path:
+    """A run folder of its own for a test that changes it."""
+    return Path(shutil.copytree(trained, "finished"))
 
 
 @pytest.fixture
@@ -134,7 +142,7 @@ def prepared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.usefixtures("prepared")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_json_prints_exactly_one_document(run: Run, request: pytest.FixtureRequest, name: str) -> None:
-    ended = run(*name.split(), *MINIMAL[name](request), "--json")
+    ended = run(*minimal(request, name), "--json")
     assert ended.code == 0, ended.err
     assert isinstance(json.loads(ended.out), dict)
 
@@ -142,7 +150,7 @@ def test_json_prints_exactly_one_document(run: Run, request: pytest.FixtureReque
 @pytest.mark.usefixtures("prepared")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_wrong_option_is_one_line_and_exit_code_2(run: Run, request: pytest.FixtureRequest, name: str) -> None:
-    ended = run(*name.split(), *MINIMAL[name](request), "--jsom")
+    ended = run(*minimal(request, name), "--jsom")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("error: ") and ended.err.count("\n") == 1
     assert "--jsom" in ended.err and "--json" in ended.err

@@ -1,6 +1,7 @@
 """Check ``--config`` and ``--dry-run``, which all commands with many options share."""
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,15 @@ def weights_of(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_a_file_sets_options(run: Run, suffix: str) -> None:
-    values = {"data": "d", "lr": 0.003, "batch_size": 3, "size": "64x96", "strict": True, "freeze": 2, "model": "salgan"}
+    values = {
+        "data": "d",
+        "lr": 0.003,
+        "batch_size": 3,
+        "size": "64x96",
+        "strict": True,
+        "freeze": 2,
+        "model": "salgan",
+    }
     path = write(f"settings.{suffix}", WRITERS[suffix](values))
     settings = plan(run, "train-saliency", "--config", path)["settings"]
     assert {key: settings[key] for key in values} == {**values, "size": [64, 96]}
@@ -51,9 +60,9 @@ def test_a_size_and_a_list_may_be_lists_in_a_file(run: Run) -> None:
     assert (settings["size"], settings["widths"], settings["format"]) == ([32, 48], [4, 8], ["csv", "npy"])
 
 
-def test_keys_may_be_spelled_like_options(run: Run) -> None:
+def test_keys_may_be_spelled_like_options(run: Run, photo: Path) -> None:
     path = write("s.toml", 'checkpoint = "run"\nblur-px = 3\n')
-    settings = plan(run, "predict", ".", "--config", path)["settings"]
+    settings = plan(run, "predict", photo, "--config", path)["settings"]
     assert (settings["model"], settings["blur_px"]) == ("run", 3)
 
 
@@ -83,6 +92,8 @@ def test_every_switch_can_be_set_back_on_the_command_line(run: Run, command: Any
 
 
 def test_a_run_is_repeated_by_its_config(run: Run, trained: Path) -> None:
+    refused = run("train-saliency", "--config", trained / "config.json")
+    assert refused.code == 1 and "already holds a run" in refused.err
     ended = run("train-saliency", "--config", trained / "config.json", "--out", "again")
     assert ended.code == 0, ended.err
     one, other = weights_of(trained), weights_of(Path("again"))
@@ -90,6 +101,15 @@ def test_a_run_is_repeated_by_its_config(run: Run, trained: Path) -> None:
     ignored = {"out", "resume"}
     before, after = (json.loads((folder / "config.json").read_text()) for folder in (trained, Path("again")))
     assert {key: before[key] for key in before.keys() - ignored} == {key: after[key] for key in after.keys() - ignored}
+
+
+def test_a_run_that_was_resumed_is_repeated_from_its_start(run: Run, trained: Path) -> None:
+    shutil.copytree(trained, "r")
+    assert run("resume", "r", "--epochs", 3).code == 0
+    ended = run("train-saliency", "--config", "r/config.json", "--out", "again", "--epochs", 2)
+    assert ended.code == 0, ended.err
+    one, other = weights_of(trained), weights_of(Path("again"))
+    assert all((one[name] == other[name]).all() for name in one)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +193,6 @@ def test_a_dry_run_writes_nothing(run: Run, photo: Path, trained: Path, fixation
         ("predict", photo, "--model", trained, "--out", "maps"),
         ("export", trained),
         ("demo",),
-        ("sample-data", "fixations", "displays"),
     ):
         ended = run(*words, "--dry-run")
         assert ended.code == 0, ended.err
@@ -187,7 +206,10 @@ def test_a_dry_run_finds_wrong_options(run: Run) -> None:
 
 def test_choices_are_suggested(run: Run) -> None:
     for words, said in (
-        (("train-saliency", "--data", "d", "--optimizer", "adamm"), "is not one of adamw, adam, sgd. Did you mean 'adam"),
+        (
+            ("train-saliency", "--data", "d", "--optimizer", "adamm"),
+            "one of adamw, adam, sgd. Did you mean 'adam",
+        ),
         (("cae-embed", "--data", "d", "--compare", "pca,tnse"), "Did you mean 'tsne'?"),
         (("predict", "a.png", "--model", "m", "--format", "pgn"), "Did you mean 'png'?"),
         (("gradcam", "a.png", "--method", "grad-cam"), "Did you mean 'gradcam'?"),

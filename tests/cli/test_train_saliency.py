@@ -129,7 +129,7 @@ def test_resume_refuses_other_settings(run: Run, fixation_data: Path) -> None:
     assert "--lr was from the model and its weights, is 0.1" in ended.err
     again = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 1, "--out", "r")
     assert again.code == 1
-    assert "holds a run already" in again.err
+    assert "already holds a run" in again.err
 
 
 def test_bad_files_are_listed_and_strict_refuses_them(run: Run, fixation_data: Path, tmp_path: Path) -> None:
