@@ -192,7 +192,6 @@ def test_a_dry_run_writes_nothing(run: Run, photo: Path, trained: Path, fixation
         ("train-saliency", "--data", fixation_data, *TINY),
         ("predict", photo, "--model", trained, "--out", "maps"),
         ("export", trained),
-        ("demo",),
     ):
         ended = run(*words, "--dry-run")
         assert ended.code == 0, ended.err
