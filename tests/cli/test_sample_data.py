@@ -66,4 +66,4 @@ def test_the_demo_goes_all_the_way(run: Run, tmp_path: Path, monkeypatch: pytest
     assert "$ cvkit train-saliency --data demo/data" in ended.err
     again = run("demo", "--epochs", 1)
     assert again.code == 1
-    assert "is there already" in again.err
+    assert "demo exists already" in again.err
