@@ -96,9 +96,7 @@ def classify(config: ClassifyConfig, report: Reporter = ignore, stdin: Iterable[
     loaded = load_classifier(request)
     share = assign_process(config)
     classifier = loaded.to(share.device, config.precision)
-    count = loaded.facts.num_classes
-    if config.top > count and config.top != ClassifyConfig.top:  # the default is cut to the number of classes
-        raise UsageError(f"--top {config.top}: {config.model} has {count} classes.")
+    _check_top(config, loaded.facts.num_classes)
     truth = _read_truth(config, classifier, inputs, report)
     settings = {"precision": classifier.precision, "top": config.top, "truth": _fingerprint(config.truth)}
     batch = BatchJob(
@@ -114,6 +112,12 @@ def classify(config: ClassifyConfig, report: Reporter = ignore, stdin: Iterable[
     if truth is not None and is_main_process():
         scores, unjudged = _score(read_rows(result.folder, inputs))
     return ClassifyResult(result, scores, unjudged, inputs_of_shard(config, inputs))
+
+
+def _check_top(config: ClassifyConfig, num_classes: int) -> None:
+    """Refuse more classes than the model has; only the default is cut to their number."""
+    if config.top > num_classes and config.top != ClassifyConfig.top:
+        raise UsageError(f"--top {config.top}: {config.model} has {num_classes} classes.")
 
 
 def _fingerprint(truth: str | None) -> str | None:

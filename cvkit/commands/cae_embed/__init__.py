@@ -10,8 +10,15 @@ import torch
 from cvkit import files
 from cvkit.commands.cae_embed.outputs import CaeEmbedResult, Study, make_result, make_title, write_outputs
 from cvkit.commands.cae_embed.reading import find_data, read_data
-from cvkit.commands.cae_embed.summary import summary_of, tell_summary
-from cvkit.commands.cae_embed.training import COMMAND, check_memory, check_same_data, new_embedder, train
+from cvkit.commands.cae_embed.summary import report_summary, summary_of
+from cvkit.commands.cae_embed.training import (
+    COMMAND,
+    TrainingRun,
+    check_memory,
+    check_same_data,
+    new_embedder,
+    train,
+)
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import DataSource
 from cvkit.device import choose_device, describe_device
@@ -67,9 +74,9 @@ def _embed_by_training(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResu
         folder = folder or open_for_processes(config, RUNS, fabric)
         check_same_data(config, folder, collection)
         if fabric.global_rank == 0:
-            tell_summary(summary, folder.path, stoppable)
+            report_summary(summary, folder.path, stoppable)
     title = make_title(embedder, source)
-    fitted = train(config, embedder, collection, folder, fabric, title, report)
+    fitted = train(TrainingRun(config, embedder, collection, folder, title), fabric, report)
     study = Study(config, collection, embedder, folder.path, title, summary.parameters, fitted)
     if fabric.global_rank:
         return make_result(study, {})
@@ -97,7 +104,7 @@ def _embed_by_model(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
         stoppable = interruptible(stop, report, "stopped by a signal: the same command starts anew.")
         collection = read_data(config, source, names, stoppable, embedder)
         summary = summary_of(embedder.spec)
-        tell_summary(summary, folder, stoppable)
+        report_summary(summary, folder, stoppable)
         study = Study(config, collection, embedder, folder, make_title(embedder, source), summary.parameters)
         scores, written = write_outputs(study, stoppable)
     result = make_result(study, scores)

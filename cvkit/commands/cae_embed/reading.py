@@ -56,13 +56,19 @@ def read_data(
         report(Note(remark))
     if names:
         collection = replace(collection, classes=names)
-    if collection.failures:
-        count = count_of(len(collection.failures), "image")
-        if config.strict:
-            raise DataError(f"{count} cannot be read, and --strict is set: {collection.failures[0].message}")
-        report(Note(f"{count} cannot be read and left out", "warning"))
+    _report_failures(collection, config.strict, report)
     images = collection.splits["train"].images
     counts = ", ".join(f"{len(part)} {name}" for name, part in collection.splits.items())
     colour = "grey" if images.shape[1] == 1 else "RGB"
     report(Note(f"{counts} images of {images.shape[2]}x{images.shape[3]}, {colour}"))
     return collection
+
+
+def _report_failures(collection: Collection, strict: bool, report: Reporter) -> None:
+    """Report the images that cannot be read, or with ``strict`` refuse the data set."""
+    if not collection.failures:
+        return
+    count = count_of(len(collection.failures), "image")
+    if strict:
+        raise DataError(f"{count} cannot be read, and --strict is set: {collection.failures[0].message}")
+    report(Note(f"{count} cannot be read and left out", "warning"))

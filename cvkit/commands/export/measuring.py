@@ -104,20 +104,18 @@ def benchmark(
         outputs = {name: _all_outputs(variant, samples, batch) for name, variant in variants.items()}
         report(Step(3))
     report(StageEnd())
-    rows = []
-    for name, variant in variants.items():
-        likeness = KINDS[plain.kind].likeness(outputs[EAGER], outputs[name], true)
-        rows.append(
-            Row(
-                name=name,
-                batch=batch,
-                images_per_second=batch / throughput[name],
-                latency_ms=1000 * latency[name],
-                bytes=variant.bytes,
-                **{score: likeness.get(score) for score in ("agreement", "accuracy", "cc")},
-            )
+    likeness = {name: KINDS[plain.kind].likeness(outputs[EAGER], each, true) for name, each in outputs.items()}
+    return [
+        Row(
+            name=name,
+            batch=batch,
+            images_per_second=batch / throughput[name],
+            latency_ms=1000 * latency[name],
+            bytes=variant.bytes,
+            **{score: likeness[name].get(score) for score in ("agreement", "accuracy", "cc")},
         )
-    return rows
+        for name, variant in variants.items()
+    ]
 
 
 def _variants(
