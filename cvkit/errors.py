@@ -96,3 +96,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the nearest known word, or a list of the known words if none is near."""
     words = sorted(known)
     return nearest(word, words) or (f" Known: {', '.join(words)}." if words else "")
+
+
+def last_line(error: Exception, most: int = 200) -> str:
+    """Return the last line of an error's message, which names the cause in errors of ``load_state_dict``."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:most]

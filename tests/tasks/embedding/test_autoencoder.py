@@ -73,7 +73,7 @@ def test_an_embedder_is_rebuilt_from_its_card_and_weights() -> None:
     images = torch.randint(0, 256, (5, 1, 12, 10), dtype=torch.uint8)
     assert torch.equal(torch.cat(list(one.codes(images))), torch.cat(list(other.codes(images))))
     assert other.noise_sigma == 0.5 and other.spec == one.spec
-    with pytest.raises(WeightsError, match="do not go with"):
+    with pytest.raises(WeightsError, match="do not fit"):
         Embedder.from_metadata({**one.metadata(), "weights": {}})
 
 

@@ -1,4 +1,4 @@
-"""The images that an exported file is quantised, verified and measured with."""
+"""Read the images with which an exported file is quantised, verified and measured."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,13 +15,13 @@ from cvkit.inputs import Input, find_inputs
 from cvkit.models.exported.facts import Facts
 from cvkit.progress import Note, Reporter
 
-MOST = 512  # images taken of a folder: ranges and agreement do not change much beyond
-MOST_BYTES = 2**29  # that they take in memory
+MAX_IMAGES = 512  # value ranges and agreement do not change much with more
+MAX_BYTES = 2**29  # memory of the images
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Images (N, C, h, w) uint8 as the network wants them, and the files they are of."""
+class SampleImages:
+    """(N, C, h, w) uint8 images as the network requires them, and the files they come from."""
 
     images: Tensor
     inputs: list[Input]
@@ -30,44 +30,52 @@ class Pictures:
         return len(self.images)
 
     def batch(self, count: int, size: tuple[int, int]) -> Tensor:
-        """Return (count, C, h, w) of ``size``, from the first on, and again where there are too few."""
+        """Return ``count`` images of a (height, width), the first ones, repeated if there are too few."""
         return resized(self.images[torch.arange(count) % len(self.images)], size)
 
     def batches(self, count: int) -> Iterator[Tensor]:
-        """Yield all images, at most ``count`` at a time."""
+        """Yield all images in batches of at most ``count``."""
         yield from self.images.split(count)
 
 
-def read_pictures(source: str | None, facts: Facts, listen: Reporter) -> Pictures:
-    """Read the images of ``source`` (a folder, a glob, a list), else photographs that come with scikit-image.
+def read_samples(source: str | None, facts: Facts, report: Reporter) -> SampleImages:
+    """Read sample images.
 
-    A classifier's are cropped as its weights want them, others are brought to the network's size. Of many, 512 are
-    taken, evenly spread. Raises DataError where none can be read.
+    Images for a classifier are cropped as its weights require; others are resized to the network's input.
+
+    Args:
+        source: A folder, a glob pattern or a list; None for photographs of scikit-image. Of many images, 512 are
+            taken at even distances.
+        facts: Metadata of the exported file.
+        report: Receives notes about images that are left out.
+
+    Raises:
+        DataError: If no image can be read.
     """
     inputs = find_inputs([source] if source is not None else sample_photographs())
-    most = min(MOST, max(1, MOST_BYTES // (3 * facts.size[0] * facts.size[1])))
+    most = min(MAX_IMAGES, max(1, MAX_BYTES // (3 * facts.size[0] * facts.size[1])))
     if len(inputs) > most:
-        listen(Note(f"{most} of the {len(inputs)} images of {source} are taken, evenly spread"))
+        report(Note(f"{most} of the {len(inputs)} images of {source} are used, at even distances"))
         inputs = [inputs[number * len(inputs) // most] for number in range(most)]
-    way = facts.way
     images, usable, failures = [], [], []
     for item in inputs:
         try:
-            whole = read_image(item.path)
+            image = read_image(item.path)
         except DataError as error:
             failures.append(str(error))
             continue
-        images.append(resize_image(whole, facts.size) if way is None else fit_crop(whole, way)[0])
+        steps = facts.classifier_preprocessing
+        images.append(resize_image(image, facts.size) if steps is None else fit_crop(image, steps)[0])
         usable.append(item)
     if not images:
         raise DataError(f"none of the {len(inputs)} images of {source} can be read: {failures[0]}")
     if failures:
-        listen(Note(f"{len(failures)} images cannot be read and are left out, such as: {failures[0]}", "warning"))
-    return Pictures(with_channels(torch.stack(images), facts.channels), usable)
+        report(Note(f"{len(failures)} images cannot be read and are left out, such as: {failures[0]}", "warning"))
+    return SampleImages(with_channels(torch.stack(images), facts.channels), usable)
 
 
 def sample_photographs() -> list[str]:
-    """Return photographs that are on every machine: those that come with scikit-image."""
+    """Return the paths of photographs that scikit-image contains, which are on every machine."""
     import skimage
 
     folder = Path(skimage.__file__).with_name("data")
@@ -76,7 +84,7 @@ def sample_photographs() -> list[str]:
 
 
 def inputs_of(images: Tensor, facts: Facts) -> Tensor:
-    """Return (N, C, H, W) uint8 pictures as a file with these facts takes them."""
+    """Convert (N, C, H, W) uint8 images to the input of a file with these metadata."""
     if facts.input == "uint8":
         return images.permute(0, 2, 3, 1).contiguous() if facts.layout == "nhwc" else images
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (facts.mean, facts.std))
@@ -84,6 +92,6 @@ def inputs_of(images: Tensor, facts: Facts) -> Tensor:
     return pixels.half() if facts.precision == "fp16" else pixels
 
 
-def exact(facts: Facts) -> Facts:
-    """Return the facts of the same graph in float32."""
+def in_float32(facts: Facts) -> Facts:
+    """Return the metadata of the same graph in float32."""
     return replace(facts, precision="fp32")
