@@ -71,10 +71,19 @@ def fill(
         ({form(name): tensor for name, tensor in names.items()} for names in without_prefixes(state_dict)),
         key=lambda names: sum(form(name) in names or _other(name, also_named) in names for name in expected),
     )
+    matches = _match(expected, lambda name: candidates.get(form(name), candidates.get(_other(name, also_named))), label)
+    # Some networks (MNASNet) check the version of the state dict; the shapes show that it is that of this network.
+    versioned = OrderedDict(matches)
+    versioned._metadata = getattr(expected, "_metadata", {})  # type: ignore[attr-defined]
+    module.load_state_dict(versioned, strict=False)
+
+
+def _match(expected: Mapping[str, Tensor], find: Callable[[str], Tensor | None], label: str) -> dict[str, Tensor]:
+    """Return the tensor of each expected name; raise WeightsError if any is missing or has another shape."""
     matches: dict[str, Tensor] = {}
     problems = []
     for name, value in expected.items():
-        tensor = candidates.get(form(name), candidates.get(_other(name, also_named)))
+        tensor = find(name)
         if tensor is None:
             if not name.endswith("num_batches_tracked"):
                 problems.append(f"{name} is missing")
@@ -85,10 +94,7 @@ def fill(
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise WeightsError(f"{label} does not fit: {'; '.join(problems[:3])}{more} (of {len(expected)} tensors).")
-    # Some networks (MNASNet) check the version of the state dict; the shapes show that it is that of this network.
-    versioned = OrderedDict(matches)
-    versioned._metadata = getattr(expected, "_metadata", {})  # type: ignore[attr-defined]
-    module.load_state_dict(versioned, strict=False)
+    return matches
 
 
 def without_prefixes(state_dict: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:

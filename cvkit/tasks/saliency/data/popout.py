@@ -20,8 +20,8 @@ SCATTER = 0.03  # standard deviation of fixations around an item as a fraction o
 SMALLEST_SIDE_PX = 96
 STROKE = 0.28  # thickness of a bar as a fraction of its length
 # Ottosson 2020, "A perceptual color space for image processing": from Oklab to the cube roots of cone responses, and
-# from their cubes to linear sRGB. Colours of equal L look equally bright at every hue, so that colour and brightness can be
-# changed independently.
+# from their cubes to linear sRGB. Colours of equal L look equally bright at every hue, so that colour and brightness
+# can be changed independently.
 OKLAB_TO_CONES = np.array([[1.0, 0.3963377774, 0.2158037573], [1.0, -0.1055613458, -0.0638541728],
                            [1.0, -0.0894841775, -1.2914855480]])  # fmt: skip
 CONES_TO_RGB = np.array([[4.0767416621, -3.3077115913, 0.2309699292], [-1.2684380046, 2.6097574011, -0.3413193965],
