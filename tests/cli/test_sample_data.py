@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvkit.commands import demo
+from cvkit.cli import demo
 from cvkit.tasks.saliency.data.fixations import blur_counts
 
 from .conftest import Run
@@ -66,4 +66,4 @@ def test_the_demo_goes_all_the_way(run: Run, tmp_path: Path, monkeypatch: pytest
     assert "$ cvkit train-saliency --data demo/data" in ended.err
     again = run("demo", "--epochs", 1)
     assert again.code == 1
-    assert "is there already" in again.err
+    assert "demo exists already" in again.err

@@ -75,6 +75,6 @@ class SaliencyLearner:
         backbone = Group(list(self.model.backbone_parameters()), scale, config.epochs if scale == 0 else frozen)
         return [backbone, Group(list(self.model.head_parameters()))]
 
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return plain values that, with the weights in ``best.pt``, rebuild the predictor."""
-        return {**self.predictor.card(), "config": self.config.as_dict()}
+        return {**self.predictor.metadata(), "config": self.config.as_dict()}

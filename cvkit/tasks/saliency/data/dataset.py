@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from cvkit.data.images import read_image, resize_image
-from cvkit.device import free_memory, local_processes
 from cvkit.errors import DataError
+from cvkit.processes import free_memory, local_processes
 from cvkit.tasks.saliency.data.augment import augment
 from cvkit.tasks.saliency.data.ground_truth import read_truth
 from cvkit.tasks.saliency.data.layout import Example

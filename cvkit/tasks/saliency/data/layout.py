@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cvkit.errors import DataError
-from cvkit.files import IMAGE_SUFFIXES
+from cvkit.inputs import IMAGE_SUFFIXES
 from cvkit.tasks.saliency.data.fixations import FIXATION_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "stimuli")

@@ -54,7 +54,7 @@ def is_constant(rows: Tensor) -> Tensor:
 
 
 def is_finite(rows: Tensor) -> Tensor:
-    """Return whether all values of each row are finite, (N,) bool."""
+    """Return whether all values of each row are is_finite, (N,) bool."""
     # A finite sum, which takes one fast pass, decides nearly all cases; large finite values may add up to infinity.
     quick = rows.sum(1).isfinite()
     if quick.all():
