@@ -22,13 +22,14 @@ from torch import nn
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.commands.cae_embed import cae_embed
 from cvkit.commands.export import ExportResult, export
-from cvkit.commands.export.pictures import sample_photographs
+from cvkit.commands.export.samples import sample_photographs
 from cvkit.config import CaeEmbedConfig, ExportConfig, TrainSaliencyConfig
 from cvkit.data.images import read_image, resize_image
 from cvkit.engine import checkpoint
 from cvkit.errors import CvkitError
 from cvkit.models.backbones import normalisation
-from cvkit.tasks.classification import loading, pretrained
+from cvkit.models.published import pretrained
+from cvkit.tasks.classification import loading
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
@@ -126,7 +127,7 @@ def source(name: str, folder: Path) -> dict[str, str]:
         facts, spec = SALIENCY_MODELS[name], SaliencySpec.of(name)
         predictor = SaliencyPredictor(build(spec), facts.size, normalisation=normalisation(spec.backbone))
         shake(predictor.model, facts.size)
-        card = {**predictor.card(), "weights": predictor.model.state_dict()}
+        card = {**predictor.metadata(), "weights": predictor.model.state_dict()}
         config = TrainSaliencyConfig(data="none", model=name).as_dict()
         checkpoint.save(folder / "best.pt", "saliency", {**card, "config": config})
         return {"model": str(folder / "best.pt")}

@@ -1,12 +1,10 @@
-"""The names of classes: ImageNet's WordNet ids, labels from a file, and the class that a word means."""
+"""Read class labels from a file, and find the class that a word means."""
 
 import csv
-import importlib.util
 import io
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +12,11 @@ from cvkit.errors import DataError, UsageError, nearest
 
 Labels = tuple[tuple[str, ...], tuple[str, ...]]
 
-_SYNSETS = Path("data", "_info", "imagenet_synsets.txt")  # inside timm's package
 _WORDNET_LINE = re.compile(r"(n\d{8})[\s,]+(\S.*)")
 _LABEL_COLUMNS = ("label", "name")
 _INDEX_COLUMNS = ("class_index",)
 _ID_COLUMNS = ("class_id", "wnid")
 _SHOWN = 5
-
-
-@cache
-def imagenet_ids() -> tuple[str, ...]:
-    """Return the WordNet ids ("n02123045") of the 1000 ImageNet classes in the order of their indices.
-
-    They are timm's own table, read without importing timm; () where timm is not installed.
-    """
-    spec = importlib.util.find_spec("timm")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        table = Path(folder) / _SYNSETS
-        if table.is_file():
-            return tuple(table.read_text(encoding="utf-8").split())
-    return ()
 
 
 def load_labels(path: str | Path) -> Labels:

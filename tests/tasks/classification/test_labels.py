@@ -1,12 +1,10 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cvkit.errors import DataError, UsageError
-from cvkit.tasks.classification.labels import find_class, imagenet_ids, load_labels
+from cvkit.tasks.classification.labels import find_class, load_labels
 
 LABELS = ("tench", "crane", "Cardigan", "tiger cat", "crane", "cardigan", "sofa, studio couch", "7")
 IDS = tuple(f"n0000000{k}" for k in range(8))
@@ -16,25 +14,6 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
-
-
-def test_imagenet_has_a_thousand_ids_in_the_order_of_its_classes() -> None:
-    ids = imagenet_ids()
-    assert len(ids) == 1000
-    assert (ids[0], ids[281], ids[999]) == ("n01440764", "n02123045", "n15075141")
-
-
-def test_the_ids_are_read_without_importing_timm() -> None:
-    code = (
-        "import sys; from cvkit.tasks.classification.labels import imagenet_ids as f; f(); print('timm' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
-
-
-def test_without_timm_there_are_no_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    assert imagenet_ids.__wrapped__() == ()
 
 
 @pytest.mark.parametrize("content", ["cat\ndog\n", "\ufeffcat\r\ndog\r\n\r\n", "  cat \ndog"])

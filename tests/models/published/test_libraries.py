@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from cvkit.tasks.classification.libraries import (
+from cvkit.models.published.libraries import (
     addresses,
     timm_entries,
     timm_names,

@@ -1,0 +1,1 @@
+"""Pretrained weights that torchvision and timm publish: find them by name and read their metadata."""
