@@ -111,7 +111,7 @@ def _truth(config: ClassifyConfig, classifier: Classifier, inputs: list[files.In
         return None
     facts = classifier.facts
     truth = read_truth(config.truth, facts.labels, facts.class_ids, facts.num_classes)
-    unknown = [item.name for item in inputs if truth.of(item) is None]
+    unknown = [item.name for item in inputs if truth.class_of(item) is None]
     if len(unknown) == len(inputs):
         raise DataError(f"--truth {config.truth} says nothing of any image, such as {unknown[0]}: compare the names.")
     if unknown:
@@ -122,7 +122,7 @@ def _truth(config: ClassifyConfig, classifier: Classifier, inputs: list[files.In
 def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None) -> Stages[_Photo, _Answer]:
     def read(item: files.Input) -> _Photo:
         pixels, _ = fit_crop(read_image(item.path, config.max_pixels), classifier.preprocessing)
-        return _Photo(pixels, truth.of(item) if truth else None)
+        return _Photo(pixels, truth.class_of(item) if truth else None)
 
     def infer(batch: list[_Photo]) -> list[_Answer]:
         logits = classifier.logits(torch.stack([photo.pixels for photo in batch]))

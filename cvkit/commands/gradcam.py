@@ -34,9 +34,9 @@ from cvkit.tasks.attribution.target_layer import default_target, named_target
 from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.columns import CLASS_COLUMNS
-from cvkit.tasks.classification.labels import find_class
 from cvkit.tasks.classification.loading import Loaded
 from cvkit.tasks.classification.metrics import ranks_of
+from cvkit.tasks.classification.resolver import find_class
 
 SUFFIXES = {"map": ".map.png", "overlay": ".overlay.jpg", "panel": ".panel.jpg", "npy": ".npy"}
 KEPT_BYTES = 12_000_000  # of a photograph that is kept between reading and writing: 4 megapixels
@@ -153,7 +153,8 @@ def _pick(config: GradcamConfig, loaded: Loaded) -> Callable[[Tensor], Tensor]:
     facts = loaded.facts
     if config.classes:
         wanted = [
-            find_class(word, facts.labels, facts.class_ids, num_classes=facts.num_classes) for word in config.classes
+            find_class(word, facts.labels, facts.class_ids, num_classes=facts.num_classes, source="--class")
+            for word in config.classes
         ]
         fixed = torch.tensor(list(dict.fromkeys(wanted)))
         return lambda logits: fixed.to(logits.device).expand(len(logits), -1)

@@ -168,7 +168,7 @@ def true_classes(facts: Facts, pictures: Pictures, source: str) -> Tensor:
     if facts.kind != "classifier":
         raise UsageError(f"--truth names the classes of images; {facts.model} is no classifier.")
     truth = read_truth(source, facts.labels, facts.class_ids, facts.spec["classes"])
-    known = [truth.of(item) for item in pictures.inputs]
+    known = [truth.class_of(item) for item in pictures.inputs]
     if all(one is None for one in known):
         raise DataError(f"--truth {source} says nothing of any image, such as {pictures.inputs[0].name}.")
     return torch.tensor([-1 if one is None else one for one in known])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cvkit.errors import DataError, UsageError, nearest
+from cvkit.errors import DataError
 
 Labels = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -16,7 +16,6 @@ _WORDNET_LINE = re.compile(r"(n\d{8})[\s,]+(\S.*)")
 _LABEL_COLUMNS = ("label", "name")
 _INDEX_COLUMNS = ("class_index",)
 _ID_COLUMNS = ("class_id", "wnid")
-_SHOWN = 5
 
 
 def load_labels(path: str | Path) -> Labels:
@@ -49,60 +48,6 @@ def load_labels(path: str | Path) -> Labels:
     if len(set(ids)) < len(ids):
         raise DataError(f"{where}: the class id {_first_twice(ids)} occurs twice.")
     return labels, ids
-
-
-def find_class(word: str, labels: Sequence[str], class_ids: Sequence[str], *, num_classes: int | None = None) -> int:
-    """Return the index of the class that ``word`` means: "281", "tabby", "tiger_cat" or "n02123045".
-
-    A label written exactly so is preferred; otherwise case does not matter, "_" stands for a space, and of a label
-    "tabby, tabby cat" either name will do. ``num_classes`` is the number of classes where there are no labels. Raises
-    UsageError for an unknown class, an index out of range, and a label that several classes have.
-    """
-    exact = [index for index, label in enumerate(labels) if label == word]
-    if exact:
-        return _only(word, exact, labels, class_ids)
-    count = len(labels) if labels else num_classes
-    if re.fullmatch(r"[+-]?[0-9]{1,18}", word.strip()):
-        index = int(word)
-        if index < 0 or (count is not None and index >= count):
-            raise UsageError(f"--class {word}: the classes are numbered from 0{f' to {count - 1}' if count else ''}.")
-        return index
-    wanted = _plain(word)
-    ids = [_plain(class_id) for class_id in class_ids]
-    if wanted in ids:
-        return ids.index(wanted)
-    names = [_plain(label) for label in labels]
-    parts = [{_plain(part) for part in label.split(",")} for label in labels]
-    for found in (
-        [index for index, name in enumerate(names) if name == wanted],
-        [index for index, part in enumerate(parts) if wanted in part],
-    ):
-        if found:
-            return _only(word, found, labels, class_ids)
-    if not labels:
-        raise UsageError(f"--class '{word}': these classes have no known labels: give an index, or --labels FILE.")
-    raise UsageError(f"--class: there is no class '{word}'.{_suggestion(wanted, names)}")
-
-
-def _only(word: str, found: list[int], labels: Sequence[str], class_ids: Sequence[str]) -> int:
-    if len(found) == 1:
-        return found[0]
-    shown = [f"{k} ({class_ids[k]})" if class_ids else f"{k} ({labels[k]})" for k in found[:_SHOWN]]
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    raise UsageError(f"--class: several classes are called '{word}': {', '.join(shown)}{more}. Give the index of one.")
-
-
-def _suggestion(wanted: str, names: list[str]) -> str:
-    """Return the labels in which the word occurs, or the nearest one: of "cat" more is meant than what is spelt so."""
-    inside = [f"'{name}'" for name in dict.fromkeys(names) if wanted and wanted in re.split(r"[\s,]+", name)]
-    if not inside:
-        return nearest(wanted, names)
-    more = ", ..." if len(inside) > _SHOWN else ""
-    return f" Did you mean {', '.join(inside[:_SHOWN])}{more}?"
-
-
-def _plain(word: str) -> str:
-    return " ".join(word.replace("_", " ").split()).casefold()
 
 
 def _from_lines(text: str, where: str) -> Labels:

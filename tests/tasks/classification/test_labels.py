@@ -3,11 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cvkit.errors import DataError, UsageError
-from cvkit.tasks.classification.labels import find_class, load_labels
-
-LABELS = ("tench", "crane", "Cardigan", "tiger cat", "crane", "cardigan", "sofa, studio couch", "7")
-IDS = tuple(f"n0000000{k}" for k in range(8))
+from cvkit.errors import DataError
+from cvkit.tasks.classification.labels import load_labels
 
 
 def written(folder: Path, name: str, content: str | bytes) -> Path:
@@ -100,65 +97,3 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, name: str, conten
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.txt cannot be read"):
         load_labels(tmp_path / "none.txt")
-
-
-@pytest.mark.parametrize(
-    ("word", "index"),
-    [
-        ("0", 0),
-        ("5", 5),
-        (" 3 ", 3),
-        ("tench", 0),
-        ("TENCH", 0),
-        ("tiger cat", 3),
-        ("Tiger_Cat", 3),
-        ("cardigan", 5),
-        ("Cardigan", 2),
-        ("sofa, studio couch", 6),
-        ("studio couch", 6),
-        ("n00000003", 3),
-        ("N00000003", 3),
-        ("7", 7),  # a label of that name, which happens to be its index as well
-    ],
-)
-def test_a_class_is_found_by_index_label_and_id(word: str, index: int) -> None:
-    assert find_class(word, LABELS, IDS) == index
-
-
-def test_an_exact_label_goes_before_an_index() -> None:
-    assert find_class("1", ("3", "2", "1"), ()) == 2
-    assert find_class("0", ("3", "2", "1"), ()) == 0
-
-
-@pytest.mark.parametrize(
-    ("word", "message"),
-    [
-        ("crane", r"several classes are called 'crane': 1 \(n00000001\), 4 \(n00000004\). Give the index of one"),
-        ("CARDIGAN", r"2 \(n00000002\), 5 \(n00000005\)"),
-        ("8", "the classes are numbered from 0 to 7"),
-        ("-1", "the classes are numbered from 0 to 7"),
-        ("tensch", "there is no class 'tensch'. Did you mean 'tench'"),
-        ("cat", "there is no class 'cat'. Did you mean 'tiger cat'"),
-        ("xyzzy", "there is no class 'xyzzy'.$"),
-        ("", "there is no class ''"),
-    ],
-)
-def test_a_word_that_means_no_one_class_is_refused(word: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        find_class(word, LABELS, IDS)
-
-
-def test_an_ambiguous_label_without_ids_shows_the_labels() -> None:
-    with pytest.raises(UsageError, match=r"2 \(Cardigan\), 5 \(cardigan\)"):
-        find_class("cardiGan", LABELS, ())
-
-
-def test_without_labels_an_index_will_do() -> None:
-    assert find_class("12", (), ()) == 12
-    assert find_class("12", (), (), num_classes=13) == 12
-    with pytest.raises(UsageError, match="numbered from 0 to 11"):
-        find_class("12", (), (), num_classes=12)
-    with pytest.raises(UsageError, match=r"numbered from 0\."):
-        find_class("-12", (), ())
-    with pytest.raises(UsageError, match="no known labels: give an index, or --labels FILE"):
-        find_class("cat", (), ())
