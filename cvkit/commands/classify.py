@@ -25,7 +25,8 @@ from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.columns import CLASS_COLUMNS
-from cvkit.tasks.classification.metrics import Accuracy, ClassAccuracy, accuracy, ranks_of
+from cvkit.tasks.classification.metrics import Accuracy, ClassAccuracy, accuracy
+from cvkit.tasks.classification.ranking import ranks_of, top_classes
 from cvkit.tasks.classification.truth import Truth, read_truth
 
 KINDS = ("string", "int32", "int32", "string", "string", "float64")
@@ -126,8 +127,7 @@ def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None)
 
     def infer(batch: list[_Photo]) -> list[_Answer]:
         logits = classifier.logits(torch.stack([photo.pixels for photo in batch]))
-        # A stable sort: equal scores keep the order of their indices, whatever the device.
-        order = logits.argsort(dim=1, descending=True, stable=True)[:, : config.top]
+        order = top_classes(logits, config.top)
         probabilities = logits.softmax(1).gather(1, order).tolist()
         known = [0 if photo.true_class is None else photo.true_class for photo in batch]
         ranks = ranks_of(logits, torch.tensor(known, device=logits.device)).tolist()

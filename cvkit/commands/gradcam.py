@@ -35,7 +35,7 @@ from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.columns import CLASS_COLUMNS
 from cvkit.tasks.classification.loading import Loaded
-from cvkit.tasks.classification.metrics import ranks_of
+from cvkit.tasks.classification.ranking import ranks_of, top_classes
 from cvkit.tasks.classification.resolver import find_class
 
 SUFFIXES = {"map": ".map.png", "overlay": ".overlay.jpg", "panel": ".panel.jpg", "npy": ".npy"}
@@ -161,8 +161,7 @@ def _pick(config: GradcamConfig, loaded: Loaded) -> Callable[[Tensor], Tensor]:
     if config.rank[-1] > facts.num_classes:
         raise UsageError(f"--rank {config.rank[-1]}: {facts.model} has {facts.num_classes} classes.")
     places = torch.tensor(config.rank) - 1
-    # A stable sort: equal scores keep the order of their indices, as in classify.
-    return lambda logits: logits.argsort(dim=1, descending=True, stable=True)[:, places.to(logits.device)]
+    return lambda logits: top_classes(logits, config.rank[-1])[:, places.to(logits.device)]
 
 
 def _identity(config: GradcamConfig, loaded: Loaded, target: TargetLayer, precision: str) -> dict[str, Any]:
@@ -191,7 +190,7 @@ def _stages(
         images = classifier.normalise(torch.stack([photo.pixels for photo in batch]))
         found = explainer(images, pick)
         shares = found.logits.softmax(1)
-        order = found.logits.argsort(dim=1, descending=True, stable=True)[:, :3].tolist()
+        order = top_classes(found.logits, 3).tolist()
         maps = found.maps.cpu().numpy()
         answers = []
         for place, image in enumerate(images):
