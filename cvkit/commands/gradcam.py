@@ -25,10 +25,10 @@ from cvkit.engine.streaming.stream import Stages, Written
 from cvkit.errors import UsageError
 from cvkit.intervals import MeanInterval, mean_interval
 from cvkit.models.exported.exported import is_exported
+from cvkit.models.scaling import min_max
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.render.jpeg import encode_jpeg
 from cvkit.tasks.attribution import METHODS, Explainer
-from cvkit.tasks.attribution.explain import scaled
 from cvkit.tasks.attribution.faithfulness import Faithfulness, faithfulness
 from cvkit.tasks.attribution.target_layer import default_target, named_target
 from cvkit.tasks.classification import loading
@@ -264,7 +264,7 @@ def _caption(seen: _Seen, label: str, values: np.ndarray) -> str:
 
 
 def _judge(classifier: Classifier, image: Tensor, values: Tensor, index: int) -> Faithfulness:
-    heat = scaled(F.interpolate(values[None, None], size=image.shape[1:], mode="bilinear", align_corners=False))
+    heat = min_max(F.interpolate(values[None, None], size=image.shape[1:], mode="bilinear", align_corners=False))
 
     def score(images: Tensor) -> Tensor:
         with torch.inference_mode(), classifier.autocast():
