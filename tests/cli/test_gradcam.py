@@ -242,7 +242,7 @@ def test_the_default_folder_names_model_and_rank(explain: Run, tmp_path: Path) -
             "the labels of the model are unknown: use the index of the class (0 to 2) or --labels FILE",
         ),
         (("--layer", "features.99"), 2, "has no layer 'features.99'. Did you mean 'features."),
-        (("--layer", "classifier.3"), 2, "has no places"),
+        (("--layer", "classifier.3"), 2, "has no spatial grid"),
         (("--method", "grad-cam"), 2, "Did you mean 'gradcam'?"),
         (("--save", "maps"), 2, "Did you mean 'map'?"),
         (("--save", ""), 2, "--save is empty"),

@@ -15,7 +15,7 @@ from cvkit.models import fetch
 from cvkit.models.dry_run import Build, Shape
 from cvkit.models.published import pretrained
 from cvkit.models.summary import Layer, summarise
-from cvkit.tasks.attribution.target_layer import RELU, default_target, nameable, named_target
+from cvkit.tasks.attribution.target_layer import RELU, default_target, list_target_layers, named_target
 from cvkit.tasks.classification import loading
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
@@ -141,7 +141,7 @@ def _needs(build: Build, shape: Shape) -> dict[str, Any]:
 
 def _targets(build: Build, shape: Shape, classes: int) -> tuple[str | None, tuple[Target, ...]]:
     """Return the default target layer's name, and all layers that can be named; None and () where none has places."""
-    found = nameable(build, shape)
+    found = list_target_layers(build, shape)
     if not found:
         return None, ()
     default = default_target(build, shape, classes)

@@ -32,7 +32,7 @@ class GuidedBackprop(TorchFunctionMode):
 
     For ReLU this is guided backpropagation, because the derivative of ReLU already stops the gradient where the input
     is negative. Smooth activation functions (GELU, SiLU) keep their derivative, and negative gradients are set to 0 as
-    well. Source: Springenberg et al. 2015, Striving for Simplicity, arXiv 1412.6806, section 3.4.
+    well. Source: Springenberg et al. 2015, Striving for Simplicity, arXiv 1412.6806.
     """
 
     _FUNCTIONS = frozenset(

@@ -79,7 +79,7 @@ def xgradcam(activation: Tensor, gradient: Tensor) -> Tensor:
 def layercam(activation: Tensor, gradient: Tensor) -> Tensor:
     """Weigh the activation at each position by the positive part of its own gradient.
 
-    Source: Jiang et al. 2021, LayerCAM, IEEE TIP 30, equations 6 and 7.
+    Source: Jiang et al. 2021, LayerCAM, IEEE TIP, equations 6 and 7.
     """
     return (activation * gradient.relu()).sum(1)
 
@@ -109,5 +109,5 @@ METHODS: dict[str, Method] = {
     "eigencam": Method("activation", eigencam),
     "scorecam": Method("scores"),  # scorecam.py
     "guided-backprop": Method("image"),  # guided.py
-    "guided-gradcam": Method("image"),  # guided backpropagation times Grad-CAM: Selvaraju et al. 2017, section 3.2
+    "guided-gradcam": Method("image"),  # guided backpropagation times Grad-CAM: Selvaraju et al. 2017
 }
