@@ -14,7 +14,7 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 @pytest.mark.parametrize("content", ["cat\ndog\n", "\ufeffcat\r\ndog\r\n\r\n", "  cat \ndog"])
-def test_a_text_file_has_a_label_a_line(tmp_path: Path, content: str) -> None:
+def test_a_text_file_has_one_label_per_line(tmp_path: Path, content: str) -> None:
     assert load_labels(written(tmp_path, "a.txt", content)) == (("cat", "dog"), ())
 
 
@@ -23,7 +23,7 @@ def test_a_synset_list_has_ids_and_labels(tmp_path: Path) -> None:
     assert load_labels(path) == (("tench, Tinca tinca", "goldfish"), ("n01440764", "n01443537"))
 
 
-def test_labels_may_occur_twice_as_they_do_in_imagenet(tmp_path: Path) -> None:
+def test_two_classes_may_have_the_same_label(tmp_path: Path) -> None:
     assert load_labels(written(tmp_path, "a.txt", "crane\ncrane\n"))[0] == ("crane", "crane")
 
 
@@ -40,13 +40,11 @@ def test_labels_may_occur_twice_as_they_do_in_imagenet(tmp_path: Path) -> None:
         ("a.json", '{"0": ["n1", "cat"], "1": ["n2", "dog"]}', (("cat", "dog"), ("n1", "n2"))),
     ],
 )
-def test_tables_and_json_are_put_in_the_order_of_the_indices(
-    tmp_path: Path, name: str, content: str, expected: object
-) -> None:
+def test_tables_and_json_are_sorted_by_index(tmp_path: Path, name: str, content: str, expected: object) -> None:
     assert load_labels(written(tmp_path, name, content)) == expected
 
 
-def test_ten_classes_are_ordered_by_number_and_not_by_letter(tmp_path: Path) -> None:
+def test_indices_are_sorted_as_numbers(tmp_path: Path) -> None:
     path = written(tmp_path, "a.json", json.dumps({str(k): f"class {k}" for k in range(11)}))
     assert load_labels(path)[0][2] == "class 2"
 
@@ -57,11 +55,11 @@ def test_ten_classes_are_ordered_by_number_and_not_by_letter(tmp_path: Path) -> 
         ("a.txt", "", "names no classes"),
         ("a.txt", "\n \n", "names no classes"),
         ("a.txt", "cat\n\ndog\n", "line 2 is empty"),
-        ("a.txt", b"caf\xe9\n", "not text in UTF-8"),
+        ("a.txt", b"caf\xe9\n", "not UTF-8 text"),
         ("a.txt", b"\x00\x01cat\n", "not a text file"),
         ("a.csv", "", "no column 'label' or 'name'"),
         ("a.csv", "label\n", "names no classes"),
-        ("a.csv", "image,class_index\na.jpg,0\n", r"no column 'label' or 'name' \(found: image, class_index\)"),
+        ("a.csv", "image,class_index\na.jpg,0\n", r"no column 'label' or 'name' \(columns: image, class_index\)"),
         ("a.csv", "class_index,label\n0,cat\n1\n", "row 3 has 1 cells, the header has 2"),
         ("a.csv", "class_index,label\n0,cat\n0,dog\n", "class index 0 occurs twice"),
         ("a.csv", "class_index,label\n0,cat\n2,dog\n", r"class index 1 is missing \(the largest is 2\)"),

@@ -1,4 +1,4 @@
-"""The true classes of images, from folders and from CSV files."""
+"""Test the true classes of images from folders and from CSV files."""
 
 import csv
 import time
@@ -30,7 +30,7 @@ def from_table(folder: Path, text: str) -> Truth:
 
 
 def refusal(folder: Path, text: str) -> str:
-    """The message with which a table is refused; it names the file and is one line."""
+    """Return the error message for a table, without the path that it starts with."""
     with pytest.raises(DataError) as caught:
         from_table(folder, text)
     message = str(caught.value)
@@ -62,7 +62,7 @@ def test_a_folder_is_a_wordnet_id_an_index_or_a_label(folder: str, expected: int
     assert truth.class_of(item(f"/data/2/{folder}/b.jpg")) == expected
 
 
-def test_a_folder_that_is_no_class_is_named_with_the_nearest_label() -> None:
+def test_an_unknown_folder_is_reported_with_the_nearest_label() -> None:
     truth = read_truth("folders", LABELS, IDS, 6)
     for _ in range(2):
         with pytest.raises(
@@ -73,7 +73,7 @@ def test_a_folder_that_is_no_class_is_named_with_the_nearest_label() -> None:
 
 
 @pytest.mark.parametrize("folder", ["6", "1000", "9" * 5000])
-def test_a_folder_of_an_index_too_large_is_refused(folder: str) -> None:
+def test_a_folder_with_an_index_out_of_range_is_refused(folder: str) -> None:
     with pytest.raises(DataError, match=r"out of range \(0 to 5\)") as caught:
         read_truth("folders", LABELS, IDS, 6).class_of(item(f"{folder}/a.jpg"))
     assert len(str(caught.value)) < 300
@@ -86,7 +86,7 @@ def test_without_labels_a_folder_must_be_an_index() -> None:
         truth.class_of(item("tench/a.jpg"))
 
 
-def test_the_folder_of_an_image_beside_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_use_the_name_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tench" / "deeper").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "tench")
     truth = read_truth("folders", LABELS, IDS, 6)
@@ -96,7 +96,7 @@ def test_the_folder_of_an_image_beside_the_command(tmp_path: Path, monkeypatch: 
     assert truth.class_of(item("../a.jpg")) == 0
 
 
-def test_a_link_counts_for_the_folder_it_lies_in(tmp_path: Path) -> None:
+def test_a_symbolic_link_belongs_to_the_folder_that_contains_it(tmp_path: Path) -> None:
     for name in ("all", "tench"):
         (tmp_path / name).mkdir()
     (tmp_path / "all" / "a.jpg").touch()
@@ -124,7 +124,7 @@ def test_a_link_counts_for_the_folder_it_lies_in(tmp_path: Path) -> None:
         "image,class_index,wnid,label\na.jpg,,,great white shark\n",
     ],
 )
-def test_every_way_to_name_a_class(tmp_path: Path, text: str) -> None:
+def test_each_column_names_a_class(tmp_path: Path, text: str) -> None:
     truth = from_table(tmp_path, text)
     assert truth.class_of(item("a.jpg")) == 1
     assert truth.class_of(item("b.jpg")) is None
@@ -180,11 +180,11 @@ def test_an_index_wins_over_a_label(tmp_path: Path) -> None:
         ("image,label\n" + 200 * "x" + ",\x1b[31m\n", ": line 2: the model has no class '\\x1b[31m'."),
     ],
 )
-def test_a_table_that_cannot_be_meant_is_refused_by_line(tmp_path: Path, text: str, expected: str) -> None:
+def test_an_invalid_table_is_refused_with_the_line(tmp_path: Path, text: str, expected: str) -> None:
     assert refusal(tmp_path, text).startswith(expected)
 
 
-def test_the_columns_found_and_the_nearest_label_are_named(tmp_path: Path) -> None:
+def test_the_message_names_the_columns_and_the_nearest_label(tmp_path: Path) -> None:
     assert refusal(tmp_path, "file,class\na.jpg,0\n").endswith("its columns are file, class.")
     assert refusal(tmp_path, "image,label\na.jpg,Grate_white_shark\n").endswith("Did you mean 'great white shark'?")
 
@@ -201,12 +201,12 @@ def test_without_labels_only_indices_work(tmp_path: Path) -> None:
         read_truth(table(tmp_path, "image,label,class_index\na.jpg,tench,\n"), (), (), 6)
 
 
-def test_with_ids_alone_the_message_names_them_too(tmp_path: Path) -> None:
+def test_the_message_names_class_id_if_the_ids_are_known(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="labels of the model are unknown: use class_index or class_id"):
         read_truth(table(tmp_path, "image,label\na.jpg,tench\n"), (), IDS, 6)
 
 
-def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+def test_missing_files_folders_and_other_encodings_are_refused(tmp_path: Path) -> None:
     for source in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(DataError, match=f"^{source}: .*give a CSV file, or 'folders'"):
             read_truth(str(source), LABELS, IDS, 6)
@@ -222,7 +222,7 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
 # Which row is which image
 
 
-def test_the_path_as_written_goes_first_then_the_longest_tail(tmp_path: Path) -> None:
+def test_the_path_as_written_precedes_the_longest_suffix(tmp_path: Path) -> None:
     truth = from_table(
         tmp_path,
         "image,class_index\na.jpg,0\ntrain/a.jpg,1\nx/train/a.jpg,2\n/old/place/b.jpg,3\n/abs/c.jpg,4\nc.jpg,5\n",
@@ -244,18 +244,18 @@ def test_the_path_as_written_goes_first_then_the_longest_tail(tmp_path: Path) ->
     assert {path: truth.class_of(item(path)) for path in expected} == expected
 
 
-def test_a_row_that_ends_the_path_goes_before_one_that_shares_its_end(tmp_path: Path) -> None:
+def test_a_row_that_is_a_suffix_precedes_rows_that_share_the_suffix(tmp_path: Path) -> None:
     truth = from_table(tmp_path, "image,class_index\ny/a.jpg,1\na.jpg,2\nz/a.jpg,3\n")
     assert truth.class_of(item("/data/x/a.jpg")) == 2
 
 
-def test_spellings_of_one_path_are_one(tmp_path: Path) -> None:
+def test_equivalent_spellings_of_a_path_match(tmp_path: Path) -> None:
     truth = from_table(tmp_path, "image,class_index\n./train\\a.jpg,1\nval//a.jpg,2\nx/../test/a.jpg,3\n")
     assert [truth.class_of(item(f"data/{split}/a.jpg")) for split in ("train", "val", "test")] == [1, 2, 3]
     assert truth.class_of(item("data/val/../train/a.jpg")) == 1
 
 
-def test_an_image_beside_the_command_is_told_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_in_the_working_directory_matches_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "val").mkdir()
     monkeypatch.chdir(tmp_path / "val")
     rows = "image,class_index\ntrain/a.jpg,1\nval/a.jpg,2\n"
@@ -264,7 +264,7 @@ def test_an_image_beside_the_command_is_told_by_its_folder(tmp_path: Path, monke
     assert from_table(tmp_path, rows + "a.jpg,3\n").class_of(item("a.jpg")) == 3
 
 
-def test_a_name_that_fits_rows_of_different_classes_is_ambiguous(tmp_path: Path) -> None:
+def test_a_name_that_matches_rows_of_different_classes_is_refused(tmp_path: Path) -> None:
     truth = from_table(tmp_path, "image,class_index\nx/w/a.jpg,1\ny/w/a.jpg,2\nz/w/a.jpg,1\nx/w/b.jpg,3\ny/w/b.jpg,3\n")
     assert truth.class_of(item("y/w/a.jpg")) == 2
     assert truth.class_of(item("w/b.jpg")) == 3  # both rows agree
@@ -274,7 +274,7 @@ def test_a_name_that_fits_rows_of_different_classes_is_ambiguous(tmp_path: Path)
         truth.class_of(item("w/a.jpg"))
 
 
-def test_a_table_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
+def test_an_image_with_two_classes_is_refused(tmp_path: Path) -> None:
     text = "image,class_index\na.jpg,1\nb.jpg,2\na.jpg,{}\n"
     message = refusal(tmp_path, text.format(2))
     assert message == ": line 4: a.jpg is class 2 here and class 1 in line 2: write more of its path (folder/name)."
@@ -282,14 +282,14 @@ def test_a_table_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, "image,class_index\nx/a.jpg,1\nx/a.jpg,2\n").endswith("class 1 in line 2: correct one.")
 
 
-def test_names_in_any_script(tmp_path: Path) -> None:
+def test_unicode_names_match(tmp_path: Path) -> None:
     truth = from_table(tmp_path, 'image,class_index\n"Straße, 1/猫 .jpg",3\n')
     assert truth.class_of(item("/data/Straße, 1/猫 .jpg")) == 3
     assert truth.class_of(item("/data/caf\udce9.jpg")) is None  # a name that is no UTF-8
 
 
 @pytest.mark.parametrize("pattern", ["{i:08d}.jpg", "train/{c}/{k}.jpg", "a/b/{i}/image.jpg"])
-def test_many_rows_load_fast_and_are_all_found(tmp_path: Path, pattern: str) -> None:
+def test_many_rows_load_fast_and_all_images_match(tmp_path: Path, pattern: str) -> None:
     names = [pattern.format(i=i, c=i % 6, k=i // 6) for i in range(20000)]
     text = "image,class_index\n" + "".join(f"{name},{i % 6}\n" for i, name in enumerate(names))
     start = time.process_time()
@@ -300,7 +300,7 @@ def test_many_rows_load_fast_and_are_all_found(tmp_path: Path, pattern: str) -> 
 
 
 @pytest.mark.shared
-def test_the_sample_images_and_the_wordnet_ids_of_timm(shared: Path) -> None:
+def test_the_sample_images_have_the_wordnet_ids_of_timm(shared: Path) -> None:
     # Read as a file: importing timm takes seconds.
     spec = find_spec("timm")
     assert spec is not None and spec.origin is not None
