@@ -26,9 +26,9 @@ from cvkit.models.exported.exported import is_exported
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.classification.labels import load_labels
 from cvkit.tasks.embedding import tables
-from cvkit.tasks.embedding.comparison import Scores, Space, count_of, measure
+from cvkit.tasks.embedding.comparison import EmbeddingScores, MethodEmbedding, format_count, score_embeddings
 from cvkit.tasks.embedding.embedder import Embedder
-from cvkit.tasks.embedding.projections import need_umap
+from cvkit.tasks.embedding.projections import require_umap
 from cvkit.tasks.embedding.tables import Embedding
 
 COMMAND = "cae-embed"
@@ -47,7 +47,7 @@ class CaeEmbedResult:
     folder: Path
     images: Mapping[str, int]
     failed: int
-    metrics: Mapping[str, Scores]
+    metrics: Mapping[str, EmbeddingScores]
     parameters: int
     epochs: int | None = None
     best_epoch: int | None = None
@@ -80,7 +80,7 @@ def cae_embed(config: CaeEmbedConfig, listen: Reporter = ignore) -> CaeEmbedResu
     if "parquet" in config.format:
         need_parquet()
     if "umap" in config.compare:
-        need_umap()
+        require_umap()
     return _by_checkpoint(config, listen) if config.model else _by_training(config, listen)
 
 
@@ -143,7 +143,7 @@ def _by_checkpoint(config: CaeEmbedConfig, listen: Reporter) -> CaeEmbedResult:
     done = open_result(folder, COMMAND, identity, config.overwrite)
     if done is not None:
         listen(Note(f"all of it is done already, in {folder}"))
-        metrics = {name: Scores(**values) for name, values in done["metrics"].items()}
+        metrics = {name: EmbeddingScores(**values) for name, values in done["metrics"].items()}
         before = {name: done[name] for name in ("images", "failed", "parameters")}
         if config.strict and before["failed"]:
             raise DataError(f"{before['failed']} images were unreadable, and --strict: see {folder}/failures.csv.")
@@ -199,7 +199,7 @@ def _read(
     if names:
         collection = replace(collection, classes=names)
     if collection.failures:
-        count = count_of(len(collection.failures), "image")
+        count = format_count(len(collection.failures), "image")
         if config.strict:
             raise DataError(f"{count} cannot be read, and --strict: {collection.failures[0].message}")
         listen(Note(f"{count} cannot be read and left out", "warning"))
@@ -221,11 +221,11 @@ def _title(embedder: Embedder, source: Source) -> str:
     return f"{'denoising' if embedder.noise_sigma else 'convolutional'} autoencoder on {source.name}"
 
 
-def _write(work: _Work, listen: Reporter) -> tuple[dict[str, Scores], list[Path]]:
+def _write(work: _Work, listen: Reporter) -> tuple[dict[str, EmbeddingScores], list[Path]]:
     """Embed, measure and draw; return the scores and the files written."""
     config, collection, folder = work.config, work.collection, work.folder
     spaces, pca = embed(config, work.embedder, collection, listen)
-    scores = measure(config, work.embedder, collection, spaces, pca, listen)
+    scores = score_embeddings(config, work.embedder, collection, spaces, pca, listen)
     listen(Stage("writing", None, "files"))
     splits = list(dict.fromkeys(config.embed))
     embedding = _embedding(collection, spaces[0], splits)
@@ -256,12 +256,12 @@ def _write(work: _Work, listen: Reporter) -> tuple[dict[str, Scores], list[Path]
 
 def _remove_stale(folder: Path, written: list[Path]) -> None:
     """Remove the tables and pages of an earlier embedding that this one has not written anew."""
-    for name in tables.FILES:
+    for name in tables.OUTPUT_FILES:
         if folder / name not in written:
             (folder / name).unlink(missing_ok=True)
 
 
-def _embedding(collection: Collection, space: Space, splits: list[str]) -> Embedding:
+def _embedding(collection: Collection, space: MethodEmbedding, splits: list[str]) -> Embedding:
     parts = {name: collection.splits[name] for name in splits}
     labels = [
         label
@@ -292,7 +292,7 @@ def _write_codes(work: _Work, embedding: Embedding, splits: list[str]) -> list[P
     return written
 
 
-def _result(work: _Work, scores: Mapping[str, Scores]) -> CaeEmbedResult:
+def _result(work: _Work, scores: Mapping[str, EmbeddingScores]) -> CaeEmbedResult:
     collection = work.collection
     return CaeEmbedResult(
         folder=work.folder,

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from cvkit import files, render
 from cvkit.data.collection import Collection
 from cvkit.data.image_set import ImageSet, resized
-from cvkit.tasks.embedding.comparison import Scores, Space, count_of
+from cvkit.tasks.embedding.comparison import EmbeddingScores, MethodEmbedding, format_count
 from cvkit.tasks.embedding.embedder import Embedder
-from cvkit.tasks.embedding.learner import noisy
-from cvkit.tasks.embedding.projections import AT_RANDOM, CodePlane, first_two
+from cvkit.tasks.embedding.noise import add_noise
+from cvkit.tasks.embedding.projections import RANDOM_AXIS, CodePlane, first_two_dimensions
 from cvkit.tasks.embedding.tables import Embedding
 
 SHOWN = 12  # test images whose reconstructions are shown
@@ -30,8 +30,8 @@ class Study:
 
     collection: Collection
     embedder: Embedder
-    spaces: Sequence[Space]
-    scores: Mapping[str, Scores]
+    spaces: Sequence[MethodEmbedding]
+    scores: Mapping[str, EmbeddingScores]
     title: str
     seed: int
 
@@ -57,7 +57,7 @@ def draw(folder: Path, study: Study) -> list[Path]:
     test = study.collection.splits["test"]
     drawn = render.planes(
         _panels(study, {space.name: space.codes.get("test") for space in study.spaces}),
-        title=f"{study.title}, {count_of(len(test), 'test image')}",
+        title=f"{study.title}, {format_count(len(test), 'test image')}",
         labels=None if test.labels is None else np.searchsorted(study.labels, test.labels),
         classes=study.classes,
     )
@@ -78,14 +78,14 @@ def _panels(study: Study, codes: Mapping[str, NDArray[np.float32] | None]) -> li
         if found is None or not np.isfinite(found).any():
             continue
         own = space.name == "cae"
-        points = study.plane.to_plane(found) if own else first_two(found, study.seed)
-        second = "component 2" if found.shape[1] > 1 else AT_RANDOM
+        points = study.plane.to_plane(found) if own else first_two_dimensions(found, study.seed)
+        second = "component 2" if found.shape[1] > 1 else RANDOM_AXIS
         axes = study.plane.axes if own else ("component 1", second) if space.name == "pca" else ("", "")
         made.append(render.Plane(name=space.title, about=_about(study.scores[space.name]), points=points, axes=axes))
     return made
 
 
-def _about(scores: Scores) -> str:
+def _about(scores: EmbeddingScores) -> str:
     shown = {"10-NN accuracy": scores.knn_accuracy, "trustworthiness": scores.trustworthiness}
     return ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
 
@@ -106,7 +106,7 @@ def _examples(test: ImageSet) -> NDArray[np.int64]:
 def _reconstructions(embedder: Embedder, test: ImageSet, seed: int) -> bytes:
     index = torch.from_numpy(_examples(test))
     clean = embedder.pixels(test.images[index])
-    seen = noisy(clean, index, embedder.noise_sigma, seed)
+    seen = add_noise(clean, index, embedder.noise_sigma, seed)
     rows = {"input": clean}
     if embedder.noise_sigma:
         rows[f"with noise, sigma {embedder.noise_sigma:g}"] = seen.clamp(0, 1)
@@ -176,7 +176,7 @@ def write_page(folder: Path, study: Study, embedding: Embedding, splits: Sequenc
     return folder / "embedding.html"
 
 
-def _all_codes(space: Space, sets: Mapping[str, ImageSet]) -> NDArray[np.float32]:
+def _all_codes(space: MethodEmbedding, sets: Mapping[str, ImageSet]) -> NDArray[np.float32]:
     """Return the codes of some splits one after the other; NaN for a split that the space does not embed."""
     width = next(iter(space.codes.values())).shape[1]
     empty = {name: np.full((len(part), width), np.nan, np.float32) for name, part in sets.items()}

@@ -255,7 +255,7 @@ def test_equivalent_spellings_of_a_path_match(tmp_path: Path) -> None:
     assert truth.class_of(item("data/val/../train/a.jpg")) == 1
 
 
-def test_an_image_in_the_working_directory_matches_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_in_the_working_directory_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "val").mkdir()
     monkeypatch.chdir(tmp_path / "val")
     rows = "image,class_index\ntrain/a.jpg,1\nval/a.jpg,2\n"
