@@ -1,8 +1,11 @@
-"""Test the rules of the layout: imports point to lower layers, and nothing on the path to --help is heavy."""
+"""Test the rules of the layout: layers, sizes, names, dependencies, and a light path to ``--help``."""
 
 import ast
+import functools
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +25,9 @@ LAYERS = {
     "data": 3,
     "render": 3,
     "device": 2,
+    "processes": 2,
     "files": 2,
+    "inputs": 2,
     "progress": 2,
     "intervals": 2,
     "config": 1,
@@ -41,37 +46,129 @@ HEAVY = (
     "lightning_fabric",
     "numpy",
     "ot",
+    "onnx",
+    "onnxruntime",
+    "imageio",
 )
-MOST_LINES = 320
+# The registry lists the models of all tasks; the demo runs other commands one after another.
+COMBINE = {("tasks", "registry"), ("commands", "demo")}
+MAX_MODULE_LINES = 300
+MAX_FUNCTION_LINES = 40
+MAX_PARAMETERS = 6
+# Import names that differ from the name of their distribution.
+IMPORT_NAMES = {
+    "pillow": "PIL",
+    "pot": "ot",
+    "pyyaml": "yaml",
+    "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
+    "umap-learn": "umap",
+}
+# torch imports these two when cvkit exports to ONNX and writes TensorBoard events; cvkit only checks that they exist.
+IMPORTED_BY_TORCH = {"onnxscript", "tensorboard"}
+
+# Modules that other branches still change to meet a rule, by test. This must be empty when all of them are merged.
+UNFINISHED: dict[str, set[str]] = {
+    "test_modules_stay_short": {"cvkit.commands.cae_embed", "cvkit.engine.training.fit"},
+    "test_functions_stay_short_and_take_few_parameters": {
+        "cvkit.commands.cae_embed",
+        "cvkit.commands.cae_embed.training",
+        "cvkit.commands.evaluate",
+        "cvkit.commands.export",
+        "cvkit.commands.gradcam",
+        "cvkit.commands.train_saliency",
+        "cvkit.data.image_set",
+        "cvkit.device",
+        "cvkit.render.page",
+    },
+    "test_private_names_stay_in_their_module": {
+        "cvkit.commands.evaluate",
+        "cvkit.commands.models.files",
+        "cvkit.commands.models.listing",
+    },
+    "test_modules_of_cvkit_are_imported_under_their_own_name": {
+        "cvkit.commands.cae_embed",
+        "cvkit.commands.cae_embed.training",
+        "cvkit.commands.classify",
+        "cvkit.commands.env",
+        "cvkit.commands.evaluate",
+        "cvkit.commands.gradcam",
+        "cvkit.commands.predict",
+        "cvkit.commands.sample_data",
+        "cvkit.commands.train_saliency",
+        "cvkit.engine.streaming.batch",
+        "cvkit.tasks.classification.loading",
+        "cvkit.tasks.saliency.data.baselines",
+        "cvkit.tasks.saliency.data.ground_truth",
+        "cvkit.tasks.saliency.data.layout",
+        "cvkit.tasks.saliency.scoring",
+    },
+    "test_every_declared_package_is_used": {"imageio"},
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def name_of(path: Path) -> str:
-    """The dotted name of a module's file."""
+    """Return the dotted name of a module's file."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Every module or name that a file imports, as a dotted name; those in function bodies too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+MODULES = {name_of(path) for path in FILES}
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Yield (dotted name, alias) of every module or name that a file imports, function bodies included."""
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, alias.asname) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide where they point to"
             assert node.module is not None
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from ((f"{node.module}.{alias.name}", alias.asname) for alias in node.names)
 
 
-def ours(path: Path) -> Iterator[tuple[str, ...]]:
-    """The imports from cvkit itself, as parts below it; those of the bare package (its version) are left out."""
-    for name in imports(path):
+def imports_of_cvkit(path: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the imports from cvkit itself, as parts below it, without those of the bare package (its version)."""
+    for name, _ in imports(path):
         parts = tuple(name.split("."))
         if parts[0] == "cvkit" and len(parts) > 1 and not parts[1].startswith("__"):
             yield parts[1:]
 
 
-def ids(path: Path) -> str:
-    return name_of(path)
+def functions_of(path: Path) -> list[Function]:
+    return [node for node in ast.walk(tree_of(path)) if isinstance(node, Function)]
+
+
+def lines_of(function: Function) -> int:
+    """Return the number of lines from ``def`` to the last line of the body."""
+    assert function.end_lineno is not None
+    return function.end_lineno - function.lineno + 1
+
+
+def parameters_of(function: Function) -> list[str]:
+    """Return the names of the parameters, without ``self`` and ``cls``."""
+    declared = function.args
+    named = [argument.arg for argument in (*declared.posonlyargs, *declared.args, *declared.kwonlyargs)]
+    starred = [argument.arg for argument in (declared.vararg, declared.kwarg) if argument is not None]
+    return [*(named[1:] if named[:1] in (["self"], ["cls"]) else named), *starred]
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.fixture(autouse=True)
+def _expect_unfinished_modules_to_fail(request: pytest.FixtureRequest) -> None:
+    rule, _, module = request.node.name.rstrip("]").partition("[")
+    if module in UNFINISHED.get(rule, ()) or (not module and rule in UNFINISHED):
+        request.applymarker(pytest.mark.xfail(reason="another branch changes this module", strict=False))
 
 
 def test_every_unit_has_a_layer() -> None:
@@ -79,25 +176,25 @@ def test_every_unit_has_a_layer() -> None:
     assert units == LAYERS.keys()
 
 
-@pytest.mark.parametrize("path", FILES, ids=ids)
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_point_to_lower_layers(path: Path) -> None:
     module = name_of(path)
     if module == "cvkit":
-        assert not list(ours(path))
+        assert not list(imports_of_cvkit(path))
         return
-    mine = module.split(".")[1]
-    wrong = [unit for unit, *_ in ours(path) if unit != mine and LAYERS[unit] >= LAYERS[mine]]
-    assert not wrong, f"{module} (layer {LAYERS[mine]}) imports {wrong}"
+    own = module.split(".")[1]
+    wrong = [unit for unit, *_ in imports_of_cvkit(path) if unit != own and LAYERS[unit] >= LAYERS[own]]
+    assert not wrong, f"{module} (layer {LAYERS[own]}) imports {wrong}"
 
 
 @pytest.mark.parametrize("layer", ["tasks", "commands"])
 def test_neighbours_do_not_import_each_other(layer: str) -> None:
-    """A task imports no other task, nor the registry, which imports them all; a command imports no other command."""
+    """A task imports no other task, and a command no other command, except the modules that exist to combine them."""
     for path in sorted((PACKAGE / layer).rglob("*.py")):
         own = path.relative_to(PACKAGE / layer).with_suffix("").parts[0]  # a folder, or a module of one file
-        if (layer, own) == ("tasks", "registry"):
+        if (layer, own) in COMBINE:
             continue
-        others = [parts for parts in ours(path) if parts[0] == layer and parts[1] != own]
+        others = [parts for parts in imports_of_cvkit(path) if parts[0] == layer and parts[1] != own]
         assert not others, f"{name_of(path)} imports {others}"
 
 
@@ -106,24 +203,62 @@ def test_tasks_are_packages_beside_the_registry() -> None:
     assert modules == {"__init__", "registry"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=ids)
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_terminal_libraries_live_in_cli_alone(path: Path) -> None:
     if path.parent != PACKAGE / "cli":
-        assert not {"typer", "rich", "click"} & {name.split(".")[0] for name in imports(path)}
+        assert not {"typer", "rich", "click"} & {name.split(".")[0] for name, _ in imports(path)}
 
 
-@pytest.mark.parametrize("path", FILES, ids=ids)
-def test_one_printer(path: Path) -> None:
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_the_console_prints(path: Path) -> None:
     if path != PACKAGE / "cli" / "console.py":
-        calls = (
-            node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
-        )
+        calls = (node.func for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call))
         assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=ids)
-def test_files_stay_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_modules_stay_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE_LINES
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_functions_stay_short_and_take_few_parameters(path: Path) -> None:
+    for function in functions_of(path):
+        assert lines_of(function) <= MAX_FUNCTION_LINES, f"{function.name} has {lines_of(function)} lines"
+        assert len(parameters_of(function)) <= MAX_PARAMETERS, f"{function.name} takes {parameters_of(function)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_private_names_stay_in_their_module(path: Path) -> None:
+    """No name with a leading underscore is imported from another module, or used as an attribute of one."""
+    bound = {}
+    for name, alias in imports(path):
+        if name.startswith("cvkit."):
+            assert not is_private(name.rpartition(".")[2]), f"{name_of(path)} imports {name}"
+            bound[alias or name.rpartition(".")[2]] = name
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in bound:
+            assert not is_private(node.attr), f"{name_of(path)} uses {bound[node.value.id]}.{node.attr}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_modules_of_cvkit_are_imported_under_their_own_name(path: Path) -> None:
+    renamed = [f"{name} as {alias}" for name, alias in imports(path) if name in MODULES and alias is not None]
+    assert not renamed
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_frozen_objects_are_not_changed(path: Path) -> None:
+    assert "object.__setattr__" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_error_is_dropped_unseen(path: Path) -> None:
+    """No ``except`` clause that catches every error has an empty body."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ExceptHandler) and all(isinstance(line, ast.Pass) for line in node.body):
+            caught = "everything" if node.type is None else ast.unparse(node.type)
+            assert caught not in ("everything", "Exception", "BaseException"), f"line {node.lineno}"
 
 
 def test_nothing_is_called_utils() -> None:
@@ -134,3 +269,43 @@ def test_help_loads_nothing_heavy() -> None:
     code = f"import sys, cvkit.cli.main; print(*sorted(set({HEAVY}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == []
+
+
+def requirements() -> dict[str, set[str]]:
+    """Return the import names that pyproject.toml declares, by extra; those that are always installed under ""."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {extra: {_import_name(requirement) for requirement in lines} for extra, lines in groups.items()}
+
+
+def _import_name(requirement: str) -> str:
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert match is not None, requirement
+    name = match.group().lower()
+    return IMPORT_NAMES.get(name, name.replace("-", "_"))
+
+
+def third_party_imports() -> set[str]:
+    names = {name.split(".")[0] for path in FILES for name, _ in imports(path)}
+    return names - set(sys.stdlib_module_names) - {"cvkit"}
+
+
+def test_every_import_is_declared() -> None:
+    declared = requirements()
+    declared.pop("dev")
+    assert third_party_imports() <= set().union(*declared.values())
+
+
+def test_every_declared_package_is_used() -> None:
+    declared = requirements()
+    declared.pop("dev")
+    assert set().union(*declared.values()) <= third_party_imports() | IMPORTED_BY_TORCH
+    for name in IMPORTED_BY_TORCH:
+        assert any(f'"{name}"' in path.read_text(encoding="utf-8") for path in FILES), name
+
+
+def test_extras_hold_only_what_is_not_required() -> None:
+    declared = requirements()
+    required = declared.pop("")
+    for extra, names in declared.items():
+        assert not names & required, extra

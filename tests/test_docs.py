@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cvkit.catalog import SALIENCY_MODELS
-from cvkit.config.saliency import LOSSES
+from cvkit.config.train_saliency import LOSSES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

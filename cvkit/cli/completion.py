@@ -1,7 +1,10 @@
 """Shell completion of option values, from tables that need no torch."""
 
+import io
 import os
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,43 @@ MAX_PATHS = 200  # entries of a folder that are offered
 PATH_METAVARS = ("REF", "MODEL", "FILE", "DIR", "DIR|FILE", "INPUTS")
 
 Completer = Callable[[typer.Context, str], list[str]]
+
+
+@contextmanager
+def words_joined_at_colons(environment: MutableMapping[str, str]) -> Iterator[None]:
+    """Rejoin words such as ``timm:resnet18`` while a request for completions from bash is answered.
+
+    Bash divides words at colons and replaces only what follows the last one, so that the part before it is removed from
+    the completions on stdout.
+
+    Args:
+        environment: Variables of the process; ``COMP_WORDS`` and ``COMP_CWORD`` are changed.
+    """
+    prefix = ""
+    if environment.get("_CVKIT_COMPLETE") == "complete_bash" and "COMP_WORDS" in environment:
+        prefix = _join(environment)
+    if not prefix:
+        yield
+        return
+    stdout = sys.stdout
+    with redirect_stdout(io.StringIO()) as answer:
+        try:
+            yield
+        finally:
+            stdout.writelines(line.removeprefix(prefix) for line in answer.getvalue().splitlines(keepends=True))
+
+
+def _join(environment: MutableMapping[str, str]) -> str:
+    """Rejoin the words up to the current one; return the part of the current one that bash keeps."""
+    words = environment["COMP_WORDS"].split("\n")[: int(environment["COMP_CWORD"]) + 1]
+    joined: list[str] = []
+    for word in words:
+        if joined and (word == ":" or joined[-1].endswith(":")):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    environment["COMP_WORDS"], environment["COMP_CWORD"] = "\n".join(joined), str(len(joined) - 1)
+    return joined[-1][: joined[-1].rindex(":") + 1] if joined[-1] != words[-1] else ""
 
 
 def completer(field: Field) -> Completer:
@@ -39,6 +79,8 @@ def _names(source: str, ctx: typer.Context) -> list[str]:
     from cvkit.catalog import SALIENCY_MODELS
     from cvkit.tasks.classification import names
 
+    if source == "saliency-model":
+        return list(SALIENCY_MODELS)
     if source == "backbone":
         return names.backbones()
     if source == "model":

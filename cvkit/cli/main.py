@@ -1,6 +1,7 @@
 """Assemble the commands, and turn errors into one line and an exit code."""
 
 import io
+import os
 import sys
 from typing import Annotated, Any
 
@@ -22,9 +23,10 @@ from cvkit.cli import (
     train_saliency,
 )
 from cvkit.cli.command import INSPECT, TOOLS, Command, add_command
+from cvkit.cli.completion import words_joined_at_colons
 from cvkit.cli.console import show_error
-from cvkit.device import is_main_process, is_started_by_us
 from cvkit.errors import CvkitError, ExitCode
+from cvkit.processes import is_child_process, is_main_process
 
 # In the order of `cvkit --help`; those of a group stand in its module.
 COMMANDS: tuple[Command[Any, Any], ...] = tuple(
@@ -78,8 +80,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for file names and bars that the terminal cannot show
-    code = _run()
-    if is_started_by_us() and code in (ExitCode.PARTIAL, ExitCode.STOPPED):
+    with words_joined_at_colons(os.environ):
+        code = _run()
+    if is_child_process() and code in (ExitCode.PARTIAL, ExitCode.STOPPED):
         # The parent process exits with this code; an error here would make the parent be killed before that.
         code = ExitCode.OK
     # A Ctrl-C inside code that a library executes from text marks the interpreter as interrupted for good: `python -m`

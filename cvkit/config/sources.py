@@ -43,7 +43,9 @@ def read_settings(path: str, command: str) -> dict[str, Any]:
     origin = document.get("command", command)
     if origin != command:
         raise UsageError(f"--config {path} holds settings of `cvkit {origin}`, not of `cvkit {command}`.")
-    return {key: value for key, value in document.items() if key not in RUN_KEYS}
+    # The config.json of a run that was resumed says so, but a repetition of the run starts anew.
+    ignored = RUN_KEYS | {"resume"} if "resolved" in document else RUN_KEYS
+    return {key: value for key, value in document.items() if key not in ignored}
 
 
 def _parse(path: Path) -> Any:

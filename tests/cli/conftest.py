@@ -1,19 +1,29 @@
-"""A small data set, a small trained run, and a way to run commands as the shell does."""
+"""Provide a small data set, a small trained run, and a function that runs commands as the shell does."""
 
+import gzip
+import hashlib
+import io
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cvkit.cli import main as program
+from cvkit.models import fetch
+from cvkit.models.published import pretrained
+from tests.data.test_idx import idx_bytes
+
+from .options import unknown_options
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the shell sees of a command."""
+    """Exit code and streams of a command."""
 
     code: int
     out: str
@@ -24,12 +34,14 @@ Run = Callable[..., Outcome]
 
 
 def run_in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> Outcome:
-    """Run ``cvkit words...`` in this process."""
+    """Run ``cvkit words...`` in this process, and check that its messages name only options that the command has."""
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["cvkit", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
         program.main()
     captured = capsys.readouterr()
+    unknown = unknown_options([str(word) for word in words], captured.err)
+    assert not unknown, f"the command has no {unknown}: {captured.err}"
     return Outcome(int(ended.value.code or 0), captured.out, captured.err)
 
 
@@ -74,6 +86,60 @@ def trained(fixation_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     )
     train_saliency(config)
     return folder
+
+
+def blobs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return images with a bright square whose row depends on the label, and the labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = rng.integers(0, 40, (count, 11, 9))
+    for image, label in zip(images, labels, strict=True):
+        image[3 * label : 3 * label + 4, 2:6] = rng.integers(180, 255)
+    return images.astype(np.uint8), labels.astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of IDX files: 90 train and 33 test images of 11x9, three classes."""
+    folder = tmp_path_factory.mktemp("idx") / "digits"
+    folder.mkdir()
+    for split, count in (("train", 90), ("t10k", 33)):
+        images, labels = blobs(count, count)
+        (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image of 90x120 pixels."""
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+WEIGHTS = b"some tensors" * 1000
+DIGEST = hashlib.sha256(WEIGHTS).hexdigest()
+WEIGHTS_FILE = f"vgg16-{DIGEST[:8]}.pth"
+WEIGHTS_URL = f"https://example.org/{WEIGHTS_FILE}"
+
+
+class Answer(io.BytesIO):
+    """A server's answer."""
+
+    headers: dict[str, str] = {"Content-Length": str(len(WEIGHTS))}  # noqa: RUF012
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Provide an empty cache and a server of vgg16's weights, which are WEIGHTS; return where their file will lie."""
+    facts = pretrained.facts
+    entry = replace(facts("vgg16"), source=WEIGHTS_URL, file_bytes=len(WEIGHTS))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(pretrained, "facts", lambda name: entry if name.startswith("vgg16") else facts(name))
+    monkeypatch.setattr(fetch, "urlopen", lambda *_args, **_more: Answer(WEIGHTS))
+    return tmp_path / "torch/hub/checkpoints" / WEIGHTS_FILE
 
 
 @pytest.fixture(autouse=True)

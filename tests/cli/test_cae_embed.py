@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.data.test_idx import idx_bytes
 
-from .conftest import Run
+from .conftest import Run, blobs
 
 SMALL = ("--widths", "4,8", "--epochs", 2, "--batch-size", 16, "--device", "cpu")
 MADE = {
@@ -26,28 +26,6 @@ MADE = {
     "summary.txt", "history.csv", "config.json", "best.pt", "last.pt",
 }  # fmt: skip
 KEYS = ["bce", "mse", "knn_accuracy", "trustworthiness", "continuity"]
-
-
-def blobs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images with a bright square at a place that the label tells."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 3
-    images = rng.integers(0, 40, (count, 11, 9))
-    for image, label in zip(images, labels, strict=True):
-        image[3 * label : 3 * label + 4, 2:6] = rng.integers(180, 255)
-    return images.astype(np.uint8), labels.astype(np.uint8)
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of IDX files: 90 train and 33 test images of 11x9, three classes."""
-    folder = tmp_path_factory.mktemp("idx") / "digits"
-    folder.mkdir()
-    for split, count in (("train", 90), ("t10k", 33)):
-        images, labels = blobs(count, count)
-        (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
-        (folder / f"{split}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +77,7 @@ def test_the_codes_written_are_those_of_the_network_written(trained: Path) -> No
     from cvkit.engine import checkpoint
     from cvkit.tasks.embedding.embedder import Embedder
 
-    embedder = Embedder.from_card(checkpoint.load(trained / "best.pt", "autoencoder"))
+    embedder = Embedder.from_metadata(checkpoint.load(trained / "best.pt", "autoencoder"))
     images, _ = blobs(33, 33)
     (codes,) = embedder.codes(torch.from_numpy(images)[:, None])
     rows = [row for row in rows_of(trained / "embeddings.csv") if row["split"] == "test"]
@@ -176,16 +154,16 @@ def test_a_signal_after_the_last_epoch_leaves_before_embedding(
 ) -> None:
     from cvkit.cli.console import Console
 
-    listen = Console.listen
+    report = Console.report
 
     def interrupt(self: Console, event: object) -> None:
-        listen(self, event)  # type: ignore[arg-type]
+        report(self, event)  # type: ignore[arg-type]
         if str(getattr(event, "text", "")).startswith("epoch 2:"):
             os.kill(os.getpid(), signal.SIGTERM)
 
     words = ("cae-embed", "--data", digits, *SMALL, "--out", "r")
     with monkeypatch.context() as patch:
-        patch.setattr(Console, "listen", interrupt)
+        patch.setattr(Console, "report", interrupt)
         ended = run(*words)
     assert ended.code == 75 and "--resume" in ended.err and not Path("r/embeddings.csv").exists()
     assert run(*words, "--resume").code == 0 and Path("r/embeddings.csv").exists()
@@ -304,27 +282,32 @@ def test_names_of_classes_come_from_a_file(run: Run, digits: Path) -> None:
     [
         (("--latent-dim", 0), 2, "--latent-dim must be 1 or more"),
         (("--widths", "a"), 2, "--widths 'a': write whole numbers"),
-        (("--widths", "8,0"), 2, "--widths: name 1 to 10 numbers of filters"),
+        (("--widths", "8,0"), 2, "--widths must be 1 or more, not 0"),
+        (("--widths", "8," * 11), 2, "--widths: name 1 to 10 numbers of filters"),
         (("--embed", "tst"), 2, "--embed 'tst' is not one of train, val, test. Did you mean 'test'?"),
         (("--embed", "val"), 2, "--embed val: the data has train and test only"),
         (("--format", "cvs"), 2, "Did you mean 'csv'?"),
-        (("--format", ","), 2, "--format: name one or more of csv"),
+        (("--format", ","), 2, "--format is empty: name one or more of csv"),
         (("--compare", "lda"), 2, "--compare 'lda' is not one of"),
         (("--noise-sigma", 0), 2, "--noise-sigma must be above 0"),
         (("--noise-sigma", "inf"), 2, "--noise-sigma must be above 0"),
-        (("--noise-sigma", 0.3), 2, "--noise-sigma is that of --denoise"),
-        (("--compare", "pca,none"), 2, "--compare none stands alone"),
+        (("--noise-sigma", 0.3), 2, "--noise-sigma has an effect only with --denoise"),
+        (("--compare", "pca,none"), 2, "--compare none excludes the other words"),
         (("--data", ""), 2, "--data is empty"),
         (("--data", "x" * 300), 1, "File name too long"),
         (("--latent-dim", 10**12), 2, "the network does not fit in memory"),
         (("--checkpoint", "x", "--latent-dim", 7), 2, "is for training"),
-        (("--test-fraction", 1), 2, "--test-fraction must be between 0 and 1"),
+        (("--test-fraction", 1), 2, "--test-fraction must be above 0 and below 1, not 1"),
         (("--limit", 1), 2, "--limit must be 2 or more"),
-        (("--patience", 3), 2, "name what tells it with --best-metric loss"),
+        (("--patience", 3), 2, "--patience waits for a better epoch, but --best-metric last compares none"),
         (("--best-metric", "mse"), 2, "--best-metric 'mse' is not one of last, loss"),
         (("--resume",), 2, "--resume needs --out"),
-        (("--checkpoint", "x", "--size", "4x4"), 2, "is for training, and --checkpoint embeds without"),
-        (("--checkpoint", "x", "--resume", "--out", "o"), 2, "--checkpoint embeds without training"),
+        (("--checkpoint", "x", "--size", "4x4"), 2, "--size is for training, but --model embeds without training"),
+        (
+            ("--checkpoint", "x", "--resume", "--out", "o"),
+            2,
+            "--resume continues a training run, but --model embeds without training",
+        ),
         (("--checkpoint", "x", "--devices", 2), 2, "leave out --devices"),
         (("--data", "nowhere"), 1, "no such file or folder: nowhere"),
         (("--labels", "nowhere.txt"), 1, "--labels nowhere.txt cannot be read"),

@@ -231,14 +231,14 @@ def test_the_table_shows_every_image_with_bars(classify: Classify, photos: Path,
 def test_of_many_images_the_first_are_shown(
     classify: Classify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert command.SHOWN == 100
-    monkeypatch.setattr(command, "SHOWN", 3)
+    assert command.MAX_SHOWN == 100
+    monkeypatch.setattr(command, "MAX_SHOWN", 3)
     ended = classify("--out", "o")
-    assert "... the first 3 images; o/results.csv has them all." in ended.out
+    assert "... the first 3 images; o/results.csv lists all of them." in ended.out
     assert "c.png" in ended.out
     assert "d.png" not in ended.out
     assert len(rows(tmp_path / "o/results.csv")) == 15
-    monkeypatch.setattr(command, "SHOWN", 5)
+    monkeypatch.setattr(command, "MAX_SHOWN", 5)
     assert "..." not in classify("--out", "o").out
 
 

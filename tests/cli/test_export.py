@@ -16,7 +16,7 @@ from PIL import Image
 
 from cvkit.commands.export import measuring
 from cvkit.engine.stop import StopSignal
-from cvkit.models.exported.exported import ExportedNetwork, read_facts
+from cvkit.models.exported.network import ExportedNetwork, read_facts
 
 from .conftest import Run
 
@@ -62,7 +62,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def network() -> torch.nn.Module:
     from cvkit.tasks.classification import loading
 
-    return loading.load(NET, "none").module.eval()
+    return loading.load(NET, "none").network.eval()
 
 
 def pixels(count: int) -> torch.Tensor:
@@ -89,11 +89,11 @@ def test_pt2_loads_in_torch_alone(classifier: Callable[..., Path]) -> None:
 
 
 def test_safetensors_rebuilds_the_network(classifier: Callable[..., Path]) -> None:
-    from cvkit.tasks.registry import rebuilt
+    from cvkit.tasks.registry import rebuild
 
     path = classifier("safetensors")
     with torch.inference_mode():
-        assert torch.equal(rebuilt(path)(pixels(2)), network()(pixels(2)))
+        assert torch.equal(rebuild(path)(pixels(2)), network()(pixels(2)))
 
 
 def test_the_report_and_the_facts(classifier: Callable[..., Path], run: Run) -> None:
@@ -117,7 +117,7 @@ def test_bytes_in_and_top_classes_out(classifier: Callable[..., Path]) -> None:
 
     loaded = loading.load(NET, "none")
     images = torch.randint(0, 256, (3, 3, *SIZE), dtype=torch.uint8)
-    probabilities, classes = Classifier(loaded.module, loaded.facts).logits(images).softmax(1).topk(4)
+    probabilities, classes = Classifier(loaded.network, loaded.facts).logits(images).softmax(1).topk(4)
     for layout in ("nchw", "nhwc"):
         options = {"layout": layout, "include_preprocessing": True, "include_postprocessing": True, "top": 4}
         session = onnxruntime.InferenceSession(str(classifier(**options)))
@@ -393,7 +393,7 @@ def prepared(photographs: Path) -> torch.Tensor:
     from cvkit.tasks.classification.classifier import Classifier
 
     loaded = loading.load(NET, "none")
-    ready = Classifier(loaded.module, loaded.facts)
+    ready = Classifier(loaded.network, loaded.facts)
     images = [fit_crop(read_image(path), ready.preprocessing)[0] for path in sorted(photographs.iterdir())]
     return ready.normalise(torch.stack(images))
 
@@ -467,8 +467,8 @@ def test_a_map_at_the_size_of_the_input(run: Run, trained: Path) -> None:
     [
         ((NET, "--format", "onx"), 2, "Did you mean 'onnx'?"),
         ((NET, "--out", "x.pt2"), 2, "ends in .onnx"),
-        ((NET, "--layout", "nhwc"), 2, "--include-preprocessing takes; add it"),
-        ((NET, "--format", "safetensors", "--with-cam"), 2, "safetensors holds weights alone"),
+        ((NET, "--layout", "nhwc"), 2, "of --include-preprocessing: add it"),
+        ((NET, "--format", "safetensors", "--with-cam"), 2, "safetensors holds only weights"),
         ((NET, "--format", "pt2", "--simplify"), 2, "--simplify is for --format onnx"),
         ((NET, "--opset", 99), 2, "--opset 99: the onnx installed here knows"),
         (("a" * 300,), 2, "a" * 300),
@@ -481,16 +481,16 @@ def test_a_map_at_the_size_of_the_input(run: Run, trained: Path) -> None:
         ((NET, "--quantize", "int8", "--calibrate", ".", "--precision", "fp16"), 2, "leave out --precision"),
         ((NET, "--calibrate", "nowhere"), 1, "nowhere"),
         ((NET, "--rtol", 0), 2, "--rtol must be above 0"),
-        ((NET, "--truth", "folders"), 2, "--truth is for the accuracy of --benchmark"),
-        ((NET, "--format", "safetensors", "--benchmark"), 2, "safetensors holds weights alone"),
+        ((NET, "--truth", "folders"), 2, "--truth needs --benchmark and --calibrate"),
+        ((NET, "--format", "safetensors", "--benchmark"), 2, "safetensors holds only weights"),
         ((NET, "--format", "openvino", "--out", "x.onnx"), 2, "ends in .xml"),
         ((NET, "--dynamic", "depth"), 2, "--dynamic 'depth' is not one of"),
         (("resnet19",), 2, "Did you mean 'resnet18'?"),
         (("mlnet",), 2, "name the run that trained it"),
         (("runs/nowhere",), 1, "no such run folder or file"),
-        ((), 2, "name a run folder, a checkpoint, or a classifier"),
+        ((), 2, "name a run folder, a checkpoint or a model"),
         (("--inspect", "nowhere.onnx"), 1, "nowhere.onnx: no such file"),
-        (("run", "--inspect", "x.onnx"), 2, "--inspect x.onnx stands alone"),
+        (("run", "--inspect", "x.onnx"), 2, "--inspect x.onnx excludes exporting"),
         (("--inspect", "x.txt"), 1, "x.txt: no such file"),
     ],
 )

@@ -250,7 +250,7 @@ def test_the_default_folder_names_model_and_rank(explain: Run, tmp_path: Path) -
         (("--colormap", "infernal"), 2, "Did you mean 'inferno'?"),
         (("--model", "squeezenet"), 2, "Did you mean 'squeezenet1_"),
         (("--model", "resnet18"), 1, "does not fit"),
-        (("--alpha", "2"), 2, "--alpha must be between 0 and 1"),
+        (("--alpha", "2"), 2, "--alpha must be at least 0 and at most 1, not 2"),
         (("--rank", "2", "--class", "1"), 2, "use one of them"),
         (("--layer", "features.4", "--method", "guided-backprop"), 2, "leave --layer out"),
     ],
@@ -314,7 +314,7 @@ def test_squash_gives_the_network_the_whole_image(explain: Run, photos: Path, we
 
     assert explain("--save", "npy", "--out", "o", "--fit", "squash").code == 0
     loaded = loading.load("squeezenet1_1", str(weights))
-    classifier = Classifier(loaded.module, loaded.facts)
+    classifier = Classifier(loaded.network, loaded.facts)
     pixels, _ = fit_squash(read_image(photos / "a.png"), classifier.preprocessing)
     shares = classifier.logits(pixels[None]).softmax(1)[0]
     first = rows(tmp_path / "o/results.csv")[0]

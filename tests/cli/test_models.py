@@ -1,11 +1,8 @@
 """``cvkit models`` as the shell runs it."""
 
 import functools
-import hashlib
-import io
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -25,37 +22,15 @@ from cvkit.tasks.saliency.networks import build as networks
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
 
-from .conftest import Outcome, Run
-
-CONTENT = b"some tensors" * 1000
-DIGEST = hashlib.sha256(CONTENT).hexdigest()
-FILE = f"vgg16-{DIGEST[:8]}.pth"
-PAGES = f"https://example.org/{FILE}"
-
+from .conftest import DIGEST, WEIGHTS, WEIGHTS_FILE, WEIGHTS_URL, Outcome, Run
 
 show_model = functools.cache(task.show_model)
-
-
-class Answer(io.BytesIO):
-    """What the server answers."""
-
-    headers: dict[str, str] = {"Content-Length": str(len(CONTENT))}  # noqa: RUF012
 
 
 @pytest.fixture(autouse=True)
 def _each_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several tests look at the same models: their dry runs are made once."""
     monkeypatch.setattr(task, "show_model", show_model)
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, where vgg16's file will lie; the weights of vgg16 are CONTENT, and the network has them."""
-    entry = replace(pretrained.facts("vgg16"), source=PAGES, file_bytes=len(CONTENT))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(pretrained, "facts", lambda _name: entry)
-    monkeypatch.setattr(fetch, "urlopen", lambda *_args, **_more: Answer(CONTENT))
-    return tmp_path / "torch/hub/checkpoints" / FILE
 
 
 @pytest.fixture
@@ -153,10 +128,10 @@ def test_the_page_of_a_classifier(run: Run) -> None:
         "vgg16.IMAGENET1K_V1 (torchvision)",
         "138,357,544: 553 MB at 4 bytes each",
         "15,470,264,320 per image of 224x224",
-        "shorter side to 256 (bilinear), then the middle 224x224",
-        "mean 0.485 0.456 0.406, deviation 0.229 0.224 0.225",
+        "shorter side to 256 (bilinear), centre crop 224x224, scaled to 0..1",
+        "mean 0.485 0.456 0.406, std 0.229 0.224 0.225 (red, green, blue)",
         "https://download.pytorch.org/models/vgg16-397923af.pth",
-        "gradcam looks at  features.29",
+        "default gradcam layer  features.29",
     ):
         assert said in ended.out
     assert row(ended.out, "features.0") == "features.0 Conv2d 1x64x224x224 1.79 k 86.7 M 12.8 MB 224x224"
@@ -297,20 +272,20 @@ def test_downloading_prints_the_path_alone(run: Run, cache: Path) -> None:
     ended = run("models", "download", "vgg16")
     assert ended.code == 0, ended.err
     assert ended.out == f"{cache}\n"
-    assert ended.err == f"Fetching the weights vgg16.IMAGENET1K_V1 ({PAGES}, 0 MB).\n"
-    assert cache.read_bytes() == CONTENT
+    assert ended.err == f"Downloading the weights vgg16.IMAGENET1K_V1 ({WEIGHTS_URL}, 0 MB).\n"
+    assert cache.read_bytes() == WEIGHTS
 
 
 def test_what_is_there_is_not_fetched_again(run: Run, cache: Path, no_network: None) -> None:
     del no_network
     cache.parent.mkdir(parents=True)
-    cache.write_bytes(CONTENT)
+    cache.write_bytes(WEIGHTS)
     ended = run("models", "download", "vgg16")
     assert (ended.code, ended.out, ended.err) == (0, f"{cache}\n", "")
 
 
 def test_quiet_is_quiet(run: Run, cache: Path) -> None:
-    assert run("models", "download", "vgg16", "--quiet", "--to", "d") == Outcome(0, f"d/{FILE}\n", "")
+    assert run("models", "download", "vgg16", "--quiet", "--to", "d") == Outcome(0, f"d/{WEIGHTS_FILE}\n", "")
     assert cache.is_file()
 
 
@@ -321,7 +296,7 @@ def test_json_of_a_file(run: Run, cache: Path) -> None:
         "tag": "IMAGENET1K_V1",
         "path": str(cache),
         "sha256": DIGEST,
-        "bytes": len(CONTENT),
+        "bytes": len(WEIGHTS),
     }
     assert json.loads(ended.out) == expected == document(run, "path", "vgg16")
 
@@ -329,10 +304,10 @@ def test_json_of_a_file(run: Run, cache: Path) -> None:
 def test_a_copy_goes_to_the_folder_named(run: Run, cache: Path, tmp_path: Path) -> None:
     ended = run("models", "download", "vgg16", "--to", "a/b")
     assert ended.code == 0, ended.err
-    assert ended.out == f"a/b/{FILE}\n"
-    assert f"--weights a/b/{FILE}" in ended.err
-    assert (tmp_path / "a/b" / FILE).read_bytes() == cache.read_bytes() == CONTENT
-    assert [path.name for path in (tmp_path / "a/b").iterdir()] == [FILE]
+    assert ended.out == f"a/b/{WEIGHTS_FILE}\n"
+    assert f"--weights a/b/{WEIGHTS_FILE}" in ended.err
+    assert (tmp_path / "a/b" / WEIGHTS_FILE).read_bytes() == cache.read_bytes() == WEIGHTS
+    assert [path.name for path in (tmp_path / "a/b").iterdir()] == [WEIGHTS_FILE]
     assert run("models", "download", "vgg16", "--to", "a/b").code == 0
     assert run("models", "download", "vgg16", "--to", cache.parent).out == f"{cache}\n"
     (tmp_path / "file").touch()
@@ -347,7 +322,7 @@ def test_a_file_of_the_hub_is_copied_under_the_name_of_its_entry(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot = tmp_path / "model.safetensors"
-    snapshot.write_bytes(CONTENT)
+    snapshot.write_bytes(WEIGHTS)
     monkeypatch.setattr(fetch, "download", lambda _entry, _say: snapshot)
     ended = run("models", "download", "timm:resnet18.a1_in1k", "--to", "d")
     assert ended.out == "d/resnet18.a1_in1k.safetensors\n"
@@ -361,7 +336,7 @@ def test_without_a_network_the_error_says_what_to_do(run: Run, cache: Path, no_n
     ended = run("models", "download", "vgg16")
     assert ended.code == 1
     assert ended.out == ""
-    assert "cannot be fetched here (no network)" in ended.err
+    assert "cannot be downloaded (no network)" in ended.err
     assert not cache.exists()
 
 
@@ -371,9 +346,9 @@ def test_the_path_is_that_in_the_cache_or_an_error(run: Run, cache: Path) -> Non
     assert ended.out == ""
     assert ended.err.endswith("are not here: run `cvkit models download vgg16`.\n")
     cache.parent.mkdir(parents=True)
-    cache.write_bytes(CONTENT[:-1])
+    cache.write_bytes(WEIGHTS[:-1])
     assert "is damaged" in run("models", "path", "vgg16").err
-    cache.write_bytes(CONTENT)
+    cache.write_bytes(WEIGHTS)
     ended = run("models", "path", "vgg16")
     assert (ended.code, ended.out, ended.err) == (0, f"{cache}\n", "")
 
@@ -382,10 +357,10 @@ def test_what_is_in_the_cache_is_marked(run: Run, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     file = tmp_path / "torch/hub/checkpoints/mobilenet_v2-b0353104.pth"
     file.parent.mkdir(parents=True)
-    file.write_bytes(CONTENT)
+    file.write_bytes(WEIGHTS)
     weights = document(run, "show", "mobilenet_v2")["weights"]
     assert [entry["cached"] for entry in weights] == [None, str(file)]
-    assert weights[1]["bytes"] == len(CONTENT)
+    assert weights[1]["bytes"] == len(WEIGHTS)
     assert "yes" in row(run("models", "show", "mobilenet_v2").out, "IMAGENET1K_V1")
 
 

@@ -37,7 +37,7 @@ def test_a_run_leaves_its_folder(run: Run, fixation_data: Path, tmp_path: Path) 
     assert settings["resolved"]["loss"] == "kl-cc-nss"
     with Image.open(folder / "samples" / "best.png") as sheet:
         assert np.asarray(sheet).std() > 10  # something is drawn
-    predictor = SaliencyPredictor.from_card(checkpoint.load(folder / "best.pt", "saliency"))
+    predictor = SaliencyPredictor.from_metadata(checkpoint.load(folder / "best.pt", "saliency"))
     assert predictor.size == (64, 96)
 
 
@@ -129,7 +129,7 @@ def test_resume_refuses_other_settings(run: Run, fixation_data: Path) -> None:
     assert "--lr was from the model and its weights, is 0.1" in ended.err
     again = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 1, "--out", "r")
     assert again.code == 1
-    assert "holds a run already" in again.err
+    assert "already holds a run" in again.err
 
 
 def test_bad_files_are_listed_and_strict_refuses_them(run: Run, fixation_data: Path, tmp_path: Path) -> None:

@@ -77,15 +77,7 @@ def faithfulness(
     pixels = heat.numel()
     counts = [round(step * pixels / steps) for step in range(steps + 1)]
     with torch.no_grad():
-        order = _pixel_order(heat, descending=True)
-        blank, blurred = torch.zeros_like(image), blur(image)
-        variants = chain(
-            (image, image * heat),
-            (torch.where(order < count, blank, image) for count in counts[1:]),
-            (torch.where(order < count, image, blurred) for count in counts[:-1]),
-            _road_images(image, heat, seed),
-        )
-        probabilities = _probabilities(variants, score, batch_size)
+        probabilities = _probabilities(_variants(image, heat, counts, seed), score, batch_size)
     whole, masked = probabilities[:2].tolist()
     deleted, inserted, imputed = probabilities[2:].split([steps, steps, 2 * len(PERCENTILES)])
     fractions = torch.tensor(counts, dtype=torch.float64) / pixels
@@ -96,6 +88,21 @@ def faithfulness(
         deletion=float(torch.trapezoid(torch.cat((probabilities[:1], deleted)), fractions)),
         insertion=float(torch.trapezoid(torch.cat((inserted, probabilities[:1])), fractions)),
         road=float((least - most).mean() / 2),
+    )
+
+
+def _variants(image: Tensor, heat: Tensor, counts: list[int], seed: int) -> Iterator[Tensor]:
+    """Return the images to score: the image, the masked image, and those of deletion, insertion and ROAD.
+
+    ``counts`` are the numbers of pixels changed after each step, from 0 to all of them.
+    """
+    order = _pixel_order(heat, descending=True)
+    blank, blurred = torch.zeros_like(image), blur(image)
+    return chain(
+        (image, image * heat),
+        (torch.where(order < count, blank, image) for count in counts[1:]),
+        (torch.where(order < count, image, blurred) for count in counts[:-1]),
+        _road_images(image, heat, seed),
     )
 
 

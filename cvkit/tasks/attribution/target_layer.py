@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cvkit.catalog import TargetLayer
 from cvkit.errors import UsageError, nearest
-from cvkit.models.dry_run import Build, Call, DryRun, Rectified, Shape, Value, dry_run
+from cvkit.models.dry_run import BuildNetwork, Call, DryRun, Rectified, Shape, Value, dry_run
 
 RELU = "+relu"
 ADVICE = "`cvkit models show NAME` lists the possible layers."
@@ -22,7 +22,7 @@ IMPOSSIBLE = 9.0  # skew of a grid that is empty or larger than the image
 Grid = tuple[int, int]
 
 
-def default_target(build: Build, input_shape: Shape, num_classes: int) -> TargetLayer:
+def default_target(build: BuildNetwork, input_shape: Shape, num_classes: int) -> TargetLayer:
     """Return the last layer of a network whose output has a spatial grid.
 
     In a convolutional network this is the end of the last stage, before the pooling and before convolutions with one
@@ -49,7 +49,7 @@ def default_target(build: Build, input_shape: Shape, num_classes: int) -> Target
     return target
 
 
-def named_target(build: Build, input_shape: Shape, name: str) -> TargetLayer:
+def named_target(build: BuildNetwork, input_shape: Shape, name: str) -> TargetLayer:
     """Return a layer of a network by its name.
 
     Args:
@@ -86,7 +86,7 @@ def named_target(build: Build, input_shape: Shape, name: str) -> TargetLayer:
     return replace(target, relu=True)
 
 
-def list_target_layers(build: Build, input_shape: Shape) -> list[tuple[str, tuple[int, ...], str]]:
+def list_target_layers(build: BuildNetwork, input_shape: Shape) -> list[tuple[str, tuple[int, ...], str]]:
     """Return (name, output shape, layout) of each layer that ``named_target`` accepts, in the order they run.
 
     Layers that return their input unchanged are left out. "NAME+relu" is listed if no module has that output.

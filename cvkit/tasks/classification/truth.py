@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cvkit.errors import DataError
-from cvkit.files import Input
+from cvkit.inputs import Input
 from cvkit.tasks.classification.resolver import ClassResolver, printable
 
 FOLDERS = "folders"

@@ -57,6 +57,6 @@ class AutoencoderLearner:
         """Return one group of all parameters, with one learning rate."""
         return [Group(list(self.model.parameters()))]
 
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return the metadata for ``best.pt`` from which, with the weights, the embedder is rebuilt."""
-        return {**self.embedder.card(), "config": self.config.as_dict()}
+        return {**self.embedder.metadata(), "config": self.config.as_dict()}

@@ -91,9 +91,6 @@ def neighbourhood_scores(
         k: Number of neighbours, with 0 < k < N / 2.
         report: Receives a ``Step`` with the number of finished rows after each block.
 
-    Returns:
-        The scores of each embedding.
-
     Raises:
         ValueError: If ``k`` is out of range.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cvkit.errors import CvkitError, DataError, UsageError
-from cvkit.files import Input
+from cvkit.inputs import Input
 from cvkit.tasks.classification.resolver import ClassResolver, find_class, printable
 from cvkit.tasks.classification.truth import read_truth
 

@@ -1,0 +1,159 @@
+"""Check ``cvkit resume``, which continues a run with its own settings."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cvkit.cli.console import Console
+from cvkit.engine import checkpoint
+from cvkit.progress import Event
+
+from .conftest import TINY, Outcome, Run
+
+TIMES = {"seconds", "waited", "images_per_second", "busy"}  # differ from run to run
+Interrupt = Callable[..., Outcome]
+
+
+@pytest.fixture
+def interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> Interrupt:
+    """Return a function that runs a command and sends it SIGTERM after its first epoch."""
+    report = Console.report
+
+    def interrupt(self: Console, event: Event) -> None:
+        report(self, event)
+        if str(getattr(event, "text", "")).startswith("epoch 1:"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def start(*words: object) -> Outcome:
+        with monkeypatch.context() as patch:
+            patch.setattr(Console, "report", interrupt)
+            ended = run(*words)
+        assert ended.code == 75, ended.err
+        return ended
+
+    return start
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_times(part) for key, part in value.items() if key not in TIMES}
+    return [without_times(part) for part in value] if isinstance(value, list) else value
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Compare two training states bit by bit."""
+    assert type(one) is type(other)
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for part, same in zip(one, other, strict=True):
+            assert_same(part, same)
+    else:
+        assert one == other
+
+
+def assert_same_state(one: str, other: str) -> None:
+    states = [without_times(checkpoint.load(Path(name, "last.pt"), "training-state")) for name in (one, other)]
+    assert states[0]["state"]["epoch"] == 3
+    assert_same(*states)
+
+
+def saliency(data: Path) -> list[object]:
+    words = ["train-saliency", "--data", data, *TINY, "--epochs", 3, "--batch-size", 2, "--samples", 0]
+    return [*words, "--augment", "full", "--ema", 0.5, "--device", "cpu"]
+
+
+def autoencoder(data: Path) -> list[object]:
+    words = ["cae-embed", "--data", data, "--widths", "4,8", "--epochs", 3, "--batch-size", 16, "--compare", "none"]
+    return [*words, "--denoise", "--dropout", 0.2, "--device", "cpu"]
+
+
+@pytest.mark.parametrize(("words", "data"), [(saliency, "fixation_data"), (autoencoder, "digits")])
+def test_an_interrupted_run_ends_bit_identical_to_a_whole_one(
+    run: Run, interrupted: Interrupt, request: pytest.FixtureRequest, words: Callable[..., list[object]], data: str
+) -> None:
+    command = words(request.getfixturevalue(data))
+    assert run(*command, "--out", "whole").code == 0
+    assert "cvkit resume parts" in interrupted(*command, "--out", "parts").err
+    ended = run("resume", "parts", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)
+    assert_same_state("whole", "parts")
+
+
+def test_the_data_may_have_moved(run: Run, interrupted: Interrupt, fixation_data: Path) -> None:
+    shutil.copytree(fixation_data, "before")
+    assert run(*saliency(Path("before")), "--out", "whole").code == 0
+    interrupted(*saliency(Path("before")), "--out", "parts")
+    Path("before").rename("after")
+    missing = run("resume", "parts")
+    assert missing.code == 1 and "before: no such folder" in missing.err
+    ended = run("resume", "parts", "--data", "after")
+    assert ended.code == 0, ended.err
+    assert_same_state("whole", "parts")
+
+
+def test_a_run_may_be_made_longer(run: Run, trained: Path) -> None:
+    shutil.copytree(trained, "r")
+    assert run("resume", "r", "--epochs", 3).code == 0
+    assert checkpoint.load(Path("r/last.pt"), "training-state")["state"]["epoch"] == 3
+    assert json.loads(Path("r/config.json").read_text())["epochs"] == 3
+
+
+def test_a_config_that_does_not_name_its_command_is_recognised(run: Run, trained: Path) -> None:
+    """Runs made before ``config.json`` named the command continue as well."""
+    shutil.copytree(trained, "r")
+    settings = json.loads(Path("r/config.json").read_text())
+    del settings["command"]
+    Path("r/config.json").write_text(json.dumps(settings))
+    ended = run("resume", "r", "--epochs", 3)
+    assert ended.code == 0, ended.err
+    assert json.loads(Path("r/config.json").read_text())["command"] == "train-saliency"
+
+
+def test_resume_and_out_still_continue_a_run(run: Run, interrupted: Interrupt, fixation_data: Path) -> None:
+    words = saliency(fixation_data)
+    assert run(*words, "--out", "whole").code == 0
+    interrupted(*words, "--out", "parts")
+    ended = run(*words, "--out", "parts", "--resume")
+    assert ended.code == 0, ended.err
+    assert_same_state("whole", "parts")
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (None, "r is not a run folder: it has no config.json"),
+        ("[1]", "does not hold the settings of a run"),
+        ("{", "r/config.json"),
+        ('{"command": "train-detector"}', "is of `cvkit train-detector`, whose runs this version cannot continue"),
+        ('{"model": "mlnet", "fix": 1}', "does not say which command started the run"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_refused(run: Run, document: str | None, said: str) -> None:
+    Path("r").mkdir()
+    if document is not None:
+        Path("r/config.json").write_text(document)
+    ended = run("resume", "r")
+    assert ended.code in (1, 2)
+    assert said in ended.err
+    assert ended.err.startswith("error: ") and ended.err.count("\n") == 1
+
+
+def test_a_run_without_a_checkpoint_is_refused(run: Run, trained: Path) -> None:
+    shutil.copytree(trained, "r")
+    Path("r/last.pt").unlink()
+    ended = run("resume", "r")
+    assert ended.code == 1 and "nothing to resume" in ended.err
