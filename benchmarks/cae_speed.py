@@ -22,12 +22,12 @@ from side_by_side import report, seconds
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_tensor
 
-from cvkit import device as machine
 from cvkit.commands.cae_embed.measure import codes_of
 from cvkit.commands.cae_embed.training import LR, new_embedder, train
 from cvkit.config import CaeEmbedConfig
-from cvkit.data.collection import Collection, Reading, find_source, read_collection
+from cvkit.data.collection import Collection, ReadOptions, find_source, read_collection
 from cvkit.data.image_set import ImageSet
+from cvkit.engine.distributed import start_fabric
 from cvkit.engine.run_folder import RunFolder
 from cvkit.progress import ignore
 from cvkit.tasks.embedding.embedder import Embedder
@@ -142,12 +142,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.only_memory:
         return memory(options.data)
-    whole = read_collection(find_source(options.data), Reading())
+    whole = read_collection(find_source(options.data), ReadOptions())
     pick = np.arange(min(options.images, len(whole.splits["train"])))
-    parts = {"train": whole.splits["train"].take(pick), "test": whole.splits["test"].take(np.arange(256))}
+    parts = {"train": whole.splits["train"].subset(pick), "test": whole.splits["test"].subset(np.arange(256))}
     collection = Collection(splits=parts, classes=(), failures=[], remarks=[])
     config = CaeEmbedConfig(data=options.data, epochs=1, batch_size=BATCH, device=options.device, precision="fp32")
-    fabric = machine.start_fabric(config)
+    fabric = start_fabric(config)
     device = fabric.device
     images = parts["train"].images
     resident = images.to(device)

@@ -43,7 +43,7 @@ def main() -> None:
         paths = copies(Path(options.data), folder / "photos" / "all", options.images)
         common = {"inputs": (str(folder / "photos"),), "model": options.model, "weights": "none"}
         common |= {"batch_size": options.batch, "workers": options.workers, "device": options.device}
-        classifier = Classifier(loaded.module, loaded.facts, device=options.device)
+        classifier = Classifier(loaded.network, loaded.facts, device=options.device)
         few = paths[: 4 * options.batch]
         pixels = torch.stack([fit_crop(read_image(path), classifier.preprocessing)[0] for path in few])
         batches = [classifier.normalise(part) for part in pixels.split(options.batch)]
@@ -51,7 +51,7 @@ def main() -> None:
         def bare() -> None:
             with torch.inference_mode():
                 for place in range(-(-len(paths) // options.batch)):
-                    classifier.module(batches[place % len(batches)]).sum().item()
+                    classifier.network(batches[place % len(batches)]).sum().item()
 
         def classify() -> None:
             shutil.rmtree(folder / "c", ignore_errors=True)
@@ -87,7 +87,7 @@ def timm_loop(options: argparse.Namespace, folder: Path, loaded: loading.Loaded)
     from timm.data import create_dataset, create_loader
 
     model = loading.make(options.model)
-    model.load_state_dict(loaded.module.state_dict())
+    model.load_state_dict(loaded.network.state_dict())
     model.eval().to(options.device)
     way = loaded.facts.preprocessing
 

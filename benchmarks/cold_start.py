@@ -50,7 +50,7 @@ def main() -> None:
         folder = Path(name)
         (folder / "bare.py").write_text(SCRIPT)
         weights = str(folder / "weights.pth")
-        torch.save(loading.load(options.model, "none").module.state_dict(), weights)
+        torch.save(loading.load(options.model, "none").network.state_dict(), weights)
 
         def process(*words: str) -> None:
             subprocess.run([sys.executable, *words], check=True, capture_output=True)

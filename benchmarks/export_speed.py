@@ -16,7 +16,7 @@ from side_by_side import report
 
 from cvkit.commands.export import export
 from cvkit.config import ExportConfig
-from cvkit.models.exported.exported import ExportedNetwork, read_facts
+from cvkit.models.exported.network import ExportedNetwork, read_facts
 from cvkit.models.exported.timing import in_blocks
 from cvkit.tasks.classification import loading
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each block")
     options = parser.parse_args()
-    network = loading.load(options.model, options.weights).module.eval().requires_grad_(False)
+    network = loading.load(options.model, options.weights).network.eval().requires_grad_(False)
     last = copy.deepcopy(network).to(memory_format=torch.channels_last)
     with tempfile.TemporaryDirectory() as folder:
         words = {"model": options.model, "weights": options.weights}

@@ -10,7 +10,7 @@ import torch
 from side_by_side import report, seconds
 from torch import Tensor, nn
 
-from cvkit.tasks.saliency.losses import loss_named
+from cvkit.tasks.saliency.losses import make_loss
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
 
@@ -25,7 +25,7 @@ def trainer(device: torch.device, batch: tuple[Tensor, Tensor], *, fast: bool, c
         images = images.contiguous(memory_format=torch.channels_last)
     runnable = torch.compile(model) if compiled else model
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
-    loss_of = loss_named("bce")
+    loss_of = make_loss("bce")
 
     def work() -> None:
         for _ in range(steps):

@@ -30,24 +30,24 @@ def prepare(options: argparse.Namespace, way: str) -> Callable[[int], object]:
     images = torch.randn(options.batch, 3, 224, 224, device=options.device)
     loaded = loading.load(options.model, "none")
     if way != "pytorch-grad-cam":
-        classifier = Classifier(loaded.module, loaded.facts, device=options.device)
+        classifier = Classifier(loaded.network, loaded.facts, device=options.device)
         images = images.contiguous(memory_format=classifier.layout)
         if way == "forward":
 
             def forward(classes: int) -> object:
                 del classes
                 with torch.inference_mode():
-                    return classifier.module(images).sum().item()
+                    return classifier.network(images).sum().item()
 
             return forward
         target = default_target(loading.blueprint(options.model), (1, 3, 224, 224), 1000)
-        explainer = Explainer(classifier.module, target)
+        explainer = Explainer(classifier.network, target)
         return lambda classes: explainer(images, lambda logits: logits.topk(classes).indices).maps.cpu()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pytorch_grad_cam import GradCAM
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-    module = loaded.module.eval().to(options.device)
+    module = loaded.network.eval().to(options.device)
     layer = default_target(loading.blueprint(options.model), (1, 3, 224, 224), 1000).name
     cam = GradCAM(module, [module.get_submodule(layer)])
 

@@ -37,7 +37,7 @@ def main() -> None:
         # A small network: what is measured is the stream, which is the same for all.
         model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_050"))
         predictor = SaliencyPredictor(model, (64, 96))
-        checkpoint.save(folder / "best.pt", "saliency", {**predictor.card(), "weights": model.state_dict()})
+        checkpoint.save(folder / "best.pt", "saliency", {**predictor.metadata(), "weights": model.state_dict()})
         for count in (options.few, options.many):
             inputs = folder / f"in-{count}"
             inputs.mkdir()

@@ -39,7 +39,7 @@ def main() -> None:
         torch.manual_seed(0)
         model = build(SaliencySpec.of("mlnet")).eval()
         predictor = SaliencyPredictor(model, SIZE)
-        checkpoint.save(folder / "best.pt", "saliency", {**predictor.card(), "weights": model.state_dict()})
+        checkpoint.save(folder / "best.pt", "saliency", {**predictor.metadata(), "weights": model.state_dict()})
         stacked = torch.stack([resize_image(read_image(path), SIZE) for path in paths])
         batches = [predictor.normalise(part) for part in stacked.split(BATCH)]
         plain_model = build(SaliencySpec.of("mlnet")).eval()

@@ -20,8 +20,8 @@ from torch import nn
 from cvkit.commands.train_saliency import train_saliency
 from cvkit.config import TrainSaliencyConfig
 from cvkit.tasks.saliency.data import layout
-from cvkit.tasks.saliency.data.dataset import Reading, read_sample
-from cvkit.tasks.saliency.losses import loss_named, match
+from cvkit.tasks.saliency.data.dataset import SampleSpec, read_sample
+from cvkit.tasks.saliency.losses import make_loss, resize_like
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
@@ -35,14 +35,14 @@ def bare_epoch(samples: list[dict[str, torch.Tensor]], backbone: str, size: tupl
     model = build(SaliencySpec.of("mlnet", backbone=backbone)).train()
     normalise = SaliencyPredictor(model, size).normalise
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
-    loss_of = loss_named("kl-cc-nss")
+    loss_of = make_loss("kl-cc-nss")
     batches = [samples[i : i + BATCH] for i in range(0, len(samples), BATCH)]
     ready = [{name: torch.stack([s[name] for s in part]) for name in part[0]} for part in batches]
     began = time.perf_counter()
     for batch in ready:
         maps = model(normalise(batch["image"])).float()
-        counts = match(batch["counts"], maps, counts=True)
-        loss = loss_of(maps, match(batch["target"].float(), maps), counts)
+        counts = resize_like(batch["counts"], maps, counts=True)
+        loss = loss_of(maps, resize_like(batch["target"].float(), maps), counts)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -74,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     height, width = map(int, options.size.split("x"))
     train, _ = layout.divide(layout.read_layout(Path(options.data)), 0.1, 0)
-    samples = [read_sample(example, Reading(size=(height, width))) for example in train[: options.limit]]
+    samples = [read_sample(example, SampleSpec(size=(height, width))) for example in train[: options.limit]]
     bare, ours, busy = [], [], []
     for number in range(options.rounds + 1):
         one = bare_epoch(samples, options.backbone, (height, width))

@@ -1,5 +1,6 @@
-"""Which models cvkit knows: facts only, no torch."""
+"""Facts about models, weights and metrics, without torch."""
 
+import math
 from dataclasses import dataclass
 
 TIMM_PREFIX = "timm:"
@@ -10,11 +11,19 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class SaliencyFacts:
-    """What is known of a saliency network before it is built.
+    """The facts about a saliency network that are needed before it is built.
 
-    ``size`` is the (height, width) in pixels images are brought to, ``min_size`` the smallest side it can process,
-    ``loss`` the loss it is trained with when none is named, ``takes_backbone`` whether ``--backbone`` may replace
-    VGG16.
+    Attributes:
+        name: Name of the network.
+        summary: Its structure, in one line.
+        source: The publication that describes it.
+        size: Default input size (height, width) in pixels.
+        min_size: Smallest side in pixels that it can process.
+        loss: Default training loss.
+        alpha: Default alpha of the MLNet loss, which divides squared errors by alpha minus the target.
+        dropout: Default dropout probability.
+        prior: Whether it learns a centre prior by default.
+        takes_backbone: Whether another backbone may replace VGG16.
     """
 
     name: str
@@ -96,7 +105,8 @@ FASHION_MNIST = (
     "Bag",
     "Ankle boot",
 )
-# The names of IDX data sets' classes, by the SHA-256 of the labels (a byte each): MNIST's likes share its file names.
+# Class names of IDX data sets by the SHA-256 of their labels (one byte each), because data sets in MNIST's format use
+# its file names.
 IDX_CLASSES: dict[str, tuple[str, ...]] = {
     "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7": FASHION_MNIST,  # train
     "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9": FASHION_MNIST,  # test
@@ -105,12 +115,14 @@ IDX_CLASSES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a classifier's weights want their images.
+    """The preprocessing that a classifier's weights were trained with: resize, crop, scale to 0..1, normalise.
 
-    ``resize`` is what the shorter side becomes in pixels, or a (height, width) that the whole image is brought to;
-    then the middle ``crop`` (height, width) is cut out, with black around where the image is smaller (timm's volo),
-    scaled to 0..1 and normalised by ``mean`` and ``std`` (RGB).
-    ``interpolation`` is nearest, bilinear, bicubic, box, hamming or lanczos, antialiased.
+    Attributes:
+        resize: Length of the shorter side in pixels after resizing, or the (height, width) of the whole image.
+        crop: Size (height, width) of the centre crop; a smaller image is padded with black (timm's volo).
+        interpolation: ``nearest``, ``bilinear``, ``bicubic``, ``box``, ``hamming`` or ``lanczos``, antialiased.
+        mean: Mean per RGB channel.
+        std: Standard deviation per RGB channel.
     """
 
     resize: int | tuple[int, int]
@@ -122,11 +134,14 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetLayer:
-    """The layer whose activation a class activation map is made of.
+    """The layer from whose activation a class activation map is computed.
 
-    ``name`` is one of the network's ``named_modules()``; ``relu`` takes its output after a ReLU, which the network
-    applies as a function right behind it. ``layout`` is "nchw", "nhwc" (Swin) or "tokens" ((N, prefix + h * w, C), with
-    ``prefix`` class or register tokens ahead of the patches), ``grid`` the (h, w) of the map.
+    Attributes:
+        name: A name of the network's ``named_modules()``.
+        relu: Whether to apply a ReLU to its output, as the network does in a function call after the layer.
+        layout: Layout of the activation: ``nchw``, ``nhwc`` (Swin) or ``tokens`` ((N, prefix + h * w, C)).
+        grid: Size (h, w) of the map.
+        prefix: Number of class and register tokens before the patch tokens.
     """
 
     name: str
@@ -138,13 +153,20 @@ class TargetLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """A classifier with one entry of its weights.
+    """A classifier with one set of its published weights.
 
-    ``model`` is its name without the tag ("vgg16", "timm:resnet18"), ``tag`` names the weights ("IMAGENET1K_V1",
-    "a1_in1k") and is None where none exist. ``labels`` and ``class_ids`` (WordNet) are in the order of the classes, or
-    () where they are not known. ``file_bytes`` is the size of the weights file to within a kilobyte, ``top1`` the
-    accuracy on ImageNet in per cent, both where the library tells. ``source`` is a URL, or a repository of the Hugging
-    Face hub ("owner/name", with "@revision" and "/file" where timm names them), or "".
+    Attributes:
+        model: Name without the tag (``vgg16``, ``timm:resnet18``).
+        tag: Name of the weights (``IMAGENET1K_V1``, ``a1_in1k``); None if no weights are published.
+        preprocessing: The preprocessing that the weights expect.
+        num_classes: Number of classes.
+        labels: Class names in the order of the classes; empty if unknown.
+        class_ids: WordNet identifiers in the order of the classes; empty if unknown.
+        licence: Licence of the weights, None if unknown.
+        file_bytes: Size of the weights file to within a kilobyte, None if unknown.
+        top1: Top-1 accuracy on ImageNet in per cent, None if unknown.
+        source: A URL, or a repository of the Hugging Face hub (``owner/name``, with ``@revision`` and ``/file`` where
+            timm gives them); empty if unknown.
     """
 
     model: str
@@ -160,5 +182,60 @@ class Pretrained:
 
     @property
     def name(self) -> str:
-        """The name with its tag, which means this entry and no other."""
+        """The name with its tag, which identifies the weights."""
         return f"{self.model}.{self.tag}" if self.tag else self.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """The facts about a metric that tables, plots and the choice of the best epoch need.
+
+    Attributes:
+        name: Key in histories, tables and JSON files.
+        label: Name to show.
+        higher_is_better: Direction of improvement.
+        low: Smallest possible value.
+        high: Largest possible value.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool
+    low: float = -math.inf
+    high: float = math.inf
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(name="loss", label="loss", higher_is_better=False),
+        # Saliency maps.
+        Metric(name="auc_judd", label="AUC-Judd", higher_is_better=True, low=0, high=1),
+        Metric(name="auc_borji", label="AUC-Borji", higher_is_better=True, low=0, high=1),
+        Metric(name="auc_shuffled", label="shuffled AUC", higher_is_better=True, low=0, high=1),
+        Metric(name="auc", label="AUC", higher_is_better=True, low=0, high=1),
+        Metric(name="sauc", label="shuffled AUC", higher_is_better=True, low=0, high=1),
+        Metric(name="nss", label="NSS", higher_is_better=True),
+        Metric(name="cc", label="CC", higher_is_better=True, low=-1, high=1),
+        Metric(name="sim", label="SIM", higher_is_better=True, low=0, high=1),
+        Metric(name="kl", label="KL", higher_is_better=False, low=0),
+        Metric(name="ig", label="information gain", higher_is_better=True),
+        Metric(name="emd", label="EMD", higher_is_better=False, low=0),
+        # Embeddings and reconstructions.
+        Metric(name="bce", label="BCE", higher_is_better=False, low=0),
+        Metric(name="mse", label="MSE", higher_is_better=False, low=0),
+        Metric(name="knn_accuracy", label="10-NN accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="trustworthiness", label="trustworthiness", higher_is_better=True, low=0, high=1),
+        Metric(name="continuity", label="continuity", higher_is_better=True, low=0, high=1),
+        # Faithfulness of class activation maps.
+        Metric(name="drop", label="drop", higher_is_better=False, low=0, high=1),
+        Metric(name="increase", label="increase", higher_is_better=True, low=0, high=1),
+        Metric(name="deletion", label="deletion", higher_is_better=False, low=0, high=1),
+        Metric(name="insertion", label="insertion", higher_is_better=True, low=0, high=1),
+        Metric(name="road", label="ROAD", higher_is_better=True, low=-0.5, high=0.5),
+        # Classification.
+        Metric(name="top1", label="top-1 accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="top5", label="top-5 accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="balanced", label="balanced accuracy", higher_is_better=True, low=0, high=1),
+    )
+}

@@ -1,9 +1,10 @@
 """Write the table of docs/export.md: which networks become ONNX and pt2 files that pass the verification.
 
-    python docs/make_export_table.py [NAME ...]
+Run ``python docs/make_export_table.py [NAME ...]``. With names, the script prints their rows. Without names, it makes
+all rows and writes them into the page.
 
-Weights are random, and shaken until every part of a network shows in its output: as they are built, some heads and
-branches are zero, and a file that left them out would pass. Without names all rows are made and put into the page.
+Weights are random, and spread until every part of a network affects its output. As networks are built, some heads and
+branches are zero, and a file without them would pass.
 """
 
 import re
@@ -21,7 +22,7 @@ from torch import nn
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.commands.cae_embed import cae_embed
 from cvkit.commands.export import ExportResult, export
-from cvkit.commands.export.pictures import sample_photographs
+from cvkit.commands.export.samples import sample_photographs
 from cvkit.config import CaeEmbedConfig, ExportConfig, TrainSaliencyConfig
 from cvkit.data.images import read_image, resize_image
 from cvkit.engine import checkpoint
@@ -77,22 +78,19 @@ AUTOENCODER = {"encoder": "autoencoder, encoder", "whole": "autoencoder, whole"}
 
 
 def main() -> None:
-    """Make the rows that are asked for."""
-    asked = sys.argv[1:]
+    """Print the rows of the networks that the command line names, or write all rows into the page."""
+    selected = sys.argv[1:]
     names = [*SALIENCY_MODELS, *AUTOENCODER.values(), *TORCHVISION, *(f"timm:{name}" for name in TIMM)]
-    lines = [
-        "| network | input | ONNX: difference, of the largest value | MB | pt2: difference, of the largest value | MB |"
-    ]
-    lines.append("|---|---|---|---|---|---|")
+    lines = ["| network | input | ONNX: differences | MB | pt2: differences | MB |", "|---|---|---|---|---|---|"]
     for name in names:
-        if not asked or name in asked:
+        if not selected or name in selected:
             began = time.monotonic()
             lines.append(row(name))
             print(lines[-1], f"({time.monotonic() - began:.0f} s)", flush=True)
-    if not asked:
+    if not selected:
         text = re.sub(
             r"(<!-- table -->\n).*?(<!-- end of table -->)",
-            lambda found: found[1] + "\n".join(lines) + "\n" + found[2],
+            lambda match: match[1] + "\n".join(lines) + "\n" + match[2],
             PAGE.read_text(encoding="utf-8"),
             flags=re.DOTALL,
         )
@@ -100,14 +98,14 @@ def main() -> None:
 
 
 def row(name: str) -> str:
-    """Return the row of a network: what the verification found, or why there is no file."""
+    """Return the row of a network: the differences that the verification measured, or the error."""
     cells = []
     size = "?"
     with tempfile.TemporaryDirectory() as folder:
-        words = source(name, Path(folder))
+        options = source(name, Path(folder))
         for format in FORMATS:
             try:
-                result = export(ExportConfig(**words, format=format, out=f"{folder}/model.{format}"))  # type: ignore[arg-type]
+                result = export(ExportConfig(**options, format=format, out=f"{folder}/model.{format}"))  # type: ignore[arg-type]
             except CvkitError as error:
                 cells.append(f"{error} | -")
             else:
@@ -124,12 +122,12 @@ def cell(result: ExportResult) -> str:
 
 
 def source(name: str, folder: Path) -> dict[str, str]:
-    """Return what to export: a run made here, or a classifier and a file of weights."""
+    """Return the export options of a network: a checkpoint made here, or a classifier and a weights file."""
     if name in SALIENCY_MODELS:
         facts, spec = SALIENCY_MODELS[name], SaliencySpec.of(name)
         predictor = SaliencyPredictor(build(spec), facts.size, normalisation=normalisation(spec.backbone))
         shake(predictor.model, facts.size)
-        card = {**predictor.card(), "weights": predictor.model.state_dict()}
+        card = {**predictor.metadata(), "weights": predictor.model.state_dict()}
         config = TrainSaliencyConfig(data="none", model=name).as_dict()
         checkpoint.save(folder / "best.pt", "saliency", {**card, "config": config})
         return {"model": str(folder / "best.pt")}
@@ -148,7 +146,7 @@ def source(name: str, folder: Path) -> dict[str, str]:
 
 
 def shake(network: nn.Module, size: tuple[int, int]) -> None:
-    """Give every parameter that is built constant a spread, and the batch norms the statistics of what they see."""
+    """Randomise constant parameters, and set the statistics of batch norms to those of photographs."""
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in network.parameters():

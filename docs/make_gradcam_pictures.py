@@ -1,6 +1,7 @@
-"""Make the pictures of docs/gradcam.md: ``python docs/make_gradcam_pictures.py ../shared/data``.
+"""Make the pictures of docs/gradcam.md.
 
-The folder has ``photos/`` and ``weights/`` (torchvision's mobilenet_v2).
+Run ``python docs/make_gradcam_pictures.py ../shared/data``. The folder contains ``photos/`` and ``weights/``
+(torchvision's mobilenet_v2).
 """
 
 import sys
@@ -22,7 +23,7 @@ MODEL = "mobilenet_v2"
 
 
 class Pictures:
-    """Runs gradcam on one photograph at a time, in a folder that is thrown away."""
+    """Run gradcam on one photograph at a time, in a temporary folder."""
 
     def __init__(self, data: Path, folder: Path) -> None:
         self.data, self.folder, self.count = data, folder, 0
@@ -31,36 +32,37 @@ class Pictures:
         """Return the rows of ``results.csv`` of one photograph, and the result folder."""
         self.count += 1
         out = self.folder / str(self.count)
-        words: dict[str, object] = {"weights": str(self.data / f"weights/{MODEL}-torchvision.pth"), **settings}
-        config = GradcamConfig(inputs=(str(self.data / "photos" / photo),), model=MODEL, out=str(out), **words)  # type: ignore[arg-type]
+        options: dict[str, object] = {"weights": str(self.data / f"weights/{MODEL}-torchvision.pth"), **settings}
+        config = GradcamConfig(inputs=(str(self.data / "photos" / photo),), model=MODEL, out=str(out), **options)  # type: ignore[arg-type]
         return list(gradcam(config).rows()), out
 
-    def panels(self, name: str, *wanted: tuple[str, dict[str, object]]) -> None:
+    def panels(self, name: str, *runs: tuple[str, dict[str, object]]) -> None:
         """Write the panels of several runs below each other."""
-        found = []
-        for photo, settings in wanted:
+        panels = []
+        for photo, settings in runs:
             rows, out = self.explain(photo, save=("panel",), **settings)
-            found += [read_image(out / str(row["panel"])) for row in rows]
-        width = max(panel.shape[1] for panel in found)
-        padded = [np.pad(panel, ((0, 0), (0, width - panel.shape[1]), (0, 0)), constant_values=255) for panel in found]
+            panels += [read_image(out / str(row["panel"])) for row in rows]
+        width = max(panel.shape[1] for panel in panels)
+        padded = [np.pad(panel, ((0, 0), (0, width - panel.shape[1]), (0, 0)), constant_values=255) for panel in panels]
         (TARGET / f"{name}.jpg").write_bytes(encode_jpeg(np.concatenate(padded), quality=85))
 
     def gallery(self, name: str, photo: str, columns: list[tuple[str, dict[str, object]]], **settings: object) -> None:
-        """Write one row of overlays a class: a column for each title with its settings."""
-        shown: list[list[np.ndarray]] = []
+        """Write one row of overlays per class, with one column per title and its settings."""
+        rows_of_overlays: list[list[np.ndarray]] = []
         captions: list[str] = []
-        for place, (_, more) in enumerate(columns):
+        for column, (_, more) in enumerate(columns):
             rows, out = self.explain(photo, save=("overlay",), **{**settings, **more})
             for k, row in enumerate(rows):
-                if place == 0:
-                    shown.append([])
+                if column == 0:
+                    rows_of_overlays.append([])
                     captions.append(f"rank {row['rank']}: {row['label']} {row['probability']:.1%}")
-                shown[k].append(read_image(out / str(row["overlay"])))
-        sheet = contact_sheet(shown, titles=[title for title, _ in columns], captions=captions, cell_px=200)
+                rows_of_overlays[k].append(read_image(out / str(row["overlay"])))
+        sheet = contact_sheet(rows_of_overlays, titles=[title for title, _ in columns], captions=captions, cell_px=200)
         (TARGET / f"{name}.jpg").write_bytes(encode_jpeg(sheet, quality=85))
 
 
 def main() -> None:
+    """Make all pictures."""
     data = Path(sys.argv[1] if len(sys.argv) > 1 else "../shared/data")
     render.colour_map("turbo")
     with tempfile.TemporaryDirectory() as name:

@@ -34,11 +34,12 @@ import torch
 
 from cvkit.catalog import TIMM_PREFIX
 from cvkit.errors import CvkitError
-from cvkit.models.backbones import foreign_backbone
+from cvkit.models.backbones import library_backbone
+from cvkit.models.published import pretrained
+from cvkit.models.published.imagenet import imagenet_ids
+from cvkit.models.published.libraries import timm_names, torchvision_names
 from cvkit.tasks.attribution.target_layer import nameable
-from cvkit.tasks.classification import loading, pretrained
-from cvkit.tasks.classification.labels import imagenet_ids
-from cvkit.tasks.classification.libraries import timm_names, torchvision_names
+from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.names import DATA
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,7 +100,7 @@ def examine(name: str, is_classifier: bool) -> dict[str, Any]:
     backbone, error = attempt(lambda: name == VGG16 or on_meta(name))
     if error and "meta" in error:
         # Torchvision's RegNets compute their widths with tensors, which have no values on the meta device.
-        backbone, error = attempt(lambda: bool(foreign_backbone(name, first_stride=FIRST_STRIDE)))
+        backbone, error = attempt(lambda: bool(library_backbone(name, first_stride=FIRST_STRIDE)))
     row["backbone"] = bool(backbone)
     row["errors"] |= {"backbone": error} if error else {}
     row["seconds"] = round(time.monotonic() - began, 2)
@@ -126,7 +127,7 @@ def layer_names(name: str) -> list[str]:
 def on_meta(name: str) -> bool:
     """Build the extractor on the meta device, without memory for its weights; raise if it cannot be used."""
     with torch.device("meta"):
-        foreign_backbone(name, first_stride=FIRST_STRIDE)
+        library_backbone(name, first_stride=FIRST_STRIDE)
     return True
 
 

@@ -1,6 +1,6 @@
-"""Make docs/pictures/photographs.jpg: scikit-image's own photographs, their predicted maps, and overlays.
+"""Make docs/pictures/photographs.jpg: photographs of scikit-image, their predicted maps, and overlays.
 
-python docs/make_pictures.py --checkpoint RUN
+Run ``python docs/make_pictures.py --model RUN``.
 """
 
 import argparse
@@ -28,8 +28,9 @@ TARGET = Path(__file__).with_name("pictures") / "photographs.jpg"
 
 
 def main() -> None:
+    """Predict the photographs and write the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", required=True)
+    parser.add_argument("--model", required=True, help="run folder of train-saliency")
     options = parser.parse_args()
     source = Path(skimage.__file__).with_name("data")
     with tempfile.TemporaryDirectory() as name:
@@ -37,16 +38,14 @@ def main() -> None:
         (folder / "in").mkdir()
         for title, file in PHOTOGRAPHS.items():
             imageio.imwrite(folder / "in" / f"{title}.png", imageio.imread(source / file))
-        config = PredictConfig(
-            inputs=(str(folder / "in"),), model=options.checkpoint, out=str(folder / "out"), overlay=True
-        )
+        config = PredictConfig(inputs=(str(folder / "in"),), model=options.model, out=str(folder / "out"), overlay=True)
         predict(config)
         columns: list[list[np.ndarray]] = []
         for title in PHOTOGRAPHS:
             photograph = read_image(folder / "in" / f"{title}.png")
             predicted = render.colourise(read_map(folder / "out" / f"{title}.png"))
-            laid = read_image(folder / "out" / f"{title}.overlay.jpg")
-            columns.append([photograph, predicted, laid])
+            overlay = read_image(folder / "out" / f"{title}.overlay.jpg")
+            columns.append([photograph, predicted, overlay])
     rows = [list(row) for row in zip(*columns, strict=True)]
     sheet = render.contact_sheet(
         rows, titles=list(PHOTOGRAPHS), captions=["photograph", "predicted map", "overlay"], cell_px=220

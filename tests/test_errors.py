@@ -1,9 +1,9 @@
-"""The kinds of failure and what the shell sees of them."""
+"""Test the kinds of errors, their exit codes, and the helpers for messages."""
 
 import pytest
 
 from cvkit import errors
-from cvkit.errors import CvkitError, ExitCode, did_you_mean, first_line, nearest
+from cvkit.errors import CvkitError, ExitCode, did_you_mean, first_line, nearest, reason
 
 
 def test_exit_codes_are_a_contract() -> None:
@@ -28,13 +28,13 @@ def test_exit_codes_are_a_contract() -> None:
         ("StoppedBySignal", 75, "stopped"),
     ],
 )
-def test_every_kind_has_its_code_and_word(name: str, code: int, kind: str) -> None:
+def test_every_error_has_its_exit_code_and_kind(name: str, code: int, kind: str) -> None:
     error = getattr(errors, name)("what is wrong.")
     assert isinstance(error, CvkitError) and (error.exit_code, error.kind) == (code, kind)
     assert str(error) == "what is wrong."
 
 
-def test_the_nearest_word_is_offered() -> None:
+def test_the_nearest_word_is_suggested() -> None:
     assert did_you_mean("resnet43", ["vgg16", "resnet34"]) == " Did you mean 'resnet34'?"
     assert did_you_mean("zzz", ["vgg16", "resnet34"]) == " Known: resnet34, vgg16."
     assert did_you_mean("zzz", []) == ""
@@ -52,5 +52,11 @@ def test_the_nearest_word_is_offered() -> None:
         ("x" * 300, "x" * 200),
     ],
 )
-def test_the_first_line_of_what_a_library_says(text: str, line: str) -> None:
+def test_the_first_line_of_an_error(text: str, line: str) -> None:
     assert first_line(ValueError(text)) == line
+
+
+def test_the_reason_of_an_error_is_one_line() -> None:
+    assert reason(FileNotFoundError(2, "No such file or directory", "x.txt")) == "No such file or directory"
+    assert reason(OSError("not an image\nat all")) == "not an image"
+    assert reason(ValueError("no.\nmore")) == "no"

@@ -79,6 +79,8 @@ def _names(source: str, ctx: typer.Context) -> list[str]:
     from cvkit.catalog import SALIENCY_MODELS
     from cvkit.tasks.classification import names
 
+    if source == "saliency-model":
+        return list(SALIENCY_MODELS)
     if source == "backbone":
         return names.backbones()
     if source == "model":

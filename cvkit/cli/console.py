@@ -13,7 +13,7 @@ from typing import Any
 
 from cvkit.cli.cells import format_cell
 from cvkit.cli.progress_views import PlainView, ProgressView, RichView, write_line
-from cvkit.device import is_main_process
+from cvkit.processes import is_main_process
 from cvkit.progress import Event, Note
 
 MAX_FAILURES_SHOWN = 3

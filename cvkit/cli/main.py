@@ -25,8 +25,8 @@ from cvkit.cli import (
 from cvkit.cli.command import INSPECT, TOOLS, Command, add_command
 from cvkit.cli.completion import words_joined_at_colons
 from cvkit.cli.console import show_error
-from cvkit.device import is_main_process, is_started_by_us
 from cvkit.errors import CvkitError, ExitCode
+from cvkit.processes import is_child_process, is_main_process
 
 # In the order of `cvkit --help`; those of a group stand in its module.
 COMMANDS: tuple[Command[Any, Any], ...] = tuple(
@@ -82,7 +82,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # for file names and bars that the terminal cannot show
     with words_joined_at_colons(os.environ):
         code = _run()
-    if is_started_by_us() and code in (ExitCode.PARTIAL, ExitCode.STOPPED):
+    if is_child_process() and code in (ExitCode.PARTIAL, ExitCode.STOPPED):
         # The parent process exits with this code; an error here would make the parent be killed before that.
         code = ExitCode.OK
     # A Ctrl-C inside code that a library executes from text marks the interpreter as interrupted for good: `python -m`

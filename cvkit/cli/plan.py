@@ -9,6 +9,7 @@ from cvkit.config import Config, InferenceConfig
 from cvkit.config.option import Field, fields_of
 from cvkit.config.sources import as_toml
 from cvkit.config.values import to_text
+from cvkit.inputs import find_inputs, reads_stdin
 
 
 def show_plan(console: Console, command: str, config: Config) -> None:
@@ -35,8 +36,8 @@ def _reads(config: Config) -> dict[str, str]:
     found = {}
     if isinstance(config, InferenceConfig):
         words = " ".join(config.inputs)
-        listed = files.reading_list_from_stdin(config.inputs)
-        found[words] = "a list on stdin" if listed else f"{len(files.find_inputs(config.inputs))} images"
+        listed = reads_stdin(config.inputs)
+        found[words] = "a list on stdin" if listed else f"{len(find_inputs(config.inputs))} images"
     for field, value in _fields(config, "read"):
         if isinstance(value, str) and value not in field.option.choices:
             found[value] = _state(Path(value))

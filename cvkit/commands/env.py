@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import cvkit
-from cvkit import device as devices
+from cvkit.processes import cpu_count
 
 # Extras that only developers need.
 DEVELOPMENT = frozenset({"dev"})
@@ -74,7 +74,7 @@ def _version(name: str) -> str | None:
 def _devices() -> dict[str, str]:
     import torch
 
-    threads = f"{devices.cpu_count()} cores, {torch.get_num_threads()} threads"
+    threads = f"{cpu_count()} cores, {torch.get_num_threads()} threads"
     found = {
         "cpu": f"{platform.processor() or platform.machine()}, {threads}, {torch.backends.cpu.get_cpu_capability()}"
     }

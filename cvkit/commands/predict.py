@@ -10,65 +10,67 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvkit import device as machine
 from cvkit import files, render
 from cvkit.config import PredictConfig
 from cvkit.data.images import read_image, resize_image, resize_map
-from cvkit.engine import checkpoint
-from cvkit.engine.streaming.batch import Batch, BatchResult, find_inputs, run_batch
-from cvkit.engine.streaming.stream import Stages, Written
-from cvkit.models.exported.exported import is_exported, read_facts
+from cvkit.device import choose_precision
+from cvkit.engine.distributed import assign_process
+from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, run_batch
+from cvkit.engine.streaming.stream import Stages, WriteResult
+from cvkit.inputs import Input
+from cvkit.models.loaded import Request
 from cvkit.progress import Reporter, ignore
 from cvkit.render.jpeg import encode_jpeg
+from cvkit.tasks.registry import load_saliency
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 SUFFIX = {"png": ".png", "png16": ".png", "npy": ".npy"}
 
 
 @dataclass(frozen=True)
-class _Photo:
-    """An image as read: at the network's size, with its own size, and whole when an overlay needs it."""
+class _LoadedImage:
+    """An image at the network's size, with its own size, and the image itself if an overlay needs it."""
 
-    small: Tensor
+    pixels: Tensor
     size: tuple[int, int]
-    whole: np.ndarray | None
+    original: np.ndarray | None
 
 
-def predict(config: PredictConfig, listen: Reporter = ignore, stdin: Iterable[str] | None = None) -> BatchResult:
-    """Send every input through a trained saliency network and write its map into the result folder.
+def predict(config: PredictConfig, report: Reporter = ignore, stdin: Iterable[str] | None = None) -> BatchResult:
+    """Send every input through a saliency network, and write its map into the result folder.
 
-    Raises DataError when no input is found, WeightsError for a checkpoint of another kind, OutputError for a folder
-    that holds something else or a full disk, and StoppedBySignal after a drain. A bad image is a row of
-    ``failures.csv``.
+    A bad image becomes a row of ``failures.csv``.
+
+    Args:
+        config: The settings.
+        report: Receives progress events.
+        stdin: Lines of the list that ``-`` stands for; None reads standard input.
+
+    Raises:
+        DataError: If an input is not found.
+        WeightsError: If the model cannot be loaded.
+        OutputError: If the result folder holds other files, or the disk is full.
+        StoppedBySignal: If a signal stopped the command after saving.
     """
-    inputs = find_inputs(config, stdin)
-    path = checkpoint.find(config.model)
+    inputs = command_inputs(config, stdin)
+    loaded = load_saliency(Request(name=config.model, weights=config.weights, report=report))
     if config.overlay:
-        render.colour_map(config.colormap)  # an unknown name is refused before any work
-    share = machine.share_out(config)
-    precision = machine.choose_precision(config.precision, share.device)
-    predictor, model = _open(path, share.device, machine.autocast_dtype(precision) or torch.float32)
-    batch = Batch(
+        render.colour_map(config.colormap)  # refuses an unknown name before any work
+    share = assign_process(config)
+    precision = choose_precision(config.precision, share.device)
+    predictor = loaded.to(share.device, precision)
+    batch = BatchJob(
         command="predict",
         folder=Path(config.out),
-        identity=_identity(config, files.sha256(path), precision),
+        identity=_identity(config, loaded.sha256 or "random", precision),
         columns=_columns(config),
-        details={"model": model, "checkpoint": str(path)},
+        details={"model": loaded.spec, "checkpoint": loaded.file or "random"},
     )
-    return run_batch(config, batch, inputs, _stages(config, predictor), share, listen)
-
-
-def _open(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[SaliencyPredictor, dict[str, Any]]:
-    """Return the predictor of a checkpoint or of an exported file, and what describes its network."""
-    if is_exported(str(path)):
-        predictor = SaliencyPredictor.from_exported(path, device=device)
-        return predictor, read_facts(path).spec
-    card = checkpoint.load(path, "saliency")
-    return SaliencyPredictor.from_card(card, device=device, dtype=dtype), card["spec"]
+    return run_batch(config, batch, inputs, _stages(config, predictor), share, report)
 
 
 def _identity(config: PredictConfig, weights: str, precision: str) -> dict[str, Any]:
-    """Return what the files depend on: a folder keeps to one set of it."""
+    """Return the settings that the files depend on; a result folder holds files of one set of them only."""
     settings: dict[str, Any] = {
         "checkpoint_sha256": weights,
         "format": config.format,
@@ -86,31 +88,31 @@ def _columns(config: PredictConfig) -> list[str]:
     return ["image", "map", "overlay", "width", "height"] if config.overlay else ["image", "map", "width", "height"]
 
 
-def _stages(config: PredictConfig, predictor: SaliencyPredictor) -> Stages[_Photo, np.ndarray]:
+def _stages(config: PredictConfig, predictor: SaliencyPredictor) -> Stages[_LoadedImage, np.ndarray]:
     folder = Path(config.out)
 
-    def read(item: files.Input) -> _Photo:
+    def read(item: Input) -> _LoadedImage:
         image = read_image(item.path, config.max_pixels)
-        whole = image if config.overlay else None
-        return _Photo(resize_image(image, predictor.size), (image.shape[0], image.shape[1]), whole)
+        original = image if config.overlay else None
+        return _LoadedImage(resize_image(image, predictor.size), (image.shape[0], image.shape[1]), original)
 
-    def infer(batch: list[_Photo]) -> list[np.ndarray]:
-        images = torch.stack([photo.small for photo in batch])
-        sizes = [config.size or photo.size for photo in batch]
+    def infer(batch: list[_LoadedImage]) -> list[np.ndarray]:
+        images = torch.stack([image.pixels for image in batch])
+        sizes = [config.size or image.size for image in batch]
         return [values.cpu().numpy() for values in predictor(images, sizes, config.blur_px)]
 
-    def write(item: files.Input, photo: _Photo, values: np.ndarray) -> Written:
+    def write(item: Input, image: _LoadedImage, values: np.ndarray) -> WriteResult:
         target = folder / f"{item.stem}{SUFFIX[config.format]}"
         files.write_atomic(target, _encode(values, config.format))
         row: dict[str, Any] = {"image": item.name, "map": target.relative_to(folder).as_posix()}
-        row |= {"width": photo.size[1], "height": photo.size[0]}
+        row |= {"width": image.size[1], "height": image.size[0]}
         written = [target]
-        if photo.whole is not None:
-            laid = folder / f"{item.stem}.overlay.jpg"
-            files.write_atomic(laid, _overlay(config, photo.whole, values))
-            row["overlay"] = laid.relative_to(folder).as_posix()
-            written.append(laid)
-        return Written([row], written)
+        if image.original is not None:
+            overlay = folder / f"{item.stem}.overlay.jpg"
+            files.write_atomic(overlay, _overlay(config, image.original, values))
+            row["overlay"] = overlay.relative_to(folder).as_posix()
+            written.append(overlay)
+        return WriteResult([row], written)
 
     return Stages(read=read, infer=infer, write=write)
 
@@ -124,7 +126,5 @@ def _encode(values: np.ndarray, kind: str) -> bytes:
 
 
 def _overlay(config: PredictConfig, image: np.ndarray, values: np.ndarray) -> bytes:
-    laid = render.overlay(
-        image, resize_map(values, (image.shape[0], image.shape[1])), colormap=config.colormap, alpha=config.alpha
-    )
-    return encode_jpeg(laid)
+    resized = resize_map(values, (image.shape[0], image.shape[1]))
+    return encode_jpeg(render.overlay(image, resized, colormap=config.colormap, alpha=config.alpha))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cvkit.config.base import Config, DeviceConfig, InferenceConfig, MaxPixels, Overwrite, Seed
 from cvkit.config.option import DATA, INPUTS, OUTPUT, SCORING, Option
-from cvkit.config.shared import Alpha, ColorMap, TrainedModel
+from cvkit.config.shared import Alpha, ColorMap, NamedWeights, TrainedModel
 from cvkit.config.values import format_size, parse_size
 from cvkit.errors import UsageError
 
@@ -33,6 +33,7 @@ class PredictConfig(InferenceConfig):
     """Settings of ``cvkit predict``. ``size`` None writes each map at the size of its image."""
 
     model: TrainedModel
+    weights: NamedWeights = None
     out: Annotated[
         str,
         Option(
@@ -85,13 +86,15 @@ class EvaluateConfig(DeviceConfig):
     model: Annotated[
         str | None,
         Option(
-            help="Model to score: a run folder, a checkpoint or an exported file.",
+            help="Model to score: a run folder, a checkpoint, an exported file, or a name (with --weights).",
             panel=INPUTS,
             names=("--model", "--checkpoint"),
             metavar="REF",
+            complete="saliency-model",
             access="read",
         ),
     ] = None
+    weights: NamedWeights = None
     protocol: Annotated[
         str,
         Option(

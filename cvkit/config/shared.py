@@ -9,11 +9,22 @@ COLORMAPS = ("turbo", "inferno", "viridis", "magma", "plasma", "jet", "hot", "gr
 TrainedModel = Annotated[
     str,
     Option(
-        help="Model: a run folder, a checkpoint or an exported file.",
+        help="Model: a run folder, a checkpoint, an exported file, or a name (with --weights).",
         panel=MODEL,
         names=("--model", "--checkpoint"),
         metavar="REF",
+        complete="saliency-model",
         access="read",
+    ),
+]
+NamedWeights = Annotated[
+    str | None,
+    Option(
+        help="Weights for a model that is given by its name; runs, checkpoints and exported files have their own.",
+        panel=MODEL,
+        choices=("none",),
+        other="FILE",
+        default_text="those of the model",
     ),
 ]
 Labels = Annotated[

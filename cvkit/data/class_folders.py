@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cvkit import files
 from cvkit.errors import DataError
+from cvkit.inputs import find_inputs
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
@@ -74,7 +75,7 @@ def _of(places: dict[str, Path], remarks: tuple[str, ...] = ()) -> Folder:
 
 def _classes_of(place: Path) -> dict[str, list[Path]]:
     """Return the images of a folder by the folder they lie in; by "" where any lies in it directly: it is flat then."""
-    images = [item.path for item in files.find_inputs([str(place)])]
+    images = [item.path for item in find_inputs([str(place)])]
     parts = [path.relative_to(place).parts for path in images]
     if any(len(part) == 1 for part in parts):
         return {"": images}
@@ -85,4 +86,4 @@ def _classes_of(place: Path) -> dict[str, list[Path]]:
 
 
 def _plain(source: str) -> list[LabelledImage]:
-    return [LabelledImage(item.path, None) for item in files.find_inputs([source])]
+    return [LabelledImage(item.path, None) for item in find_inputs([source])]

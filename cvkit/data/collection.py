@@ -1,60 +1,72 @@
-"""A data set to look at: where its images are, and the same images in memory, train and test apart."""
+"""Find a data set of images, and read it into memory with its training and test splits."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cvkit import files
 from cvkit.catalog import IDX_CLASSES
 from cvkit.data import idx
 from cvkit.data.class_folders import LabelledImage, read_folder
 from cvkit.data.image_set import (
-    Failed,
     ImageSet,
+    UnreadableImage,
     as_images,
     common_size,
     is_grey,
-    read_photographs,
+    read_images,
     resized,
     with_channels,
 )
 from cvkit.errors import DataError, UsageError
+from cvkit.progress import Reporter, Stage, StageEnd, Step, ignore
 
-SMALL = (
-    64  # photographs are brought to this many pixels a side where no size is asked for, unless smaller and all alike
-)
-FEWEST = 2  # train images
-ORDER = ("train", "val", "test")
-Tell = Callable[[str, int, int], None]  # the split, images in all, images done
+DEFAULT_SIDE = 64  # pixels per side of image files, unless a size is given or all are of one smaller size
+MIN_TRAIN_IMAGES = 2
+SPLIT_ORDER = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where the images of a data set are: IDX files, or image files, by split; ``classes`` are those of folders."""
+class DataSource:
+    """The files of a data set.
+
+    Attributes:
+        name: Name of the data set, for titles and messages.
+        idx: Paths of IDX files by split and content (``images`` or ``labels``); empty for image files.
+        image_files: Image files by split; empty for IDX files.
+        classes: Names of the class folders, by label.
+        remarks: Sentences about how the folder was interpreted.
+    """
 
     name: str
     idx: dict[str, dict[str, Path]] = field(default_factory=dict)
-    photographs: dict[str, list[LabelledImage]] = field(default_factory=dict)
+    image_files: dict[str, list[LabelledImage]] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def paths(self) -> list[Path]:
-        """Return all its files."""
+        """Return the paths of all files."""
         return [path for parts in self.idx.values() for path in parts.values()] + [
-            image.path for images in self.photographs.values() for image in images
+            image.path for images in self.image_files.values() for image in images
         ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How images are brought to one size and kind, and which of them.
+class ReadOptions:
+    """Which images to read, and how to convert them.
 
-    ``size`` (height, width) or None for their own where that is small; ``color`` auto, grey or rgb; ``test_fraction``
-    is held out where there is no test split; at most ``limit`` images of each split, drawn by ``seed``.
+    Attributes:
+        size: (height, width) of the images; None keeps the size of IDX files and of image files that are all of one
+            size of at most 64 pixels per side.
+        color: ``grey``, ``rgb``, or ``auto``: grey if all images are grey.
+        max_pixels: Largest number of pixels to accept in an image file.
+        test_fraction: Fraction of the training images to hold out if there is no test split.
+        limit: Largest number of images per split, drawn by ``seed``; None reads all.
+        seed: Seed of both random choices.
+        threads: Number of threads that read image files.
     """
 
     size: tuple[int, int] | None = None
@@ -68,19 +80,22 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """The images of a data set in memory, by split, all of one size and kind; ``train`` and ``test`` are always there.
+    """The images of a data set in memory, all of one size and number of channels.
 
-    ``classes`` names the labels, as far as names are known; ``failures`` are images that could not be read, ``remarks``
-    sentences about what was made of the data.
+    Attributes:
+        splits: Images by split, ``train`` and ``test`` always among them.
+        classes: Names of the classes by label; shorter than the number of labels if names are unknown.
+        failures: Images that could not be read.
+        remarks: Sentences about how the data were interpreted.
     """
 
     splits: dict[str, ImageSet]
     classes: tuple[str, ...]
-    failures: list[Failed]
+    failures: list[UnreadableImage]
     remarks: list[str]
 
     def sha256(self) -> str:
-        """Return what tells these images and labels, train and test, from others."""
+        """Return a digest of the images and labels of the training and test splits."""
         parts = [self.splits[name] for name in ("train", "test")]
         content = [files.sha256_of(part.images.numpy().data) for part in parts]
         content += [
@@ -89,153 +104,193 @@ class Collection:
         return files.sha256_of(" ".join(content).encode("ascii"))
 
     def class_name(self, label: int) -> str:
-        """Return the name of a class, its number where it has none."""
+        """Return the name of a class, or its label as text if the name is unknown."""
         return self.classes[label] if label < len(self.classes) else str(label)
 
 
-def find_source(source: str) -> Source:
-    """Return where the images of a folder (IDX files, classes, splits, or flat) are; raises DataError for none."""
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """The splits that were read from a source, and what is to be reported about them."""
+
+    splits: dict[str, ImageSet]
+    classes: tuple[str, ...]
+    failures: list[UnreadableImage] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def find_source(source: str) -> DataSource:
+    """Find the images of a data set, without reading them.
+
+    Args:
+        source: A folder of IDX files or of image files (see ``read_folder``), a glob, or ``@list.txt``.
+
+    Raises:
+        DataError: There is no image, or the training images are missing.
+    """
     folder = Path(source)
-    found = idx.find_idx(folder) if files.is_folder(source) else {}
-    if not found:
+    splits = idx.find_idx(folder) if files.is_folder(source) else {}
+    if not splits:
         if idx.is_idx_name(folder.name):
             raise DataError(f"{source} is one file of an IDX data set: name the folder that holds its files.")
         images = read_folder(source)
-        facts = {"photographs": images.splits, "classes": images.classes, "remarks": images.remarks}
-        return Source(name=folder.resolve().name if files.is_folder(source) else source, **facts)  # type: ignore[arg-type]
-    for split, parts in found.items():
+        name = folder.resolve().name if files.is_folder(source) else source
+        return DataSource(name=name, image_files=images.splits, classes=images.classes, remarks=images.remarks)
+    for split, parts in splits.items():
         if "images" not in parts:
             raise DataError(f"{parts['labels']}: there are labels, but no {split} images beside them.")
-    if "train" not in found:
-        raise DataError(f"{found['test']['images']}: there are test images, but no train images beside them.")
-    return Source(name=folder.name or folder.resolve().name, idx=found)
+    if "train" not in splits:
+        raise DataError(f"{splits['test']['images']}: there are test images, but no train images beside them.")
+    return DataSource(name=folder.name or folder.resolve().name, idx=splits)
 
 
-def read_collection(source: Source, reading: Reading, tell: Tell = lambda *_: None) -> Collection:
-    """Read the images of a source into memory; ``tell`` is called with (split, images in all, images done).
+def check_splits(source: DataSource, names: tuple[str, ...]) -> None:
+    """Check before reading that the data will have the splits to embed.
 
-    Raises DataError for a damaged IDX file, labels of another number than images, fewer than two images to train on or
-    none to test, or where no image can be read.
+    Raises:
+        UsageError: The data will lack one of them.
     """
-    remarks = list(source.remarks)
-    failures: list[Failed] = []
-    splits, classes = (_from_idx if source.idx else _from_photographs)(source, reading, tell, remarks, failures)
+    available = {"train", "test", *source.image_files} if "test" in source.image_files else {"train", "test"}
+    for name in names:
+        if name not in available:
+            listed = " and ".join(split for split in SPLIT_ORDER if split in available)
+            raise UsageError(f"--embed {name}: the data has {listed} only.")
+
+
+def read_collection(source: DataSource, options: ReadOptions, report: Reporter = ignore) -> Collection:
+    """Read the images of a data set into memory.
+
+    A validation split serves as the test split if there is none. If there is neither, a part of the training images is
+    held out.
+
+    Args:
+        source: The files, from ``find_source``.
+        options: Which images to read, and how to convert them.
+        report: Receives a stage of progress per split.
+
+    Raises:
+        DataError: An IDX file is damaged, the number of labels differs from that of images, there are fewer than two
+            training images or no test image, no image can be read, or the images do not fit in memory.
+    """
+    reading = (_read_idx_files if source.idx else _read_image_files)(source, options, report)
+    splits, remarks = reading.splits, [*source.remarks, *reading.remarks]
     if "test" not in splits and "val" in splits:
         splits["test"] = splits.pop("val")
         remarks.append("there is no test split: val is taken for it")
     if "test" not in splits:
-        splits["train"], splits["test"] = _divided(splits["train"], reading)
+        splits["train"], splits["test"] = _hold_out(splits["train"], options)
         remarks.append(f"there is no test split: {len(splits['test'])} of the images are held out as test")
-    if min(len(part) for part in splits.values()) == 0:
-        empty = next(name for name, part in splits.items() if len(part) == 0)
-        if failures:
-            raise DataError(f"{source.name}: no usable {empty} image is left: {failures[0].message}")
-        raise DataError(f"{source.name}: no {empty} images; {FEWEST} are needed to train on, and one to test.")
-    if len(splits["train"]) < FEWEST:
-        raise DataError(f"{source.name}: {len(splits['train'])} image to train on; {FEWEST} or more are needed.")
-    channels = {"grey": 1, "rgb": 3}.get(reading.color) or _channels(splits)
-    size = reading.size or splits["train"].images.shape[-2:]
+    _check_counts(source.name, splits, reading.failures)
+    channels = {"grey": 1, "rgb": 3}.get(options.color) or _common_channels(splits)
+    height, width = options.size or splits["train"].images.shape[-2:]
     for name, part in splits.items():
-        if reading.size is None and part.images.shape[-2:] != size:
-            remarks.append(f"the {name} images are brought to the size of the train images")
-    for name in sorted(splits, key=ORDER.index):
-        part = splits.pop(name)  # put back in its place among the others
-        images = with_channels(resized(part.images, (size[0], size[1])), channels)
+        if options.size is None and part.images.shape[-2:] != (height, width):
+            remarks.append(f"the {name} images are resized to the size of the train images")
+    for name in sorted(splits, key=SPLIT_ORDER.index):
+        part = splits.pop(name)  # removed, so that the memory of the original images is freed; and put back in order
+        images = with_channels(resized(part.images, (height, width)), channels)
         splits[name] = ImageSet(images=images, labels=part.labels, names=part.names)
-    _remark_on_labels(splits, remarks)
-    return Collection(splits=splits, classes=classes, failures=failures, remarks=remarks)
+    remarks += _label_remarks(splits)
+    return Collection(splits=splits, classes=reading.classes, failures=reading.failures, remarks=remarks)
 
 
-def _channels(splits: dict[str, ImageSet]) -> int:
+def _check_counts(name: str, splits: dict[str, ImageSet], failures: list[UnreadableImage]) -> None:
+    for split, part in splits.items():
+        if len(part):
+            continue
+        if failures:
+            raise DataError(f"{name}: no usable {split} image is left: {failures[0].message}")
+        raise DataError(f"{name}: no {split} images; {MIN_TRAIN_IMAGES} are needed to train on, and one to test.")
+    if len(splits["train"]) < MIN_TRAIN_IMAGES:
+        raise DataError(f"{name}: {len(splits['train'])} image to train on; {MIN_TRAIN_IMAGES} or more are needed.")
+
+
+def _common_channels(splits: dict[str, ImageSet]) -> int:
     return 1 if all(part.images.shape[1] == 1 or is_grey(part.images) for part in splits.values()) else 3
 
 
-def _remark_on_labels(splits: dict[str, ImageSet], remarks: list[str]) -> None:
+def _label_remarks(splits: dict[str, ImageSet]) -> list[str]:
     unlabelled = [name for name, part in splits.items() if part.labels is None]
     if unlabelled:
-        remarks.append(f"no labels for {' and '.join(unlabelled)}: no colours by class, and no 10-NN accuracy")
-    elif len(np.unique(np.concatenate([part.labels for part in splits.values() if part.labels is not None]))) == 1:
-        remarks.append("all images are of one class: no 10-NN accuracy")
+        return [f"no labels for {' and '.join(unlabelled)}: no colours by class, and no 10-NN accuracy"]
+    if len(np.unique(np.concatenate([part.labels for part in splits.values() if part.labels is not None]))) == 1:
+        return ["all images are of one class: no 10-NN accuracy"]
+    return []
 
 
-def _divided(whole: ImageSet, reading: Reading) -> tuple[ImageSet, ImageSet]:
-    """Hold out a share as the test split, drawn by the seed."""
-    count = len(whole)
-    held_out = min(max(0, count - FEWEST), max(1, round(count * reading.test_fraction)))
-    order = np.random.default_rng(reading.seed).permutation(count)
-    return whole.take(np.sort(order[held_out:])), whole.take(np.sort(order[:held_out]))
+def _hold_out(images: ImageSet, options: ReadOptions) -> tuple[ImageSet, ImageSet]:
+    """Split images at random into a training and a test split."""
+    count = len(images)
+    held_out = min(max(0, count - MIN_TRAIN_IMAGES), max(1, round(count * options.test_fraction)))
+    order = np.random.default_rng(options.seed).permutation(count)
+    return images.subset(np.sort(order[held_out:])), images.subset(np.sort(order[:held_out]))
 
 
-def _drawn(count: int, reading: Reading) -> NDArray[np.int64]:
-    """Return the numbers of the images to take, in order."""
-    if reading.limit is None or reading.limit >= count:
+def _chosen_indices(count: int, options: ReadOptions) -> NDArray[np.int64]:
+    """Return the indices of the images to read out of ``count``, in ascending order."""
+    if options.limit is None or options.limit >= count:
         return np.arange(count)
-    return np.sort(np.random.default_rng(reading.seed).choice(count, reading.limit, replace=False))
+    return np.sort(np.random.default_rng(options.seed).choice(count, options.limit, replace=False))
 
 
-def _from_idx(
-    source: Source, reading: Reading, tell: Tell, remarks: list[str], failures: list[Failed]
-) -> tuple[dict[str, ImageSet], tuple[str, ...]]:
-    del remarks, failures  # an IDX file is read whole or not at all
+def _read_idx_files(source: DataSource, options: ReadOptions, report: Reporter) -> _Reading:
     splits: dict[str, ImageSet] = {}
     classes: tuple[str, ...] = ()
     for split, parts in source.idx.items():
-        tell(split, 1, 0)
-        array = idx.read_idx(parts["images"])
-        try:
-            images = as_images(array)
-        except DataError as error:
-            raise DataError(f"{parts['images']}: {error}") from error
-        if not images.numel() and len(images):
-            raise DataError(f"{parts['images']}: images of {'x'.join(map(str, array.shape[1:]))} pixels hold nothing.")
+        report(Stage(f"reading {split} images", 1))
+        images = _read_idx_images(parts["images"])
         labels = None
         if "labels" in parts:
-            found = idx.read_idx(parts["labels"])
-            if found.shape != (len(images),):
-                labels_there = "x".join(f"{length:,}" for length in found.shape)
-                raise DataError(f"{parts['labels']}: {labels_there} labels for {len(images):,} images.")
-            classes = classes or IDX_CLASSES.get(files.sha256_of(found.tobytes()), ())
-            labels = found.astype(np.int64)
-        whole = ImageSet(images=images, labels=labels, names=[str(number) for number in range(len(images))])
-        splits[split] = whole if reading.limit is None else whole.take(_drawn(len(whole), reading))
-        tell(split, 1, 1)
-    return splits, classes
+            numbers = idx.read_idx(parts["labels"])
+            if numbers.shape != (len(images),):
+                shape = "x".join(f"{length:,}" for length in numbers.shape)
+                raise DataError(f"{parts['labels']}: {shape} labels for {len(images):,} images.")
+            classes = classes or IDX_CLASSES.get(files.sha256_of(numbers.tobytes()), ())
+            labels = numbers.astype(np.int64)
+        whole = ImageSet(images=images, labels=labels, names=[str(index) for index in range(len(images))])
+        splits[split] = whole if options.limit is None else whole.subset(_chosen_indices(len(whole), options))
+        report(Step(1))
+        report(StageEnd())
+    return _Reading(splits=splits, classes=classes)
 
 
-def _from_photographs(
-    source: Source, reading: Reading, tell: Tell, remarks: list[str], failures: list[Failed]
-) -> tuple[dict[str, ImageSet], tuple[str, ...]]:
+def _read_idx_images(path: Path) -> Tensor:
+    array = idx.read_idx(path)
+    try:
+        images = as_images(array)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    if not images.numel() and len(images):
+        raise DataError(f"{path}: images of {'x'.join(map(str, array.shape[1:]))} pixels hold nothing.")
+    return images
+
+
+def _read_image_files(source: DataSource, options: ReadOptions, report: Reporter) -> _Reading:
     chosen = {
-        split: [images[number] for number in _drawn(len(images), reading)]
-        for split, images in source.photographs.items()
+        split: [images[index] for index in _chosen_indices(len(images), options)]
+        for split, images in source.image_files.items()
     }
-    every = [image for images in chosen.values() for image in images]
-    size = reading.size
-    if size is None:
-        tell("headers of all", len(every), 0)
-        common = common_size(every, reading.max_pixels, reading.threads, partial(tell, "headers of all", len(every)))
-        size = common if common and max(common) <= SMALL else (SMALL, SMALL)
-        if size != common:
-            found = f"{common[0]}x{common[1]}" if common else "several sizes"
-            remarks.append(f"images of {found} are brought to {size[0]}x{size[1]} (--size)")
+    size, remarks = (options.size, []) if options.size else _choose_size(chosen, options, report)
     splits: dict[str, ImageSet] = {}
+    failures: list[UnreadableImage] = []
     for split, images in chosen.items():
-        tell(split, len(images), 0)
-        splits[split], failed = read_photographs(
-            images,
-            size,
-            max_pixels=reading.max_pixels,
-            threads=reading.threads,
-            on_progress=partial(tell, split, len(images)),
+        report(Stage(f"reading {split} images", len(images)))
+        splits[split], unreadable = read_images(
+            images, size, max_pixels=options.max_pixels, threads=options.threads, report=report
         )
-        failures.extend(failed)
-    return splits, source.classes
+        failures += unreadable
+        report(StageEnd())
+    return _Reading(splits=splits, classes=source.classes, failures=failures, remarks=remarks)
 
 
-def check_splits(source: Source, asked: tuple[str, ...]) -> None:
-    """Raise UsageError for a split to embed that the data will not have; nothing is read."""
-    found = {"train", "test", *source.photographs} if "test" in source.photographs else {"train", "test"}
-    for name in asked:
-        if name not in found:
-            there = " and ".join(split for split in ORDER if split in found)
-            raise UsageError(f"--embed {name}: the data has {there} only.")
+def _choose_size(
+    splits: dict[str, list[LabelledImage]], options: ReadOptions, report: Reporter
+) -> tuple[tuple[int, int], list[str]]:
+    """Return the size to resize images to, and a remark if that changes their size."""
+    images = [image for part in splits.values() for image in part]
+    report(Stage("reading headers of all images", len(images)))
+    common = common_size(images, options.max_pixels, options.threads, report)
+    report(StageEnd())
+    if common and max(common) <= DEFAULT_SIDE:
+        return common, []
+    before = f"{common[0]}x{common[1]}" if common else "several sizes"
+    return (DEFAULT_SIDE, DEFAULT_SIDE), [f"images of {before} are resized to {DEFAULT_SIDE}x{DEFAULT_SIDE} (--size)"]

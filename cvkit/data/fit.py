@@ -7,11 +7,11 @@ import numpy as np
 
 from cvkit.catalog import Preprocessing
 from cvkit.data.images import resize_map
+from cvkit.data.scaling import min_max
 
 if TYPE_CHECKING:
     import torch
 
-TINIEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _MOST_RESIZED = 2**26  # pixels of a resized image; more come of very long and narrow ones only
 
 
@@ -69,28 +69,13 @@ def place_map(values: np.ndarray, window: Window, size: tuple[int, int]) -> np.n
     """
     height, width = size
     top, left, bottom, right = window.box
-    laid = scale(resize_map(values, (max(1, bottom - top), max(1, right - left))))
+    laid = min_max(resize_map(values, (max(1, bottom - top), max(1, right - left))))
     if (top, left, bottom, right) == (0, 0, height, width):
         return laid
     placed = np.zeros(size, dtype=np.float32)
     rows, columns = slice(max(0, top), min(height, bottom)), slice(max(0, left), min(width, right))
     placed[rows, columns] = laid[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     return placed
-
-
-def scale(values: np.ndarray) -> np.ndarray:
-    """Return a map (H, W) as float32 in 0..1 by its least and largest value.
-
-    A constant map is all zeros, and so is one whose values are not finite or too far apart for float32.
-    """
-    with np.errstate(over="ignore"):
-        values = values.astype(np.float32, copy=False)
-    low, high = float(values.min()), float(values.max())
-    if not TINIEST < high - low <= LARGEST:
-        return np.zeros(values.shape, dtype=np.float32)
-    scaled = values - np.float32(low)
-    scaled /= np.float32(high - low)
-    return scaled.clip(0, 1, out=scaled)
 
 
 def _resized(height: int, width: int, way: Preprocessing) -> tuple[int, int]:

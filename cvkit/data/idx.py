@@ -12,8 +12,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from cvkit.device import free_memory
 from cvkit.errors import DataError
+from cvkit.processes import free_memory
 
 UNSIGNED_BYTE = 0x08
 GZIP = b"\x1f\x8b"

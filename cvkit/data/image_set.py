@@ -1,6 +1,6 @@
-"""Images held in memory as one array of bytes, whose batches cost no call an image."""
+"""Images held in memory as one uint8 tensor, from which batches are taken by index."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,20 +13,24 @@ from torch import Tensor
 
 from cvkit.data.class_folders import LabelledImage
 from cvkit.data.images import image_size, read_image, resize_image
-from cvkit.device import free_memory, local_processes
+from cvkit.data.scaling import LUMA
 from cvkit.errors import DataError
+from cvkit.processes import free_memory, local_processes
+from cvkit.progress import Reporter, Step, ignore
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as PIL's
-RESIZED_AT_ONCE = 1024
-HEADERS_AT_ONCE = 64
-MEMORY_SHARE = 0.4  # of what is free: reducing and dividing images holds them twice for a moment
+IMAGES_PER_BLOCK = 1024  # converted to float at a time
+HEADERS_PER_BLOCK = 64
+MEMORY_FRACTION = 0.4  # of the free memory: resizing and splitting hold the images twice for a moment
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
     """Images of one size in memory.
 
-    ``images`` (N, C, H, W) uint8, C 1 or 3; ``labels`` (N,) int64 or None; ``names`` what each image is called.
+    Attributes:
+        images: (N, C, H, W) uint8, C 1 or 3.
+        labels: (N,) int64, or None if the images have no labels.
+        names: The name of each image: its path, or its index in an IDX file.
     """
 
     images: Tensor
@@ -38,31 +42,45 @@ class ImageSet:
 
     @property
     def device(self) -> torch.device:
-        """Return where the images are."""
+        """The device that holds the images."""
         return self.images.device
 
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> dict[str, Tensor]:
-        """Return ``image`` (B, C, H, W) uint8 and ``index`` (B,) int64 of these images."""
+        """Return a batch of images.
+
+        Args:
+            epoch: Ignored.
+            indices: (B,) int64.
+
+        Returns:
+            ``image``, (B, C, H, W) uint8, and ``index``, (B,) int64, on the device of the images.
+        """
         del epoch
         index = torch.from_numpy(indices).to(self.device, non_blocking=True)
         return {"image": self.images.index_select(0, index), "index": index}
 
-    def take(self, chosen: NDArray[np.int64]) -> "ImageSet":
-        """Return the images of these numbers alone."""
-        labels = None if self.labels is None else self.labels[chosen]
-        images = self.images[torch.from_numpy(chosen)]
-        return ImageSet(images=images, labels=labels, names=[self.names[i] for i in chosen])
+    def subset(self, indices: NDArray[np.int64]) -> "ImageSet":
+        """Return a copy of the images at (n,) indices, with their labels and names."""
+        labels = None if self.labels is None else self.labels[indices]
+        images = self.images[torch.from_numpy(indices)]
+        return ImageSet(images=images, labels=labels, names=[self.names[index] for index in indices])
 
-    def at(self, device: torch.device) -> "ImageSet":
-        """Return the same images on a device, where they take less than a quarter of its free memory."""
+    def to_device_if_small(self, device: torch.device) -> "ImageSet":
+        """Return the images on a GPU if they take less than a quarter of its free memory; otherwise unchanged."""
         if device.type != "cuda" or self.images.nbytes > torch.cuda.mem_get_info(device)[0] / 4:
             return self
         return replace(self, images=self.images.to(device))
 
 
 @dataclass(frozen=True)
-class Failed:
-    """An image that could not be read: its name, the kind of failure and the message."""
+class UnreadableImage:
+    """An image that could not be read.
+
+    Attributes:
+        name: Path of the image.
+        kind: Kind of the error, as in ``failures.csv``.
+        message: Message of the error.
+    """
 
     name: str
     kind: str
@@ -70,7 +88,17 @@ class Failed:
 
 
 def as_images(array: NDArray[np.uint8]) -> Tensor:
-    """Return an array (N, H, W) or (N, H, W, C), C 1 or 3, as (N, C, H, W); raises DataError for other shapes."""
+    """Convert an array of images to the layout of ``ImageSet``.
+
+    Args:
+        array: (N, H, W) or (N, H, W, C), C 1 or 3.
+
+    Returns:
+        (N, C, H, W) uint8.
+
+    Raises:
+        DataError: The array has another shape.
+    """
     if array.ndim == 3:
         return torch.from_numpy(array.copy())[:, None]
     if array.ndim == 4 and array.shape[-1] in (1, 3):
@@ -79,40 +107,50 @@ def as_images(array: NDArray[np.uint8]) -> Tensor:
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring (N, C, H, W) uint8 images to a (height, width), bilinear with antialiasing."""
+    """Resize (N, C, H, W) uint8 images to (height, width), bilinear with antialiasing."""
     if images.shape[-2:] == size:
         return images
-    whole = torch.empty((*images.shape[:2], *size), dtype=torch.uint8)
-    for begin in range(0, len(images), RESIZED_AT_ONCE):
-        part = images[begin : begin + RESIZED_AT_ONCE].float()
-        small = F.interpolate(part, size=size, mode="bilinear", antialias=True)
-        whole[begin : begin + len(part)] = small.round_().clamp_(0, 255)
-    return whole
+    result = torch.empty((*images.shape[:2], *size), dtype=torch.uint8)
+    for begin in range(0, len(images), IMAGES_PER_BLOCK):
+        block = images[begin : begin + IMAGES_PER_BLOCK].float()
+        small = F.interpolate(block, size=size, mode="bilinear", antialias=True)
+        result[begin : begin + len(block)] = small.round_().clamp_(0, 255)
+    return result
 
 
 def with_channels(images: Tensor, channels: int) -> Tensor:
-    """Return (N, C, H, W) uint8 images with 1 (grey: the luma of ITU-R 601) or 3 channels."""
+    """Convert (N, C, H, W) uint8 images to greyscale (1 channel: the luma of ITU-R 601) or RGB (3 channels)."""
     if images.shape[1] == channels:
         return images
     if channels == 3:
         return images.expand(-1, 3, -1, -1).contiguous()
     grey = torch.empty((len(images), 1, *images.shape[-2:]), dtype=torch.uint8)
     weights = torch.tensor(LUMA).view(1, 3, 1, 1)
-    for begin in range(0, len(images), RESIZED_AT_ONCE):
-        part = images[begin : begin + RESIZED_AT_ONCE].float()
-        grey[begin : begin + len(part)] = (part * weights).sum(1, keepdim=True).round_()
+    for begin in range(0, len(images), IMAGES_PER_BLOCK):
+        block = images[begin : begin + IMAGES_PER_BLOCK].float()
+        grey[begin : begin + len(block)] = (block * weights).sum(1, keepdim=True).round_()
     return grey
 
 
 def is_grey(images: Tensor) -> bool:
-    """Tell whether all (N, 3, H, W) images are grey."""
-    return all(bool((part == part[:, :1]).all()) for part in images.split(RESIZED_AT_ONCE))
+    """Tell whether the three channels of all (N, 3, H, W) images are equal."""
+    return all(bool((block == block[:, :1]).all()) for block in images.split(IMAGES_PER_BLOCK))
 
 
 def common_size(
-    paths: Sequence[LabelledImage], max_pixels: int, threads: int, on_progress: Callable[[int], None] = lambda _: None
+    images: Sequence[LabelledImage], max_pixels: int, threads: int, report: Reporter = ignore
 ) -> tuple[int, int] | None:
-    """Return the (height, width) that all images have, or None; those whose header cannot be read do not count."""
+    """Determine whether all images have the same size, from their headers.
+
+    Args:
+        images: The image files. Those that cannot be read do not count.
+        max_pixels: Largest number of pixels to accept in a file.
+        threads: Number of threads that read headers.
+        report: Receives a ``Step`` after each block of headers.
+
+    Returns:
+        The common (height, width), or None if the sizes differ or no header can be read.
+    """
 
     def size_of(image: LabelledImage) -> tuple[int, int] | None:
         try:
@@ -120,65 +158,89 @@ def common_size(
         except DataError:
             return None
 
-    seen: set[tuple[int, int]] = set()
+    sizes: set[tuple[int, int]] = set()
     with ThreadPoolExecutor(threads) as pool:
-        for begin in range(0, len(paths), HEADERS_AT_ONCE):
-            some = paths[begin : begin + HEADERS_AT_ONCE]
-            seen.update(size for size in pool.map(size_of, some) if size is not None)
-            if len(seen) > 1:
+        for begin in range(0, len(images), HEADERS_PER_BLOCK):
+            block = images[begin : begin + HEADERS_PER_BLOCK]
+            sizes.update(size for size in pool.map(size_of, block) if size is not None)
+            if len(sizes) > 1:
                 break
-            on_progress(begin + len(some))
-    return seen.pop() if len(seen) == 1 else None
+            report(Step(begin + len(block)))
+    return sizes.pop() if len(sizes) == 1 else None
 
 
-def read_photographs(
-    found: Sequence[LabelledImage],
+def read_images(
+    sources: Sequence[LabelledImage],
     size: tuple[int, int],
     *,
     max_pixels: int,
     threads: int,
-    on_progress: Callable[[int], None],
-) -> tuple[ImageSet, list[Failed]]:
-    """Read images into memory in threads, RGB, brought to a (height, width); and list those that cannot be read.
+    report: Reporter = ignore,
+) -> tuple[ImageSet, list[UnreadableImage]]:
+    """Read image files into memory as RGB, resized to one size.
 
-    Raises DataError when they do not fit in memory.
+    Args:
+        sources: The image files and their labels.
+        size: (height, width) of the result.
+        max_pixels: Largest number of pixels to accept in a file.
+        threads: Number of threads that read and resize.
+        report: Receives a ``Step`` after each image.
+
+    Returns:
+        The images that can be read, in order, with labels if all of them have one; and those that cannot be read.
+
+    Raises:
+        DataError: The images do not fit in memory.
     """
-    needed = len(found) * 3 * size[0] * size[1]
-    if needed * local_processes() > free_memory() * MEMORY_SHARE:
-        raise DataError(
-            f"{len(found):,} images of {size[0]}x{size[1]} take {needed / 2**30:.1f} GiB, more than is free: "
-            "take a smaller --size, or fewer with --limit."
-        )
-    images = torch.empty((len(found), 3, *size), dtype=torch.uint8)
-    read = partial(_read_into, images, size, max_pixels)
-    failures: list[Failed] = []
+    _check_memory(len(sources), size)
+    images = torch.empty((len(sources), 3, *size), dtype=torch.uint8)
+    failures: list[UnreadableImage] = []
     usable: list[int] = []
     pool = ThreadPoolExecutor(threads)
     try:
-        for number, failure in enumerate(pool.map(read, range(len(found)), found)):
+        read = partial(_read_into, images, size, max_pixels)
+        for index, failure in enumerate(pool.map(read, range(len(sources)), sources)):
             if failure is None:
-                usable.append(number)
+                usable.append(index)
             else:
                 failures.append(failure)
-            on_progress(number + 1)
+            report(Step(index + 1))
     finally:
-        pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for the files still to come
-    if failures:
-        for place, number in enumerate(usable):  # moved together in place: a copy would take as much again
-            if place != number:
-                images[place] = images[number]
-        images = images[: len(usable)]
-    kept = [found[number] for number in usable]
-    known = all(image.label is not None for image in kept)
-    labels = np.array([image.label for image in kept], dtype=np.int64) if known else None
-    return ImageSet(images=images, labels=labels, names=[str(image.path) for image in kept]), failures
+        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the remaining files
+    kept = [sources[index] for index in usable]
+    labels = np.array([image.label for image in kept], dtype=np.int64) if _all_labelled(kept) else None
+    names = [str(image.path) for image in kept]
+    return ImageSet(images=_moved_to_front(images, usable), labels=labels, names=names), failures
+
+
+def _check_memory(count: int, size: tuple[int, int]) -> None:
+    needed = count * 3 * size[0] * size[1]
+    if needed * local_processes() > free_memory() * MEMORY_FRACTION:
+        raise DataError(
+            f"{count:,} images of {size[0]}x{size[1]} take {needed / 2**30:.1f} GiB, more than is free: "
+            "take a smaller --size, or fewer with --limit."
+        )
+
+
+def _all_labelled(images: Sequence[LabelledImage]) -> bool:
+    return all(image.label is not None for image in images)
+
+
+def _moved_to_front(images: Tensor, usable: Sequence[int]) -> Tensor:
+    """Move the usable images to the front in place, because a copy would double the memory, and drop the rest."""
+    if len(usable) == len(images):
+        return images
+    for target, index in enumerate(usable):
+        if target != index:
+            images[target] = images[index]
+    return images[: len(usable)]
 
 
 def _read_into(
-    images: Tensor, size: tuple[int, int], max_pixels: int, number: int, found: LabelledImage
-) -> Failed | None:
+    images: Tensor, size: tuple[int, int], max_pixels: int, index: int, source: LabelledImage
+) -> UnreadableImage | None:
     try:
-        images[number] = resize_image(read_image(found.path, max_pixels), size)
+        images[index] = resize_image(read_image(source.path, max_pixels), size)
     except DataError as error:
-        return Failed(str(found.path), error.kind, str(error))
+        return UnreadableImage(str(source.path), error.kind, str(error))
     return None

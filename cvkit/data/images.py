@@ -1,11 +1,16 @@
-"""Read an image file into RGB, whatever it holds, and refuse what cannot be trusted."""
+"""Read image files as RGB and saliency maps as floats, and check them before decoding."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cvkit.data import tiff
+from cvkit.data.scaling import white_level
 from cvkit.errors import DataError, first_line
 
 if TYPE_CHECKING:
@@ -14,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 178_000_000
 _ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
-_TURNS = {  # what brings an image stored in an orientation upright
+_TRANSPOSITIONS = {  # the transposition that brings an image of an orientation upright
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
     4: "FLIP_TOP_BOTTOM",
@@ -24,15 +29,42 @@ _TURNS = {  # what brings an image stored in an orientation upright
     8: "ROTATE_90",
 }
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I")
+_WIDTH_TAG, _HEIGHT_TAG, _SAMPLE_FORMAT_TAG, _PHOTOMETRIC_TAG = 256, 257, 339, 262  # TIFF 6.0
+_UNSIGNED, _WHITE_IS_ZERO = 1, 0
+_SILENT = logging.NullHandler()
 
 
-def open_image(path: Path, max_pixels: int) -> "Image.Image":
-    """Open an image without decoding it; raises DataError for what is no image or has too many pixels."""
+def open_image(path: Path, max_pixels: int) -> "Image.Image | tiff.TiffPage":
+    """Read the header of an image without decoding its pixels.
+
+    Args:
+        path: The image file.
+        max_pixels: Largest number of pixels to accept.
+
+    Returns:
+        The image, opened by Pillow; or the header of a TIFF image that Pillow cannot read correctly.
+
+    Raises:
+        DataError: The file is missing, is no image, cannot be read, or has too many pixels.
+    """
+    image = _open(path)
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        if not isinstance(image, tiff.TiffPage):
+            image.close()
+        raise DataError(
+            f"{path}: {image.width}x{image.height} has {pixels:,} pixels, more than --max-pixels {max_pixels:,} allows."
+        )
+    return image
+
+
+def _open(path: Path) -> "Image.Image | tiff.TiffPage":
     from PIL import Image, UnidentifiedImageError
 
-    Image.MAX_IMAGE_PIXELS = None  # the limit is ours, below: PIL's own only warns
-    # PIL warns of odd metadata in images that it reads well. Not catch_warnings: that is not safe beside other threads.
+    Image.MAX_IMAGE_PIXELS = None  # the caller checks the size, because Pillow only warns
+    # Pillow warns of odd metadata in images that it reads well. warnings.catch_warnings is not thread-safe.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(_SILENT)  # Pillow also logs what it raises
     try:
         image = Image.open(path)
     except FileNotFoundError as error:
@@ -40,28 +72,46 @@ def open_image(path: Path, max_pixels: int) -> "Image.Image":
     except IsADirectoryError as error:
         raise DataError(f"{path}: is a folder, not an image.") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not an image ({_what_it_is(path)}).") from error
+        if not tiff.is_tiff(path):
+            raise DataError(f"{path}: not an image ({_describe_content(path)}).") from error
+        return tiff.read_header(path)
     except Exception as error:
         raise DataError(f"{path}: cannot be read ({first_line(error, 120)}).") from error
-    width, height = image.size
-    if width * height > max_pixels:
+    if image.format == "TIFF" and tiff.is_misread_by_pillow(image, path):
         image.close()
-        raise DataError(
-            f"{path}: {width}x{height} has {width * height:,} pixels, more than --max-pixels {max_pixels:,} allows."
-        )
+        return tiff.read_header(path)
     return image
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read an image as (H, W, 3) uint8 RGB, upright by its EXIF orientation.
+    """Read an image as RGB, upright by its EXIF orientation.
 
-    Greyscale, palette, 16-bit and CMYK images become RGB; transparency is laid on white. Raises DataError for a file
-    that is missing, no image, damaged, or larger than ``max_pixels``.
+    Greyscale, palette, CMYK, 16-bit and floating-point images become 8-bit RGB (``cvkit.data.scaling.white_level``
+    says which sample value becomes 255); transparent pixels are blended with white; the first frame of an animation and
+    the first page of a TIFF file are read.
+
+    Args:
+        path: The image file.
+        max_pixels: Largest number of pixels to accept, checked before decoding.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        DataError: The file is missing, is no image, is damaged, or has too many pixels.
     """
     image = open_image(path, max_pixels)
+    if isinstance(image, tiff.TiffPage):
+        return image.read_rgb()
+    with _reporting_damage(path), image:
+        return np.asarray(_to_rgb(image))
+
+
+@contextmanager
+def _reporting_damage(path: Path) -> Iterator[None]:
+    """Turn any exception of a decoder into a DataError."""
     try:
-        with image:
-            return np.asarray(_to_rgb(image))
+        yield
     except Exception as error:
         raise DataError(f"{path}: damaged image ({first_line(error, 120)}).") from error
 
@@ -71,11 +121,10 @@ def _to_rgb(image: "Image.Image") -> "Image.Image":
 
     image = _upright(image)
     if image.mode in _SIXTEEN_BIT or image.mode == "F":
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        # Mode I is 32 bits wide, and holds 8-bit values as often as 16-bit ones.
-        eight_bits = image.mode == "F" or (image.mode == "I" and values.max(initial=0) <= 255)
-        grey = np.clip(values * (1.0 if eight_bits else 255 / 65535) + 0.5, 0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+        samples = _samples(image)
+        scale = 255 / white_level(samples)
+        levels = np.nan_to_num(samples.astype(np.float64)) * scale + 0.5
+        return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -83,54 +132,88 @@ def _to_rgb(image: "Image.Image") -> "Image.Image":
     return image.convert("RGB")
 
 
+def _samples(image: "Image.Image") -> np.ndarray:
+    """Return the samples of an image of mode I;16, I or F, where Pillow leaves two kinds of TIFF unconverted."""
+    samples = np.asarray(image)
+    tags: Any = getattr(image, "tag_v2", {})
+    if image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO:
+        return 65535 - samples
+    if image.mode == "I" and tags.get(_SAMPLE_FORMAT_TAG, (_UNSIGNED,))[0] == _UNSIGNED:
+        return samples.view(np.uint32)
+    return samples
+
+
 def _upright(image: "Image.Image") -> "Image.Image":
-    """Turn an image by its EXIF orientation, and by nothing else of its EXIF, which is often damaged."""
+    """Apply the EXIF orientation of an image, and read no other EXIF tag, because EXIF data is often damaged."""
     from PIL import Image
 
     image.load()  # in a PNG the orientation may stand after the pixels
-    turn = _TURNS.get(_orientation(image))
-    return image.transpose(Image.Transpose[turn]) if turn else image
+    transposition = _TRANSPOSITIONS.get(_orientation(image))
+    return image.transpose(Image.Transpose[transposition]) if transposition else image
 
 
 def _orientation(image: "Image.Image") -> int:
-    found = image.getexif().get(_ORIENTATION_TAG, 1)
-    return found if isinstance(found, int) else 1
+    orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    return orientation if isinstance(orientation, int) else 1
 
 
 def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Return the (height, width) of an image as it stands upright; only a PNG without EXIF ahead is decoded."""
-    try:
-        with open_image(path, max_pixels) as image:
-            width, height = image.size
-            turned = _orientation(image) in (5, 6, 7, 8)
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path}: damaged image ({first_line(error, 120)}).") from error
-    return (width, height) if turned else (height, width)
+    """Return the size of an image after its EXIF orientation is applied.
+
+    Only a PNG without EXIF data before its pixels is decoded.
+
+    Args:
+        path: The image file.
+        max_pixels: Largest number of pixels to accept.
+
+    Returns:
+        (height, width) in pixels.
+
+    Raises:
+        DataError: The file is missing, is no image, is damaged, or has too many pixels.
+    """
+    image = open_image(path, max_pixels)
+    if isinstance(image, tiff.TiffPage):
+        return image.upright_size
+    with _reporting_damage(path), image:
+        width, height = image.size
+        if image.format == "TIFF":  # Pillow 11 and later swap the size of a rotated TIFF when they open it
+            tags: Any = image.tag_v2  # type: ignore[attr-defined]
+            width, height = int(tags[_WIDTH_TAG]), int(tags[_HEIGHT_TAG])
+        rotated = _orientation(image) in (5, 6, 7, 8)
+    return (width, height) if rotated else (height, width)
 
 
 def read_map(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read a saliency map as (H, W) float32 >= 0.
+    """Read a saliency map, upright by its EXIF orientation.
 
-    Images give 0..1 by their bit depth (8-bit / 255, 16-bit / 65535; colour becomes its luma, ITU-R 601), upright by
-    their EXIF orientation; ``.npy`` files and images of floats keep their own scale. Raises DataError for what is no
-    map: another shape, negative or non-finite values.
+    Integer images become 0..1 by their bit depth (8-bit / 255, 16-bit / 65535), and colour becomes its luma (ITU-R
+    601). ``.npy`` files and floating-point images keep their values.
+
+    Args:
+        path: An image or a ``.npy`` file.
+        max_pixels: Largest number of pixels to accept in an image, checked before decoding.
+
+    Returns:
+        (H, W) float32, finite and >= 0.
+
+    Raises:
+        DataError: The file is missing or damaged, has too many pixels, has another shape, or holds values that are
+            negative or not finite.
     """
     if path.suffix.lower() == ".npy":
         return _checked_map(path, read_array(path))
     image = open_image(path, max_pixels)
-    try:
-        with image:
-            upright = _upright(image)
-            if upright.mode == "F":
-                values = np.asarray(upright)
-            elif upright.mode in _SIXTEEN_BIT:
-                values = np.asarray(upright, dtype=np.float32) / 65535
-            else:
-                values = np.asarray(upright.convert("L"), dtype=np.float32) / 255
-    except Exception as error:
-        raise DataError(f"{path}: damaged image ({first_line(error, 120)}).") from error
+    if isinstance(image, tiff.TiffPage):
+        return _checked_map(path, image.read_map())
+    with _reporting_damage(path), image:
+        upright = _upright(image)
+        if upright.mode == "F":
+            values = np.asarray(upright)
+        elif upright.mode in _SIXTEEN_BIT:
+            values = _samples(upright).astype(np.float32) / 65535
+        else:
+            values = np.asarray(upright.convert("L"), dtype=np.float32) / 255
     return _checked_map(path, values)
 
 
@@ -180,7 +263,7 @@ def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(resized)
 
 
-def _what_it_is(path: Path) -> str:
+def _describe_content(path: Path) -> str:
     with path.open("rb") as stream:
         head = stream.read(64)
     if not head:

@@ -1,1 +1,1 @@
-"""The machinery every verb shares: the training loop, the stream of files, ledgers, checkpoints, progress."""
+"""Shared machinery of the commands: training, streaming, checkpoints, run folders and result folders."""

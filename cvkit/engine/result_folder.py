@@ -1,5 +1,6 @@
-"""Open a result folder, and record in its manifest what was written with which settings."""
+"""Decide whether an output folder may be written, and record in its manifest what was written with which settings."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,35 +8,112 @@ from typing import Any
 import cvkit
 from cvkit import files
 from cvkit.errors import OutputError
+from cvkit.inputs import RESULT_MARK
 
 MANIFEST = "manifest.json"
 
 
-def open_result(folder: Path, command: str, identity: Mapping[str, Any], overwrite: bool) -> dict[str, Any] | None:
-    """Make a result folder, and return its manifest when the same is done there already and whole.
+def mark_as_result(folder: Path) -> None:
+    """Mark a folder as a result folder, so that other runs do not read its images as inputs."""
+    files.make_folder(folder / RESULT_MARK)
 
-    Else a manifest without files marks it as begun. Raises OutputError for a folder that holds something else, or
-    results of other settings without ``overwrite``.
+
+def holds_something(folder: Path) -> bool:
+    """Return whether a folder holds anything besides the mark of a result folder."""
+    return any(path.name != RESULT_MARK for path in folder.iterdir())
+
+
+def claim_folder(
+    folder: Path,
+    own: str | None,
+    *,
+    differences: Sequence[str] = (),
+    reuse: bool = False,
+    remedy: str = "",
+    option: str = "--out",
+) -> None:
+    """Create an output folder, or refuse one that must not be written.
+
+    All commands follow this rule: a folder may be written if it is new, if it is empty, or if it holds output of the
+    same command that this run may continue or replace.
+
+    Args:
+        folder: The folder. It is created with its parents.
+        own: A noun for the content if it is output of the same command (``"scores"``), else None.
+        differences: Settings in which that output differs from this run, each as ``"size was 4, is 8"``.
+        reuse: Whether this run may continue or replace that output.
+        remedy: The option that allows it (``"--overwrite"``), for the message; empty if there is none.
+        option: The option that names the folder, for the message; empty if it is a positional argument.
+
+    Raises:
+        OutputError: If the folder holds other files, or output of the command that this run may not reuse.
     """
     files.make_folder(folder)
+    if not holds_something(folder):
+        return
+    advice = f"name another folder with {option}" if option else "name another folder"
+    if own is None:
+        raise OutputError(f"{folder} already holds {_content(folder)}: {advice}.")
+    if not reuse:
+        what = f"holds {own} of other settings ({'; '.join(differences)})" if differences else f"already holds {own}"
+        raise OutputError(f"{folder} {what}: {advice}{f', or add {remedy}' if remedy else ''}.")
+
+
+def _content(folder: Path) -> str:
+    """Name the content of a folder that is not empty: the results of another command, or other files."""
+    command = read_manifest(folder).get("command")
+    return f"results of cvkit {command}" if isinstance(command, str) else "other files"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a result folder, or an empty dictionary if the folder has none."""
     path = folder / MANIFEST
-    before = files.read_json(path) if path.is_file() else {}
-    ours = isinstance(before, dict) and before.get("command") == command
-    if not ours and files.holds_something(folder):
-        raise OutputError(f"{folder} holds something else (no {MANIFEST} of cvkit {command}): name another --out.")
-    sizes = before.get("files") if ours else None
-    if isinstance(sizes, dict) and sizes and not overwrite:
-        settings = before.get("settings")
-        then, now = settings if isinstance(settings, dict) else {}, dict(identity)
-        changed = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
-        if changed:
-            raise OutputError(
-                f"{folder} holds results of other settings ({'; '.join(changed)}): "
-                "name another --out, or add --overwrite."
-            )
-        if all(_size(folder / name) == size for name, size in sizes.items()):
-            return before
-    files.mark_as_result(folder)
+    document = files.read_json(path) if path.is_file() else {}
+    return document if isinstance(document, dict) else {}
+
+
+def differing_settings(manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """List the settings whose value differs from the one in a manifest, each as ``"size was 4, is 8"``.
+
+    Args:
+        manifest: The manifest of a result folder.
+        settings: The settings of this run, as values that JSON can hold.
+    """
+    recorded = manifest.get("settings")
+    before = recorded if isinstance(recorded, dict) else {}
+    now = json.loads(json.dumps(dict(settings)))  # a tuple becomes a list, as in the manifest
+    return [f"{name} was {before.get(name)}, is {value}" for name, value in now.items() if before.get(name) != value]
+
+
+def open_result(folder: Path, command: str, identity: Mapping[str, Any], overwrite: bool) -> dict[str, Any] | None:
+    """Create a result folder, or find out that it is complete.
+
+    A new folder gets a manifest without files, which marks it as begun.
+
+    Args:
+        folder: The folder.
+        command: Name of the command.
+        identity: The settings that the results depend on.
+        overwrite: Whether results of other settings may be replaced.
+
+    Returns:
+        The manifest if the folder holds all files of the same command with the same settings, and ``overwrite`` is
+        False; else None.
+
+    Raises:
+        OutputError: If the folder holds other files, or results of other settings without ``overwrite``.
+    """
+    manifest = read_manifest(folder) if folder.is_dir() else {}
+    ours = manifest.get("command") == command
+    recorded = manifest.get("files") if ours else None
+    sizes: dict[str, int] = recorded if isinstance(recorded, dict) else {}
+    finished = bool(sizes)
+    differences = differing_settings(manifest, identity) if finished else []
+    own = "results" if ours else None
+    claim_folder(folder, own, differences=differences, reuse=overwrite or not differences, remedy="--overwrite")
+    if finished and not overwrite and all(_size(folder / name) == size for name, size in sizes.items()):
+        return manifest
+    mark_as_result(folder)
     close_result(folder, command, identity, [], {})
     return None
 
@@ -43,7 +121,15 @@ def open_result(folder: Path, command: str, identity: Mapping[str, Any], overwri
 def close_result(
     folder: Path, command: str, identity: Mapping[str, Any], written: Sequence[Path], facts: Mapping[str, Any]
 ) -> None:
-    """Write the manifest: settings, files with their sizes (which make the folder a finished one), and facts."""
+    """Write the manifest of a finished result folder.
+
+    Args:
+        folder: The folder.
+        command: Name of the command.
+        identity: The settings that the results depend on.
+        written: The files of the folder. The manifest records their sizes, by which a later run finds it complete.
+        facts: Further entries of the manifest.
+    """
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in written}
     head = {"command": command, "settings": dict(identity), "cvkit": cvkit.__version__}
     files.write_json(folder / MANIFEST, {**head, **facts, "files": sizes})

@@ -2,9 +2,10 @@
 
 import contextlib
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,24 +13,28 @@ import cvkit
 from cvkit.config import TrainingConfig
 from cvkit.config.option import fields_of
 from cvkit.config.values import to_text
+from cvkit.engine.result_folder import claim_folder, mark_as_result
 from cvkit.errors import OutputError
-from cvkit.files import holds_something, make_folder, mark_as_result, read_json, write_json, writing
+from cvkit.files import make_folder, read_json, write_json, writing
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a training run: ``config.json``, ``history.csv``, ``last.pt``, ``best.pt`` and pictures."""
+    """The folder of a training run: ``config.json``, ``history.csv``, ``last.pt``, ``best.pt`` and plots."""
 
     path: Path
 
     @property
     def last(self) -> Path:
-        """The file with everything that is needed to resume."""
+        """The checkpoint with everything that resuming needs."""
         return self.path / "last.pt"
 
     @property
     def best(self) -> Path:
-        """The file with the best weights."""
+        """The checkpoint with the weights of the best epoch."""
         return self.path / "best.pt"
 
     @property
@@ -60,16 +65,32 @@ def open_run(out: str, config: TrainingConfig) -> RunFolder:
     folder = RunFolder(path)
     if folder.config.is_file() and not folder.last.is_file() and not folder.best.is_file():
         return folder
-    if config.resume:
-        if not folder.last.is_file():
-            raise OutputError(f"{path}: nothing to resume, because it holds no last.pt.")
-        _check_same(folder, config)
-    elif path.is_dir() and holds_something(path):
-        content = "a run" if folder.config.is_file() else "other files"
-        raise OutputError(f"{path} already holds {content}: name another folder with --out, or add --resume.")
-    make_folder(path)
+    if config.resume and not folder.last.is_file():
+        raise OutputError(f"{path}: nothing to resume, because it holds no last.pt.")
+    differences = _differing_options(folder, config) if config.resume else []
+    own = "a run" if config.resume or folder.config.is_file() else None
+    remedy = "" if config.resume else "--resume"
+    claim_folder(path, own, differences=differences, reuse=config.resume and not differences, remedy=remedy)
     mark_as_result(path)
     return folder
+
+
+def open_for_processes(config: TrainingConfig, base: Path, fabric: "Fabric") -> RunFolder:
+    """Open the run folder of several processes: the first one chooses and opens it, as ``open_run`` does.
+
+    Args:
+        config: Settings of the run; ``out`` None takes the next free folder.
+        base: The folder whose name gets the next free number.
+        fabric: The processes.
+
+    Raises:
+        OutputError: If the folder is in use, or holds no run to resume.
+    """
+    out = config.out
+    if fabric.global_rank == 0:
+        out = out or str(make_next(base))
+        open_run(out, config)
+    return RunFolder(Path(str(fabric.broadcast(out))))
 
 
 def make_next(base: Path) -> Path:
@@ -83,23 +104,28 @@ def make_next(base: Path) -> Path:
     raise AssertionError("there is always a next number")
 
 
-def _check_same(folder: RunFolder, config: TrainingConfig) -> None:
-    """Refuse to resume with settings that change what is learned."""
+def _differing_options(folder: RunFolder, config: TrainingConfig) -> list[str]:
+    """List the options that differ from those of a run and change what it learns."""
     document = read_json(folder.config)
     fields = fields_of(type(config))
     names = {key: name for name, field in fields.items() for key in field.keys}
     kept = {key: value for key, value in document.items() if key in names} if isinstance(document, dict) else {}
     before = type(config).from_dict(kept)
-    changed = [
+    return [
         f"{field.flag} was {to_text(field, getattr(before, name))}, is {to_text(field, getattr(config, name))}"
         for name, field in fields.items()
         if not field.option.changeable and getattr(before, name) != getattr(config, name)
     ]
-    if changed:
-        raise OutputError(f"{folder.path} was started with other settings: {'; '.join(changed)}.")
 
 
-def write_config(folder: RunFolder, command: str, settings: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Write ``config.json``: the command and its settings, and under ``resolved`` the values that they led to."""
+def write_config(folder: RunFolder, command: str, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Write ``config.json``.
+
+    Args:
+        folder: The run folder.
+        command: Name of the command.
+        settings: The settings as given (``Config.as_dict``).
+        facts: The values that follow from them and from the data, written under ``resolved``.
+    """
     versions = {"cvkit": cvkit.__version__, "torch": torch.__version__}
-    write_json(folder.config, {"command": command, **settings, "resolved": facts, **versions})
+    write_json(folder.config, {"command": command, **settings, "resolved": dict(facts), **versions})

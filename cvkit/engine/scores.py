@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from cvkit import files
-from cvkit.errors import OutputError
+from cvkit.engine.result_folder import claim_folder
 from cvkit.intervals import MeanInterval, mean_interval
 
 
@@ -27,15 +27,20 @@ class ScoreTable:
 
 
 def open_scores(out: str | None, *, overwrite: bool) -> Path | None:
-    """Return the folder to write scores to, made; raises OutputError for one that holds scores or something else."""
+    """Create the folder that scores are written to.
+
+    Args:
+        out: The folder, or None to write no scores.
+        overwrite: Whether scores that the folder holds may be replaced.
+
+    Raises:
+        OutputError: If the folder holds other files, or scores without ``overwrite``.
+    """
     if out is None:
         return None
     folder = Path(out)
-    files.make_folder(folder)
-    if any(folder.iterdir()) and not (folder / "summary.json").is_file():
-        raise OutputError(f"{folder} holds something else (no summary.json): name another --out.")
-    if (folder / "summary.json").is_file() and not overwrite:
-        raise OutputError(f"{folder} holds scores already: name another --out, or add --overwrite.")
+    own = "scores" if (folder / "summary.json").is_file() else None
+    claim_folder(folder, own, reuse=overwrite, remedy="--overwrite")
     return folder
 
 

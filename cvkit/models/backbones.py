@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD, TIMM_PREFIX
 from cvkit.errors import UsageError, did_you_mean
-from cvkit.models.init import start_relu
+from cvkit.models.init import init_relu
 
 RGB = tuple[float, float, float]
 COARSEST = 32  # levels beyond this stride have no place left in them
@@ -21,7 +21,7 @@ PROBE_SIZE = (320, 384)
 MIN_SIZES = (32, 64, 96, 128)  # what is tried as the smallest side of an image
 
 
-class ForeignBackbone(nn.Module):
+class LibraryBackbone(nn.Module):
     """A feature extractor that gives one level for each stride, finest first.
 
     ``channels`` and ``strides`` describe the levels, ``min_size`` is the smallest side of an image it can process.
@@ -42,7 +42,7 @@ class ForeignBackbone(nn.Module):
         levels = list(found.values()) if isinstance(found, dict) else list(found)
         return [levels[i] for i in self.pick]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "ForeignBackbone":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LibraryBackbone":
         # torchvision's extractor comes out of a copy in training mode throughout: put every module's mode back.
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
@@ -54,7 +54,7 @@ class ForeignBackbone(nn.Module):
         return twin
 
 
-def foreign_backbone(name: str, *, first_stride: int) -> ForeignBackbone:
+def library_backbone(name: str, *, first_stride: int) -> LibraryBackbone:
     """Return the extractor ``name`` ("mobilenet_v2", "timm:resnet18") with levels from ``first_stride`` to 32.
 
     Its weights are random, nothing is downloaded. Raises UsageError for an unknown network, and for
@@ -66,7 +66,7 @@ def foreign_backbone(name: str, *, first_stride: int) -> ForeignBackbone:
     return backbone
 
 
-def _from_torchvision(name: str, first_stride: int) -> ForeignBackbone:
+def _from_torchvision(name: str, first_stride: int) -> LibraryBackbone:
     from torchvision import models
     from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -84,7 +84,7 @@ def _from_torchvision(name: str, first_stride: int) -> ForeignBackbone:
     except (RuntimeError, ValueError, TypeError, AssertionError, torch.fx.proxy.TraceError) as error:
         raise _unfit(name, str(error)) from error
     shapes = [(stride, channels) for stride, (_, channels) in last.items()]
-    return ForeignBackbone(name, body, range(len(last)), shapes)
+    return LibraryBackbone(name, body, range(len(last)), shapes)
 
 
 def _make_torchvision(name: str) -> nn.Module:
@@ -94,7 +94,7 @@ def _make_torchvision(name: str) -> nn.Module:
     extra = {"init_weights": False, "aux_logits": False} if name in ("inception_v3", "googlenet") else {}
     model: nn.Module = models.get_model(name, weights=None, **extra)
     if extra:
-        start_relu(model)
+        init_relu(model)
     return model
 
 
@@ -130,7 +130,7 @@ def _stride(size: int, level: int) -> int | None:
     return stride if abs(ratio / stride - 1) <= 0.12 else None
 
 
-def _from_timm(name: str, first_stride: int) -> ForeignBackbone:
+def _from_timm(name: str, first_stride: int) -> LibraryBackbone:
     import timm
 
     short = name.removeprefix(TIMM_PREFIX)
@@ -152,7 +152,7 @@ def _from_timm(name: str, first_stride: int) -> ForeignBackbone:
             pick[stride] = i
     _check_levels(name, list(pick), first_stride)
     shapes = [(stride, channels[i]) for stride, i in sorted(pick.items())]
-    return ForeignBackbone(name, body, [i for _, i in sorted(pick.items())], shapes)
+    return LibraryBackbone(name, body, [i for _, i in sorted(pick.items())], shapes)
 
 
 def normalisation(name: str) -> tuple[RGB, RGB]:
@@ -181,7 +181,7 @@ def _unfit(name: str, reason: str) -> UsageError:
     )
 
 
-def _smallest(backbone: ForeignBackbone) -> int:
+def _smallest(backbone: LibraryBackbone) -> int:
     """Return the smallest tried side at which the extractor runs, where odd larger ones run too."""
     backbone.eval()
     for side in MIN_SIZES:

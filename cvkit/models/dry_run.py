@@ -18,7 +18,7 @@ from cvkit.errors import UsageError
 
 # What a tensor held at one moment: which tensor (a dry run keeps them all), and how often it had been written to.
 Value = tuple[int, int]
-Build = Callable[[], nn.Module]
+BuildNetwork = Callable[[], nn.Module]
 Shape = tuple[int, int, int, int]  # (N, 3, H, W)
 
 
@@ -87,7 +87,7 @@ class DryRun:
         return [step for step in self.steps if isinstance(step, Call)]
 
 
-def dry_run(build: Build, input_shape: Shape) -> DryRun:
+def dry_run(build: BuildNetwork, input_shape: Shape) -> DryRun:
     """Run the network that ``build`` makes on the meta device, as for prediction, and return what happened.
 
     ``input_shape`` is (N, 3, H, W). Raises UsageError when the network cannot process images of this size.
@@ -110,7 +110,7 @@ def dry_run(build: Build, input_shape: Shape) -> DryRun:
     return run
 
 
-def _on_meta(build: Build) -> nn.Module:
+def _on_meta(build: BuildNetwork) -> nn.Module:
     try:
         with torch.device("meta"):
             network = build()

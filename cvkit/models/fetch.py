@@ -1,13 +1,12 @@
-"""The files of pretrained weights: kept where torchvision and timm keep them, fetched whole, checked by their hash."""
+"""Download files of pretrained weights into the caches of torch hub and the Hugging Face hub, and verify them."""
 
 import errno
 import hashlib
 import os
 import re
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -16,105 +15,133 @@ from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
 from cvkit.catalog import Pretrained
-from cvkit.errors import CvkitError, OutputError, WeightsError
+from cvkit.errors import CvkitError, OutputError, WeightsError, first_line
 from cvkit.files import atomic_path, sha256, writing
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 
-_HASH = re.compile(r"-([0-9a-f]{8,64})\.")
-
-TIMEOUT_SECONDS = 30.0  # without an answer, or without a further byte
-SAY_EVERY_SECONDS = 10.0
-_CHUNK = 2**20
+TIMEOUT_SECONDS = 30.0  # longest wait for an answer, or for the next byte
+_CHUNK_BYTES = 2**20
+_MEGABYTE = 10**6
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_NOT_KEPT = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EACCES, errno.EROFS)
-# What timm takes from a repository that names no file, in its order.
+_CACHE_NOT_WRITABLE = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EACCES, errno.EROFS)
+# The files that timm looks for in a repository of the hub when no file is named, in its order.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-
-Say = Callable[[str], None]
 
 
 def cached(entry: Pretrained) -> Path | None:
-    """Return the entry's file in the cache of torch hub (a URL) or of the Hugging Face hub, None where it is not there.
+    """Return the cached file of an entry without checking its hash.
 
-    The file's hash is not checked here; ``download`` does so.
+    Args:
+        entry: Published weights; a URL is looked up in the cache of torch hub, a repository in that of the Hugging
+            Face hub.
+
+    Returns:
+        Path of the file, or None if the file is not cached or no weights are published.
     """
     if not entry.source:
         return None
-    if _is_url(entry):
-        path = _checkpoint(entry)
+    if _has_url(entry):
+        path = _torch_hub_path(entry)
         return path if path.is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
-    repository, revision, wanted = _on_hub(entry)
-    for name in wanted:
-        found = try_to_load_from_cache(repository, name, revision=revision)
-        if isinstance(found, str):
-            return Path(found)
+    repository, revision, names = _hub_location(entry)
+    for name in names:
+        path_or_flag = try_to_load_from_cache(repository, name, revision=revision)
+        if isinstance(path_or_flag, str):
+            return Path(path_or_flag)
     return None
 
 
-def download(entry: Pretrained, say: Say = lambda _line: None) -> Path:
-    """Return the entry's file, fetched into that cache where it is not there whole; ``say`` is told what goes on.
+def download(entry: Pretrained, report: Reporter = ignore) -> Path:
+    """Return the file of an entry, and download it if no undamaged file is cached.
 
-    A file is checked against the hash in its name, or against the one that the Hugging Face hub gives: one in the cache
-    that is damaged is fetched again. Raises WeightsError where it cannot be fetched or what comes has another hash (it
-    is not kept), OutputError where the cache cannot be written.
+    A file is verified against the hash in its name, or against the hash that the Hugging Face hub gives. A cached file
+    with a wrong hash is downloaded again.
+
+    Args:
+        entry: Published weights.
+        report: Receives notes, and the progress of a download from a URL in megabytes.
+
+    Returns:
+        Path of the file in the cache of torch hub or of the Hugging Face hub.
+
+    Raises:
+        WeightsError: If no weights are published, the file cannot be downloaded, or its hash is wrong. A file with a
+            wrong hash is deleted.
+        OutputError: If the cache cannot be written.
     """
     if not entry.source:
-        raise WeightsError(f"There are no pretrained weights of {entry.name}. A file of your own: --weights FILE.")
-    found = cached(entry)
-    if found is not None:
-        if _is_whole(found, _expected(found)):
-            return found
-        say(f"{found} is damaged: its hash is wrong.")
-        _remove(found)
-    size = f", {entry.file_bytes / 1e6:.0f} MB" if entry.file_bytes else ""
-    say(f"Fetching the weights {entry.name} ({entry.source}{size}).")
-    return _from_url(entry, say) if _is_url(entry) else _from_hub(entry)
+        raise WeightsError(
+            f"There are no pretrained weights of {entry.name}: use a weights file of your own, or random weights."
+        )
+    path = cached(entry)
+    if path is not None:
+        if _has_hash(path, _expected_hash(path)):
+            return path
+        report(Note(f"{path} is damaged (its hash is wrong) and is downloaded again."))
+        _remove(path)
+    size = f", {entry.file_bytes / _MEGABYTE:.0f} MB" if entry.file_bytes else ""
+    report(Note(f"Downloading the weights {entry.name} ({entry.source}{size})."))
+    return _from_url(entry, report) if _has_url(entry) else _from_hub(entry)
 
 
 def offline_hint(name: str) -> str:
-    """Return what to do on a machine without internet."""
+    """Return a sentence that says how to get the weights ``name`` on a machine without internet."""
     return (
-        f"On a machine with internet run `cvkit models download {name}`, copy the file that it names, "
-        "and give it here with --weights FILE."
+        f"Without internet, run `cvkit models download {name}` on a machine that has it, copy the file to this machine "
+        "and give it to the command with --weights FILE."
     )
 
 
-def _is_url(entry: Pretrained) -> bool:
+def file_name(url: str) -> str:
+    """Return the name under which the file of a URL is cached."""
+    return Path(urlparse(url).path).name
+
+
+def hash_in(url: str) -> str | None:
+    """Return the first digits of the SHA-256 in a file's name or URL ("vgg16-397923af.pth"), or None."""
+    match = _HASH_IN_NAME.search(file_name(url))
+    return match.group(1) if match else None
+
+
+def _has_url(entry: Pretrained) -> bool:
     return "://" in entry.source
 
 
-def _checkpoint(entry: Pretrained) -> Path:
+def _torch_hub_path(entry: Pretrained) -> Path:
     from torch import hub
 
     return Path(hub.get_dir()).expanduser() / "checkpoints" / file_name(entry.source)
 
 
-def _on_hub(entry: Pretrained) -> tuple[str, str | None, tuple[str, ...]]:
-    """Return the repository, the revision and the files of "owner/name", "owner/name@revision" or either with /file."""
+def _hub_location(entry: Pretrained) -> tuple[str, str | None, tuple[str, ...]]:
+    """Split "owner/name", with "@revision" and "/file" if present, into repository, revision and file names."""
     owner, repository, *file = entry.source.split("/")
     repository, _, revision = repository.partition("@")
     return f"{owner}/{repository}", revision or None, ("/".join(file),) if file else _HUB_FILES
 
 
 def _blob(path: Path) -> Path | None:
-    """Return what a file in the hub's cache links to: the content of a large file, under its SHA-256; None elsewhere.
+    """Return the blob that a file in the cache of the Hugging Face hub links to; None for other files.
 
-    Not what this links to in turn: a store shared by several caches names its files otherwise.
+    A blob is the content of a large file and is named by its SHA-256. Only one link is followed, because a store that
+    several caches share names its files differently.
     """
     target = path.parent / os.readlink(path) if path.is_symlink() else path  # noqa: PTH115 (keeps what is written)
     return target if _SHA256.fullmatch(target.name) else None
 
 
-def _is_whole(path: Path, expected: str | None) -> bool:
+def _has_hash(path: Path, expected: str | None) -> bool:
     try:
         return expected is None or sha256(path).startswith(expected)
     except OSError as error:
         raise WeightsError(f"The weights file {path} cannot be read ({error.strerror or error}).") from error
 
 
-def _expected(path: Path) -> str | None:
-    """Return the SHA-256, or its first digits, that a file of one of the caches must have; None where none is known."""
+def _expected_hash(path: Path) -> str | None:
+    """Return the SHA-256 of a cached file, or its first digits, as far as the cache tells it; None if it does not."""
     blob = _blob(path)
     return blob.name if blob else hash_in(path.name)
 
@@ -126,143 +153,136 @@ def _remove(path: Path) -> None:
                 file.unlink(missing_ok=True)
 
 
-def _from_url(entry: Pretrained, say: Say) -> Path:
-    # Not torch.hub.download_url_to_file: it waits for ever for a silent server and keeps what a broken line cut short.
-    path, expected = _checkpoint(entry), hash_in(entry.source)
+def _from_url(entry: Pretrained, report: Reporter) -> Path:
+    # torch.hub.download_url_to_file is not used: it has no timeout, and it keeps the part of a file that arrived before
+    # the connection broke.
+    path, expected = _torch_hub_path(entry), hash_in(entry.source)
     request = Request(entry.source, headers={"User-Agent": "cvkit"})
     try:
         response = urlopen(request, timeout=TIMEOUT_SECONDS)
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, HTTPError):
             error.close()
-        raise _failed(entry, error) from error
+        raise _download_error(entry, error) from error
     digest = hashlib.sha256()
     with response, atomic_path(path) as temporary:
         with temporary.open("wb") as stream:
-            for chunk in _chunks(entry, response, say):
+            for chunk in _chunks(entry, response, report):
                 digest.update(chunk)
                 stream.write(chunk)
         if expected is not None and not digest.hexdigest().startswith(expected):
-            raise _wrong_hash(entry)
+            raise _hash_error(entry)
     return path
 
 
-def _chunks(entry: Pretrained, response: HTTPResponse, say: Say) -> Iterator[bytes]:
+def _chunks(entry: Pretrained, response: HTTPResponse, report: Reporter) -> Iterator[bytes]:
+    """Yield the content of a response and report the progress; raise WeightsError if the connection breaks."""
     length = response.headers.get("Content-Length")
-    total, done, told = int(length) if length else None, 0, time.monotonic()
+    total, done = int(length) if length else None, 0
+    report(Stage(f"downloading {entry.name}", total and round(total / _MEGABYTE), "MB"))
     while True:
         try:
-            chunk = response.read(_CHUNK)
+            chunk = response.read(_CHUNK_BYTES)
         except (OSError, HTTPException) as error:
-            raise _failed(entry, error) from error
+            raise _download_error(entry, error) from error
         if not chunk:
             break
         done += len(chunk)
-        if time.monotonic() - told >= SAY_EVERY_SECONDS:
-            told = time.monotonic()
-            say(f"{entry.name}: {done / 1e6:.0f}{f' of {total / 1e6:.0f}' if total else ''} MB")
+        report(Step(round(done / _MEGABYTE)))
         yield chunk
     if total is not None and done < total:
-        raise _failed(entry, f"the connection broke off after {done} of {total} bytes")
+        raise _download_error(entry, f"the connection broke after {done} of {total} bytes")
+    report(StageEnd())
 
 
 def _from_hub(entry: Pretrained) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
 
-    repository, revision, wanted = _on_hub(entry)
-    _reach_hub(entry)
-    for name in wanted:
+    repository, revision, names = _hub_location(entry)
+    _check_hub_answers(entry)
+    for name in names:
         try:
             with _silent_hub():
                 path = Path(hf_hub_download(repository, name, revision=revision))
-        except LocalEntryNotFoundError as error:  # the hub was not reached; a kind of EntryNotFoundError
-            raise _failed(entry, error) from error
+        except LocalEntryNotFoundError as error:  # the hub did not answer; a subclass of EntryNotFoundError
+            raise _download_error(entry, error) from error
         except EntryNotFoundError:
             continue
-        except Exception as error:  # whatever the hub's client and the several libraries below it raise
-            raise _failed(entry, error) from error
-        if not _is_whole(path, _expected(path) or _hash_on_hub(repository, name, revision)):
+        except Exception as error:  # the hub's client and the libraries below it raise many types
+            raise _download_error(entry, error) from error
+        if not _has_hash(path, _expected_hash(path) or _hash_on_hub(repository, name, revision)):
             _remove(path)
-            raise _wrong_hash(entry)
+            raise _hash_error(entry)
         return path
-    raise _failed(entry, f"{repository} holds no {' or '.join(wanted)}")
+    raise _download_error(entry, f"{repository} holds no {' or '.join(names)}")
 
 
-def _reach_hub(entry: Pretrained) -> None:
-    """Find out whether the hub answers: its own client asks six times before it gives up, and says so each time."""
+def _check_hub_answers(entry: Pretrained) -> None:
+    """Raise WeightsError if the hub does not answer: its own client tries six times, with a message each time."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        raise _failed(entry, "HF_HUB_OFFLINE is set")
+        raise _download_error(entry, "HF_HUB_OFFLINE is set")
     try:
         urlopen(Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "cvkit"}), timeout=10).close()
     except HTTPError as error:
-        error.close()  # an answer
+        error.close()  # an HTTP error is an answer
     except (OSError, HTTPException, ValueError) as error:
-        raise _failed(entry, error) from error
+        raise _download_error(entry, error) from error
 
 
 def _hash_on_hub(repository: str, name: str, revision: str | None) -> str | None:
-    """Return the SHA-256 that the hub gives for a large file: asked where the cache, without links, does not tell."""
+    """Ask the hub for the SHA-256 of a large file, needed where the cache has no links; None if it gives none."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     try:
         etag = get_hf_file_metadata(hf_hub_url(repository, name, revision=revision)).etag or ""
-    except Exception:  # the file is here, and of the size that the hub told: nothing to compare is no failure
+    except Exception:  # the client has already compared the size; without a hash nothing more can be compared
         return None
     return etag if _SHA256.fullmatch(etag) else None
 
 
 @contextmanager
 def _silent_hub() -> Iterator[None]:
-    """Keep the hub's progress bars away, which would write control characters into a log, and stdout for results."""
+    """Suppress the hub's progress bars, whose control characters would go into logs, and its output to stdout."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    shown = not are_progress_bars_disabled()
+    were_enabled = not are_progress_bars_disabled()
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
-        warnings.simplefilter("ignore")  # that the environment wants the bars shown, links are not supported, ...
+        warnings.simplefilter("ignore")  # such as: the environment enables the bars, links are not supported
         disable_progress_bars()
         try:
             yield
         finally:
-            if shown:
+            if were_enabled:
                 enable_progress_bars()
 
 
-def _wrong_hash(entry: Pretrained) -> WeightsError:
+def _hash_error(entry: Pretrained) -> WeightsError:
     return WeightsError(
-        f"What came from {entry.source} has another hash than the weights {entry.name}, and was not kept: a proxy or a "
-        f"broken line may have changed it. Try again. {offline_hint(entry.name)}"
+        f"The file downloaded from {entry.source} was deleted: its hash is not that of the weights {entry.name}, "
+        f"perhaps because a proxy or a broken connection changed it. Try again. {offline_hint(entry.name)}"
     )
 
 
-def _failed(entry: Pretrained, error: Exception | str) -> CvkitError:
-    """Return what a failed download is told as: one line that ends in what to do."""
-    if isinstance(error, OSError) and error.errno in _NOT_KEPT:
+def _download_error(entry: Pretrained, error: Exception | str) -> CvkitError:
+    """Return a failed download as one line that ends in what to do."""
+    if isinstance(error, OSError) and error.errno in _CACHE_NOT_WRITABLE:
         return OutputError(
-            f"The weights {entry.name} cannot be kept in the cache ({error.strerror}): make room, or name another "
-            "folder in HF_HOME."
+            f"The weights {entry.name} cannot be written to the cache ({error.strerror}): free some space, or set "
+            "HF_HOME to another folder."
         )
-    return WeightsError(
-        f"The weights {entry.name} cannot be fetched here ({_reason(error)}). {offline_hint(entry.name)}"
-    )
+    return WeightsError(f"The weights {entry.name} cannot be downloaded ({_reason(error)}). {offline_hint(entry.name)}")
 
 
-def _reason(error: object) -> str:
+def _reason(error: BaseException | str) -> str:
+    if isinstance(error, str):
+        return error
     if isinstance(error, URLError) and not isinstance(error, HTTPError):
+        if isinstance(error.reason, str):
+            return error.reason
         error = error.reason
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:200].rstrip(".:") if lines else type(error).__name__
-
-
-def file_name(url: str) -> str:
-    """Return the name under which the file of a URL is kept."""
-    return Path(urlparse(url).path).name
-
-
-def hash_in(url: str) -> str | None:
-    """Return the first digits of the SHA-256 that a file's name or URL carries ("vgg16-397923af.pth"), or None."""
-    match = _HASH.search(file_name(url))
-    return match.group(1) if match else None
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.rstrip(".")
+    return first_line(error) if isinstance(error, Exception) else type(error).__name__

@@ -3,7 +3,7 @@
 from torch import nn
 
 
-def start_relu(module: nn.Module) -> None:
+def init_relu(module: nn.Module) -> None:
     """Set the convolutions of ``module`` for ReLU networks: He-normal weights (He et al. 2015), zero biases."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from cvkit.models.dry_run import Build, Call, Shape, dry_run
+from cvkit.models.dry_run import BuildNetwork, Call, Shape, dry_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Summary:
     inference_bytes: int
 
 
-def summarise(build: Build, input_shape: Shape, bytes_per_value: int = 4) -> Summary:
+def summarise(build: BuildNetwork, input_shape: Shape, bytes_per_value: int = 4) -> Summary:
     """Return the layers of the network that ``build`` makes, for images (N, 3, H, W), and what they cost.
 
     A layer is a module without children, or one that has parameters, products or outputs of its own besides them; one

@@ -1,8 +1,8 @@
-"""Pictures for people: colour maps, overlays, PNG bytes, contact sheets, learning curves and embeddings."""
+"""Draw maps, overlays, contact sheets, learning curves and embeddings, and encode images."""
 
 from cvkit.render.colour import colour_map, colourise, overlay, to_uint8, to_uint16
 from cvkit.render.heat import dim_outside, heat_overlay, heat_panel
-from cvkit.render.page import page
+from cvkit.render.page import PagePoints, embedding_page
 from cvkit.render.plane import Plane, latent_grid, planes
 from cvkit.render.plots import curves
 from cvkit.render.png import encode_png
@@ -10,18 +10,19 @@ from cvkit.render.sheet import contact_sheet
 from cvkit.render.sprite import sprite
 
 __all__ = [
+    "PagePoints",
     "Plane",
     "colour_map",
     "colourise",
     "contact_sheet",
     "curves",
     "dim_outside",
+    "embedding_page",
     "encode_png",
     "heat_overlay",
     "heat_panel",
     "latent_grid",
     "overlay",
-    "page",
     "planes",
     "sprite",
     "to_uint8",

@@ -1,4 +1,4 @@
-"""Maps of numbers as pixels: rounding to integers, colour maps, and heat laid over a photograph."""
+"""Convert maps to pixels: quantisation, colour maps, and overlays on an image."""
 
 from functools import lru_cache
 from typing import Any
@@ -9,32 +9,45 @@ from numpy.typing import NDArray
 from cvkit.errors import UsageError, did_you_mean
 
 LEVELS = 256
-# An overlay's heat is fully there from this map value on; below it fades out, so that quiet parts stay a photograph.
+# An overlay has its full opacity from this map value on. Below, it fades out, so that the image stays visible.
 FULL_HEAT = 0.6
 
 
 def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return values 0..1 (any shape, float) as 0..255, rounded to the nearest level; outside is clipped, NaN is 0."""
+    """Quantise floats in 0..1 of any shape to 0..255; values outside are clipped, and NaN becomes 0."""
     return _quantise(values, 255).astype(np.uint8)
 
 
 def to_uint16(values: NDArray[Any]) -> NDArray[np.uint16]:
-    """Return values 0..1 (any shape, float) as 0..65535, rounded to the nearest level; outside is clipped, NaN is 0."""
+    """Quantise floats in 0..1 of any shape to 0..65535; values outside are clipped, and NaN becomes 0."""
     return _quantise(values, 65535).astype(np.uint16)
 
 
 def colour_map(name: str) -> NDArray[np.uint8]:
-    """Return the (256, 3) uint8 colours of a matplotlib colour map, from low to high (read-only).
+    """Return the colours of a matplotlib colour map, from low to high.
 
-    Raises UsageError for a name that matplotlib does not know.
+    Returns:
+        (256, 3) uint8, read-only.
+
+    Raises:
+        UsageError: The colour map is unknown.
     """
     return _colour_table(name)
 
 
 def colourise(values: NDArray[Any], name: str = "inferno") -> NDArray[np.uint8]:
-    """Return a map (H, W) of floats 0..1 as a picture (H, W, 3) uint8 in the named colour map.
+    """Convert a map to colours.
 
-    Raises UsageError for an unknown colour map and ValueError for a map that is not (H, W).
+    Args:
+        values: (H, W) float in 0..1.
+        name: Name of a matplotlib colour map.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        UsageError: The colour map is unknown.
+        ValueError: The map is not (H, W).
     """
     return np.take(colour_map(name), _levels(values), axis=0)
 
@@ -42,10 +55,20 @@ def colourise(values: NDArray[Any], name: str = "inferno") -> NDArray[np.uint8]:
 def overlay(
     image: NDArray[np.uint8], values: NDArray[Any], *, colormap: str = "inferno", alpha: float = 0.6
 ) -> NDArray[np.uint8]:
-    """Lay a map (H, W) of floats 0..1 as heat over a photograph (H, W, 3) uint8 of the same size.
+    """Blend an image with a map in colours.
 
-    ``alpha`` (0..1) is the heat's opacity where the map is high; it fades smoothly to nothing where the map is 0, so
-    the photograph is untouched there. Raises UsageError for an unknown colour map, ValueError when the sizes differ.
+    Args:
+        image: (H, W, 3) uint8.
+        values: (H, W) float in 0..1.
+        colormap: Name of a matplotlib colour map.
+        alpha: Opacity of the highest values, 0 to 1. It falls smoothly to 0 where the map is 0.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        UsageError: The colour map is unknown.
+        ValueError: The sizes of image and map differ, or ``alpha`` is out of range.
     """
     levels = _levels(values)
     if image.dtype != np.uint8 or image.shape != (*levels.shape, 3):
@@ -73,7 +96,7 @@ def _levels(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _quantise(values: NDArray[Any], top: int) -> NDArray[np.floating[Any]]:
-    # float32 holds 65535.5 exactly, so half a level is still told apart; wider floats stay as they are.
+    # float32 represents 65535.5 exactly, so it can round to 16 bits; float64 stays as it is.
     floats = values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
     scaled = np.nan_to_num(floats, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
     scaled *= top
@@ -86,9 +109,9 @@ def _colour_table(name: str) -> NDArray[np.uint8]:
     import matplotlib
 
     if name not in matplotlib.colormaps:
-        # The mirrored twins (viridis_r) work, but would double the list that a wrong name is answered with.
-        known = [known for known in matplotlib.colormaps if not known.endswith("_r")]
-        raise UsageError(f"There is no colour map '{name}'.{did_you_mean(name, known)}")
+        # Reversed maps (viridis_r) work, but would double the list of names in the message.
+        names = [other for other in matplotlib.colormaps if not other.endswith("_r")]
+        raise UsageError(f"There is no colour map '{name}'.{did_you_mean(name, names)}")
     table = matplotlib.colormaps[name](np.linspace(0.0, 1.0, LEVELS), bytes=True)[:, :3].copy()
     table.setflags(write=False)
     return table

@@ -1,16 +1,12 @@
 """Encode images as JPEG files."""
 
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
-
 
 def encode_jpeg(image: np.ndarray, quality: int = 92) -> bytes:
-    """Return an (H, W, 3) uint8 image as a JPEG file, for people to look at."""
+    """Encode an (H, W, 3) uint8 image as a JPEG file of a quality from 1 to 95."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Pictures of embeddings in a plane: points coloured by class, and what a decoder makes of the plane."""
+"""Draw two-dimensional embeddings: points coloured by class, and a grid of decoded images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvkit.render.figure import FRAME, GRID, INK, QUIET_INK, make_figure, png
+from cvkit.render.figure import FRAME, GRID, INK, QUIET_INK, make_figure, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_IN_LEGEND = 40
+MAX_LEGEND_CLASSES = 40
 NO_CLASS = "#3b6ea5"
-CENTRAL = 98.0  # per cent of the points that a panel shows along each axis, when a few lie far out
-FAR_OUT = 1.6
+CENTRAL_PERCENT = 98.0  # of the points that a panel shows along each axis if there are outliers
+OUTLIER_RATIO = 1.6  # of the full range of values to the central one with its margins: above it there are outliers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """A panel of points: its name, a line about it, and (N, 2) coordinates; ``axes`` are what these are called."""
+    """A panel with the points of one embedding.
+
+    Attributes:
+        name: Name of the embedding.
+        about: A line about it, such as its scores.
+        points: (N, 2) coordinates; NaN for a point that the panel lacks.
+        axes: Labels of the horizontal and the vertical axis.
+    """
 
     name: str
     about: str
@@ -30,7 +37,7 @@ class Plane:
 
 
 def class_colours(count: int) -> list[str]:
-    """Return a colour (#rrggbb) for each class: those of tab10 or tab20 as far as they go, then hues in turn."""
+    """Return a colour (#rrggbb) per class: tab10 for up to 10 classes, tab20 for up to 20, hues for more."""
     import matplotlib
     from matplotlib.colors import hsv_to_rgb, to_hex
 
@@ -46,13 +53,21 @@ def class_colours(count: int) -> list[str]:
 def planes(
     panels: Sequence[Plane], *, title: str, labels: NDArray[np.int64] | None = None, classes: Sequence[str] = ()
 ) -> bytes:
-    """Return a PNG file with the panels side by side, points coloured by class, and a legend.
+    """Draw panels side by side, with points coloured by class and a legend of up to 40 classes.
 
-    ``labels`` (N,) index ``classes``. Beyond 40 classes the legend is left out. A few points far out are beyond the
-    edge of a panel, which says so.
+    A panel leaves out a few outliers if they would squeeze all other points together, and says how many.
+
+    Args:
+        panels: The embeddings of the same N points.
+        title: Heading of the figure.
+        labels: (N,) indices into ``classes``.
+        classes: Names of the classes.
+
+    Returns:
+        A PNG file.
     """
     names = list(classes) if labels is not None else []
-    legend = 0 < len(names) <= MOST_IN_LEGEND
+    legend = 0 < len(names) <= MAX_LEGEND_CLASSES
     columns = -(-len(names) // 20) if legend else 0
     longest = max((len(name) for name in names), default=0) if legend else 0
     figure = make_figure(5.0 * len(panels) + columns * (0.5 + 0.085 * min(longest, 28)), 5.2, title)
@@ -67,11 +82,11 @@ def planes(
         _dress(axes, panel)
     if legend:
         _legend(figure, names, colours, columns)
-    return png(figure)
+    return to_png(figure)
 
 
 def _dress(axes: "Axes", panel: Plane) -> None:
-    outside = _frame(axes, panel.points)
+    outside = _set_limits(axes, panel.points)
     about = panel.about + (f"; {outside} points beyond the edge" if outside else "")
     axes.set_title(f"{panel.name}\n", fontsize=10.5, color=INK, loc="left", parse_math=False)
     axes.text(0, 1.015, about, transform=axes.transAxes, fontsize=8.5, color=QUIET_INK, parse_math=False)
@@ -84,26 +99,26 @@ def _dress(axes: "Axes", panel: Plane) -> None:
         spine.set_color(FRAME)
 
 
-def _frame(axes: "Axes", points: NDArray[np.floating[Any]]) -> int:
-    """Set the limits, leaving out a few points that would squeeze all others together; return how many."""
+def _set_limits(axes: "Axes", points: NDArray[np.floating[Any]]) -> int:
+    """Set the limits of both axes, and return the number of points outside."""
     outside = np.zeros(len(points), bool)
     for values, limit in ((points[:, 0], axes.set_xlim), (points[:, 1], axes.set_ylim)):
-        low, high = view(values)
+        low, high = visible_range(values)
         limit(low, high)
         outside |= (values < low) | (values > high)
     return int(outside.sum())
 
 
-def view(values: NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """Return the stretch of an axis to show: all values, or the central 98 % and some where a few lie far out."""
+def visible_range(values: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Return the range of an axis that shows (N,) values: all of them, or the central 98 % if there are outliers."""
     values = values[np.isfinite(values)]
     if not len(values):
         return -1.0, 1.0
     low, high = float(values.min()), float(values.max())
-    tail = (100 - CENTRAL) / 2
+    tail = (100 - CENTRAL_PERCENT) / 2
     inner_low, inner_high = (float(value) for value in np.percentile(values, [tail, 100 - tail]))
     margin = 0.25 * (inner_high - inner_low)
-    if high - low > FAR_OUT * (inner_high - inner_low + 2 * margin) > 0:
+    if high - low > OUTLIER_RATIO * (inner_high - inner_low + 2 * margin) > 0:
         low, high = max(low, inner_low - margin), min(high, inner_high + margin)
     pad = 0.03 * (high - low) or 0.5
     return low - pad, high + pad
@@ -126,10 +141,18 @@ def latent_grid(
     vertical: tuple[float, float],
     axes_names: tuple[str, str] = ("z0", "z1"),
 ) -> bytes:
-    """Return a PNG file of what a decoder makes of points of the plane, with the coordinates at its edges.
+    """Draw images decoded from a grid of points of the plane, with their coordinates along the edges.
 
-    ``images`` (rows, columns, H, W, C) in 0..1, the first row at the upper end of ``vertical``, the first column at the
-    lower end of ``horizontal``; both are coordinates of the middles of the outer images.
+    Args:
+        images: (rows, columns, H, W, C) float in 0..1, C 1 or 3. The first row is at the upper end of ``vertical``, the
+            first column at the lower end of ``horizontal``.
+        title: Heading of the figure.
+        horizontal: Coordinates of the centres of the first and the last column.
+        vertical: Coordinates of the centres of the last and the first row.
+        axes_names: Labels of the horizontal and the vertical axis.
+
+    Returns:
+        A PNG file.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -138,7 +161,7 @@ def latent_grid(
     shown = tiled[..., 0] if channels == 1 else tiled
     across = 7.6
     down = across * tiled.shape[0] / tiled.shape[1]
-    # Places in inches, since a layout engine leaves room that pictures of a fixed shape do not fill.
+    # Positions in inches, because a layout engine leaves space that images of a fixed shape do not fill.
     wide, high = across + 0.85, down + 1.15
     figure = make_figure(wide, high, title)
     figure.set_layout_engine("none")
@@ -155,10 +178,10 @@ def latent_grid(
     axes.tick_params(labelsize=8, colors=QUIET_INK)
     for spine in axes.spines.values():
         spine.set_color(FRAME)
-    return png(figure)
+    return to_png(figure)
 
 
-def _edges(middles: tuple[float, float], count: int) -> tuple[float, float]:
-    """Return the outer edges of ``count`` images whose outer middles are given."""
-    half = (middles[1] - middles[0]) / (2 * max(1, count - 1)) or 0.5
-    return middles[0] - half, middles[1] + half
+def _edges(centres: tuple[float, float], count: int) -> tuple[float, float]:
+    """Return the outer edges of a row of ``count`` images from the centres of the first and the last one."""
+    half = (centres[1] - centres[0]) / (2 * max(1, count - 1)) or 0.5
+    return centres[0] - half, centres[1] + half

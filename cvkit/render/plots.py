@@ -1,10 +1,10 @@
-"""Learning curves of a training run."""
+"""Draw the learning curves of a training run."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cvkit.render.figure import FRAME, GRID, INK, QUIET_INK, make_figure, png
+from cvkit.render.figure import FRAME, GRID, INK, QUIET_INK, make_figure, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,18 +26,24 @@ NAMES = {
     "lr": "learning rate",
 }
 LOWER_IS_BETTER = {"kl", "emd", "mse"}
-MARKED_EPOCHS = 15  # up to this many epochs, each is a dot on the line; beyond it dots would hide the line
-Points = tuple[list[float], list[float]]
+MAX_MARKED_EPOCHS = 15  # up to this many epochs, each has a marker; more markers would hide the line
+Line = tuple[list[float], list[float]]  # epochs, values
 
 
 def curves(
     history: Sequence[Mapping[str, float]], *, title: str, best_epoch: int | None = None, held_out: str = "validation"
 ) -> bytes:
-    """Return the learning curves of a run as a PNG file: losses in one panel, each metric in a small one of its own.
+    """Draw the losses of a run in one panel, and each metric in a smaller one.
 
-    A row of ``history`` holds ``epoch``, and any of ``lr``, ``train_loss``, ``val_loss``, ``train_<metric>`` and
-    ``val_<metric>``; values that are missing or not finite are left out. ``best_epoch`` is marked in every panel;
-    ``held_out`` is what the legend calls the images that were not trained on.
+    Args:
+        history: One row per epoch with ``epoch`` and any of ``lr``, ``train_loss``, ``val_loss``, ``train_<metric>``
+            and ``val_<metric>``. Values that are missing or not finite are left out.
+        title: Heading of the figure.
+        best_epoch: Epoch to mark in every panel.
+        held_out: Name of the validation curve in the legend.
+
+    Returns:
+        A PNG file.
     """
     names = _metric_names(history)
     rows = 2 if len(names) > 1 else 1
@@ -52,37 +58,37 @@ def curves(
         _panel(axes, name, _series(history, name), best_epoch)
     for axes in figure.axes:
         _epoch_axis(axes, history)
-    return png(figure)
+    return to_png(figure)
 
 
 def _metric_names(history: Sequence[Mapping[str, float]]) -> list[str]:
-    """Return what has a panel beside the losses, in the order of the columns, the learning rate last."""
+    """Return the metrics that have a panel, in the order of the columns, and the learning rate last."""
     keys = dict.fromkeys(key for row in history for key in row)
     names = dict.fromkeys(key.split("_", 1)[1] for key in keys if key.startswith(("train_", "val_")))
-    found = [*(name for name in names if name != "loss"), *(["lr"] if "lr" in keys else [])]
-    return [name for name in found if _series(history, name)]
+    panels = [*(name for name in names if name != "loss"), *(["lr"] if "lr" in keys else [])]
+    return [name for name in panels if _series(history, name)]
 
 
-def _series(history: Sequence[Mapping[str, float]], name: str) -> dict[str, Points]:
-    """Return the finite points (epochs, values) of each line of a panel; a line without any is left out."""
+def _series(history: Sequence[Mapping[str, float]], name: str) -> dict[str, Line]:
+    """Return the lines of a panel by label; a line without finite values is left out."""
     keys = {"training": f"train_{name}", "validation": f"val_{name}", "": name}
-    lines = {label: _points(history, key) for label, key in keys.items()}
-    return {label: points for label, points in lines.items() if points[0]}
+    lines = {label: _line(history, key) for label, key in keys.items()}
+    return {label: line for label, line in lines.items() if line[0]}
 
 
-def _points(history: Sequence[Mapping[str, float]], key: str) -> Points:
+def _line(history: Sequence[Mapping[str, float]], key: str) -> Line:
     points = [(float(row.get("epoch", k + 1)), row.get(key)) for k, row in enumerate(history)]
     finite = [(epoch, float(value)) for epoch, value in points if value is not None and math.isfinite(value)]
     return [epoch for epoch, _ in finite], [value for _, value in finite]
 
 
-def _panel(axes: "Axes", name: str, lines: dict[str, Points], best_epoch: int | None) -> None:
+def _panel(axes: "Axes", name: str, lines: dict[str, Line], best_epoch: int | None) -> None:
     big = name == "loss"
     if best_epoch is not None:
         axes.axvline(best_epoch, color=BEST, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
     for label, (epochs, values) in lines.items():
         colour = TRAIN if label == "training" else (VALIDATION if label else QUIET_INK)
-        few = len(epochs) <= MARKED_EPOCHS
+        few = len(epochs) <= MAX_MARKED_EPOCHS
         style: dict[str, Any] = {"marker": "o", "markersize": 4.5 if big else 3.5} if few else {}
         axes.plot(epochs, values, color=colour, linewidth=1.9 if big else 1.5, label=label, zorder=2, **style)
         if best_epoch in epochs and label == "validation":
@@ -98,14 +104,14 @@ def _ring(axes: "Axes", epoch: float, value: float, size: float) -> None:
     axes.plot([epoch], [value], "o", markerfacecolor=VALIDATION, zorder=3, **ring)
 
 
-def _dress(axes: "Axes", lines: dict[str, Points]) -> None:
+def _dress(axes: "Axes", lines: dict[str, Line]) -> None:
     from matplotlib.ticker import FuncFormatter, ScalarFormatter
 
     largest = max((abs(value) for _, values in lines.values() for value in values), default=1.0)
     if largest < 0.01 or largest >= 1e5:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     else:
-        # A common factor or offset would be written above the axis, where the heading stands.
+        # matplotlib would write a common factor or offset above the axis, over the title.
         plain = ScalarFormatter(useOffset=False)
         plain.set_scientific(False)
         axes.yaxis.set_major_formatter(plain)
@@ -137,7 +143,7 @@ def _epoch_axis(axes: "Axes", history: Sequence[Mapping[str, float]]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     epochs = [float(row.get("epoch", k + 1)) for k, row in enumerate(history)] or [1.0]
-    # A fixed width around a single epoch keeps its point in the middle instead of on ticks like 0.96.
+    # A fixed margin around a single epoch avoids ticks like 0.96.
     pad = 0.5 if len(epochs) == 1 else 0.04 * (max(epochs) - min(epochs))
     axes.set_xlim(min(epochs) - pad, max(epochs) + pad)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))

@@ -1,4 +1,4 @@
-"""PNG bytes from arrays, fast enough to keep up with a network that makes maps."""
+"""Encode arrays as PNG files, fast enough to keep up with a network that predicts maps."""
 
 import struct
 import zlib
@@ -11,22 +11,29 @@ from cvkit.render.colour import to_uint8, to_uint16
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB = 0, 2  # colour types (PNG specification, section 11.2.1)
-UP_FILTER = 2  # each byte is stored as its difference from the byte above (section 9.2): a smooth map becomes runs
+UP_FILTER = (
+    2  # each byte is stored as its difference from the byte above (section 9.2), which turns a smooth map into runs
+)
 
 
 def encode_png(array: NDArray[Any], bits: Literal[8, 16] = 8, compress_level: int = 1) -> bytes:
-    """Return an array (H, W) or (H, W, 3) as a PNG file of 8 or 16 bits a channel.
+    """Encode an array as a PNG file.
 
-    Floats are taken as 0..1 and rounded to the nearest level; uint8 (for 8 bits) and uint16 (for 16) are stored as they
-    are. ``compress_level`` runs from 1 (fastest, and small enough for smooth maps) to 9. Raises ValueError for another
-    shape, dtype or number of bits.
+    Args:
+        array: (H, W) or (H, W, 3). Floats are in 0..1 and rounded to the nearest level; uint8 (for 8 bits) and uint16
+            (for 16 bits) are stored unchanged.
+        bits: Bits per channel.
+        compress_level: From 1 (fastest, and small enough for smooth maps) to 9.
+
+    Raises:
+        ValueError: The shape, the dtype or the number of bits is another one.
     """
     pixels = _pixels(array, bits)
     height, width = pixels.shape[:2]
     colour = GREY if pixels.ndim == 2 else RGB
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    # Runs alone compress the differences of 8-bit pictures better and faster than zlib's quickest search does;
-    # the noisy low bytes of 16-bit maps have few runs.
+    # For the differences of 8-bit images, run-length encoding is smaller and faster than zlib's fastest search.
+    # The noisy low bytes of 16-bit maps have few runs.
     strategy = zlib.Z_RLE if bits == 8 and compress_level == 1 else zlib.Z_DEFAULT_STRATEGY
     packer = zlib.compressobj(compress_level, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
     body = packer.compress(_filtered_rows(pixels).data) + packer.flush()
@@ -46,7 +53,7 @@ def _pixels(array: NDArray[Any], bits: int) -> NDArray[Any]:
 
 
 def _filtered_rows(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the rows as PNG stores them: (H, 1 + bytes a row), the filter's number first, big-endian samples."""
+    """Return the rows in the layout of PNG: (H, 1 + bytes per row), the filter number first, big-endian samples."""
     samples = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder(">"))
     rows = samples.view(np.uint8).reshape(pixels.shape[0], -1)
     stored = np.empty((rows.shape[0], rows.shape[1] + 1), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Contact sheets: a grid of pictures with column titles and row captions."""
+"""Draw contact sheets: grids of images with column titles and row captions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 PAPER = (255, 255, 255)
 INK = (33, 37, 41)
 QUIET_INK = (108, 117, 125)
-SMALLEST_CELL_PX = 32
+MIN_CELL_PX = 32
 
 
 @dataclass(frozen=True)
 class _Measures:
-    """Lengths in pixels, all in proportion to the cells."""
+    """Lengths in pixels, in proportion to the cell size."""
 
     cell: int
     gap: int
@@ -37,18 +37,27 @@ def contact_sheet(
     captions: Sequence[str] | None = None,
     cell_px: int = 256,
 ) -> NDArray[np.uint8]:
-    """Return a grid of pictures on white, (H, W, 3) uint8, one row of the sheet for each row of ``rows``.
+    """Draw a grid of images on white.
 
-    A picture is (H, W, 3) or (H, W), uint8 or float 0..1, of any size; it is scaled to fit ``cell_px`` without
-    distortion. ``titles`` stand above the columns, ``captions`` below the rows; one too long ends in an ellipsis.
-    Raises ValueError when there is no picture, or when the numbers of titles or captions do not match the grid.
+    Args:
+        rows: Images per row, each (H, W, 3) or (H, W), uint8 or float in 0..1, of any size. They are scaled to fit the
+            cells without distortion.
+        titles: Title above each column. A title that is too long ends in an ellipsis.
+        captions: Caption below each row, shortened in the same way.
+        cell_px: Largest side of an image on the sheet, in pixels.
+
+    Returns:
+        (H', W', 3) uint8.
+
+    Raises:
+        ValueError: A row is empty, or the number of titles or captions does not match the grid.
     """
     _check(rows, titles, captions, cell_px)
     measures = _measures(cell_px)
     cells = [[_fit(picture, cell_px) for picture in row] for row in rows]
     columns = max(len(row) for row in cells)
     widths = [max(row[k].width for row in cells if k < len(row)) for k in range(columns)]
-    # Columns of one width read as a grid; a column of narrow pictures still needs room for its title.
+    # A column of narrow images still needs space for its title.
     widths = [max(width, cell_px // 2) for width in widths]
     heights = [max(cell.height for cell in row) for row in cells]
     return _paint(cells, (widths, heights), (titles, captions), measures)
@@ -64,8 +73,8 @@ def _check(
         raise ValueError(f"a contact sheet of {columns} columns needs {columns} titles: {len(titles)}")
     if captions is not None and len(captions) != len(rows):
         raise ValueError(f"a contact sheet of {len(rows)} rows needs {len(rows)} captions: {len(captions)}")
-    if cell_px < SMALLEST_CELL_PX:
-        raise ValueError(f"the cells of a contact sheet are at least {SMALLEST_CELL_PX} px: {cell_px}")
+    if cell_px < MIN_CELL_PX:
+        raise ValueError(f"the cells of a contact sheet are at least {MIN_CELL_PX} px: {cell_px}")
 
 
 def _measures(cell_px: int) -> _Measures:
@@ -93,12 +102,12 @@ def _fit(picture: NDArray[Any], cell_px: int) -> "Image.Image":
 def _paint(
     cells: Sequence[Sequence["Image.Image"]],
     grid: tuple[list[int], list[int]],
-    words: tuple[Sequence[str], Sequence[str] | None],
+    texts: tuple[Sequence[str], Sequence[str] | None],
     measures: _Measures,
 ) -> NDArray[np.uint8]:
     from PIL import Image, ImageDraw
 
-    (widths, heights), (titles, captions) = grid, words
+    (widths, heights), (titles, captions) = grid, texts
     line = round(measures.caption * 1.3) + measures.gap // 2 if captions is not None else 0
     between = measures.gap if captions is None else round(measures.gap * 1.6)
     head = round(measures.title * 1.3) + measures.gap // 2 if titles else 0
@@ -125,7 +134,7 @@ def _paint(
 
 
 def _font(size_px: int) -> "ImageFont.FreeTypeFont":
-    # matplotlib's DejaVu Sans, because PIL's own font lacks dashes, arrows, Greek and Cyrillic.
+    # DejaVu Sans of matplotlib, because the font of Pillow lacks dashes, arrows, Greek and Cyrillic.
     import matplotlib
     from PIL import ImageFont
 
@@ -133,7 +142,7 @@ def _font(size_px: int) -> "ImageFont.FreeTypeFont":
 
 
 def _shorten(draw: "ImageDraw.ImageDraw", text: str, font: "ImageFont.FreeTypeFont", width_px: int) -> str:
-    """Return the text on one line, cut with an ellipsis to the longest beginning that fits the width."""
+    """Return the text on one line, shortened with an ellipsis to fit a width."""
     text = " ".join(text.split())
     if draw.textlength(text, font=font) <= width_px:
         return text

@@ -1,4 +1,4 @@
-"""Many small pictures as one."""
+"""Tile small images into one image."""
 
 import math
 
@@ -7,10 +7,15 @@ from numpy.typing import NDArray
 
 
 def sprite(images: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
-    """Return (N, H, W, C) pictures side by side, row after row, as one; what is left of the last row is white.
+    """Tile images row by row into one image; unused cells of the last row are white.
 
-    Without ``columns`` there are as many rows as columns (the ceiling of the square root of N), as TensorBoard's
-    projector counts them.
+    Args:
+        images: (N, H, W, C) uint8.
+        columns: Images per row. Without it, there are as many rows as columns: the ceiling of the square root of N, as
+            TensorBoard's projector expects.
+
+    Returns:
+        (rows * H, columns * W, C) uint8.
     """
     count, height, width, channels = images.shape
     side = columns or math.ceil(math.sqrt(count))

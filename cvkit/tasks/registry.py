@@ -1,158 +1,165 @@
-"""What can be exported: trained runs and classifiers by name, each as a network with what there is to say of it."""
+"""Resolve model references: one row per kind of model, and the functions that load any of them."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from cvkit.catalog import SALIENCY_MODELS, Preprocessing, TargetLayer
-from cvkit.errors import UsageError, WeightsError
-from cvkit.models.backbones import normalisation
-from cvkit.models.exported.exported import read_facts
-from cvkit.models.exported.facts import Facts
-from cvkit.models.fetch import Say
+from cvkit import files
+from cvkit.engine import checkpoint
+from cvkit.errors import UsageError, WeightsError, last_line, nearest
+from cvkit.models.exported.network import ExportedNetwork, is_exported, read_facts
+from cvkit.models.loaded import Exportable, LoadedModel, ModelKind, Request
+from cvkit.models.runner import Runner
 from cvkit.tasks.attribution.target_layer import default_target
-from cvkit.tasks.classification import loading
-from cvkit.tasks.embedding.autoencoder import Autoencoder, AutoencoderSpec
-from cvkit.tasks.embedding.embedder import Embedder
-from cvkit.tasks.saliency.networks.base import SaliencySpec
-from cvkit.tasks.saliency.networks.build import build
-from cvkit.tasks.saliency.predictor import SaliencyPredictor
+from cvkit.tasks.classification.kind import KIND as CLASSIFIER_ALONE
+from cvkit.tasks.classification.loading import LoadedClassifier, blueprint, with_labels
+from cvkit.tasks.embedding.kind import ENCODER_KIND as ENCODER
+from cvkit.tasks.embedding.kind import KIND as AUTOENCODER
+from cvkit.tasks.saliency.kind import KIND as SALIENCY
+from cvkit.tasks.saliency.kind import LoadedSaliency
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exportable:
-    """A network in evaluation mode on the processor, from normalised float images to one output, and its facts."""
-
-    network: nn.Module
-    facts: Facts
-
-    def target(self) -> TargetLayer:
-        """Return the layer that the classifier's heat map is made of."""
-        spec = self.facts.spec
-        shape = (1, self.facts.channels, *self.facts.size)
-        return default_target(loading.blueprint(spec["name"], spec["classes"]), shape, spec["classes"])
+def _export_classifier(loaded: Any, part: str) -> Exportable:
+    """Prepare a classifier for export, with the target layer of its class activation map."""
+    exportable = CLASSIFIER_ALONE.export(loaded, part)
+    facts = exportable.facts
+    name, classes, shape = facts.spec["name"], facts.spec["classes"], (1, facts.channels, *facts.size)
+    return replace(exportable, cam_target=lambda: default_target(blueprint(name, classes), shape, classes))
 
 
-class Encoder(nn.Module):
-    """The first half of an autoencoder."""
-
-    def __init__(self, whole: Autoencoder) -> None:
-        super().__init__()
-        self.encoder = whole.encoder
-
-    def forward(self, images: Any) -> Any:
-        """Return (N, latent_dim) codes of (N, C, H, W) images in 0..1."""
-        return self.encoder(images)
+CLASSIFIER = replace(CLASSIFIER_ALONE, export=_export_classifier)
+KINDS: dict[str, ModelKind] = {kind.name: kind for kind in (SALIENCY, CLASSIFIER, AUTOENCODER, ENCODER)}
+WEIGHTS_SUFFIX = ".safetensors"  # an exported file that holds weights and metadata, but no graph
 
 
-def from_checkpoint(card: dict[str, Any], part: str, sha256: str) -> Exportable:
-    """Return what a checkpoint holds; ``part`` is "encoder" or "whole" of an autoencoder.
+def open_model(reference: str, device: torch.device, precision: str = "auto", kinds: Sequence[str] = ()) -> Runner:
+    """Load a model and put it on a device.
 
-    Raises WeightsError for a checkpoint of a kind that is not exported.
+    Args:
+        reference: A run folder, a checkpoint, an exported file, or a name.
+        device: Device to compute on.
+        precision: auto, fp32, bf16 or fp16.
+        kinds: Names of the kinds that are accepted; empty for all.
+
+    Raises:
+        UsageError: If the reference is neither a file nor a known name, or is of another kind.
+        WeightsError: If the file cannot be used.
     """
-    if card["kind"] == "saliency":
-        return _saliency(SaliencyPredictor.from_card(card), card.get("config", {}), sha256)
-    if card["kind"] == "autoencoder":
-        return _autoencoder(Embedder.from_card(card), card.get("config", {}), part, sha256)
-    raise WeightsError(f"a checkpoint of kind {card['kind']!r} cannot be exported; name a run folder or its best.pt.")
+    return load_model(Request(name=reference), kinds).to(device, precision)
 
 
-def _saliency(predictor: SaliencyPredictor, config: dict[str, Any], sha256: str) -> Exportable:
-    mean, std = predictor.normalisation
-    spec = predictor.model.spec
-    return Exportable(
-        network=predictor.model.eval().requires_grad_(False),
-        facts=Facts(
-            kind="saliency",
-            model=spec.name,
-            spec=spec.as_dict(),
-            channels=3,
-            size=predictor.size,
-            mean=mean,
-            std=std,
-            outputs=("map",),
-            weights_sha256=sha256,
-            config=config,
-        ),
-    )
+def load_model(request: Request, kinds: Sequence[str] = ()) -> LoadedModel:
+    """Load the model that a reference names.
 
+    Args:
+        request: The reference, with weights and labels for a named model.
+        kinds: Names of the kinds that are accepted; empty for all.
 
-def _autoencoder(embedder: Embedder, config: dict[str, Any], part: str, sha256: str) -> Exportable:
-    spec = embedder.spec
-    model = embedder.model.eval().requires_grad_(False)
-    encoder = part == "encoder"
-    return Exportable(
-        network=Encoder(model) if encoder else model,
-        facts=Facts(
-            kind="encoder" if encoder else "autoencoder",
-            model="autoencoder",
-            spec=spec.as_dict(),
-            channels=spec.channels,
-            size=spec.size,
-            mean=(0.0,) * spec.channels,
-            std=(1.0,) * spec.channels,
-            outputs=("codes",) if encoder else ("reconstruction",),
-            weights_sha256=sha256,
-            config=config,
-        ),
-    )
-
-
-def from_name(name: str, weights: str, labels: str | None, say: Say) -> Exportable:
-    """Return a classifier of torchvision or timm with its weights, or a saliency network with random ones.
-
-    Raises UsageError for an unknown name, WeightsError for weights that cannot be had or do not fit.
+    Raises:
+        UsageError: If the reference is neither a file nor a known name, or is of another kind.
+        WeightsError: If the file cannot be used, or weights are not available.
+        DataError: If the labels cannot be read.
     """
-    if name in SALIENCY_MODELS:
-        if weights != "none":
-            raise UsageError(f"export {name}: name the run that trained it, or --weights none for random weights.")
-        facts, spec = SALIENCY_MODELS[name], SaliencySpec.of(name)
-        predictor = SaliencyPredictor(build(spec), facts.size, normalisation=normalisation(spec.backbone))
-        return _saliency(predictor, {}, "")
-    loaded = loading.load(name, weights, labels, say)
-    if loaded.note:
-        say(loaded.note)
-    way: Preprocessing = loaded.facts.preprocessing
-    return Exportable(
-        network=loaded.module.eval().requires_grad_(False),
-        facts=Facts(
-            kind="classifier",
-            # Random weights, or a file nobody published, are not those of an entry.
-            model=loaded.facts.name if loaded.file and not loaded.note else loaded.facts.model,
-            spec={"name": loaded.facts.name, "classes": loaded.facts.num_classes},
-            channels=3,
-            size=way.crop,
-            mean=way.mean,
-            std=way.std,
-            outputs=("logits",),
-            preprocessing=asdict(way),
-            labels=tuple(loaded.facts.labels),
-            class_ids=tuple(loaded.facts.class_ids),
-            licence=loaded.facts.licence,
-            weights_sha256=loaded.sha256,
-        ),
-    )
+    accepted = tuple(kinds) or tuple(KINDS)
+    path = find_file(request.name)
+    if path is None:
+        return _load_named(request, accepted)
+    if is_exported(str(path)) or path.suffix.lower() == WEIGHTS_SUFFIX:
+        return _load_exported(path, accepted)
+    rows = {kind.checkpoint: kind for kind in KINDS.values() if kind.checkpoint and kind.name in accepted}
+    if not rows:
+        raise UsageError(f"{request.name} is a run folder or a checkpoint; this command needs {_titles(accepted)}.")
+    content = checkpoint.load(path, *rows)
+    kind = rows[content["kind"]]
+    assert kind.from_checkpoint is not None
+    return kind.from_checkpoint(content, path, files.sha256(path))
 
 
-def rebuilt(path: Path) -> nn.Module:
-    """Return the network of an exported safetensors file, built anew; raises WeightsError where they do not fit."""
+def find_file(reference: str) -> Path | None:
+    """Return the file of a reference, ``best.pt`` of a run folder; None if the reference is a name.
+
+    Raises:
+        WeightsError: If the reference can only be a path, and nothing is there.
+    """
+    if any(kind.knows(reference) for kind in KINDS.values() if kind.knows is not CLASSIFIER.knows):
+        return None
+    looks_like_path = "/" in reference or Path(reference).suffix.lower() in (".pt", ".onnx", ".pt2", ".xml")
+    if files.is_file(reference) or files.is_folder(reference) or looks_like_path:
+        return checkpoint.find(reference)
+    return None
+
+
+def export_model(loaded: LoadedModel, part: str) -> Exportable:
+    """Prepare a loaded model for export; ``part`` is "encoder" or "whole", for an autoencoder.
+
+    Raises:
+        UsageError: If the model is an exported file already.
+    """
+    if loaded.is_exported:
+        raise UsageError(f"{loaded.file} is an exported file already: name the run or the model it was made of.")
+    return KINDS[loaded.kind].export(loaded, part)
+
+
+def rebuild(path: Path) -> nn.Module:
+    """Return the network of an exported safetensors file, in float32 and evaluation mode.
+
+    Raises:
+        WeightsError: If the weights do not fit the network that the metadata describe.
+    """
     facts = read_facts(path)
     try:
-        network = _built(facts)
+        network = KINDS[facts.kind].rebuild(facts)
         network.load_state_dict(load_file(path))
     except (KeyError, TypeError, RuntimeError) as error:
-        first = str(error).splitlines()[-1].strip()[:200]
-        raise WeightsError(f"{path}: its weights do not go with what it says of its network: {first}") from error
+        raise WeightsError(f"{path}: its weights do not fit the network it describes: {last_line(error)}") from error
     return network.float().eval().requires_grad_(False)
 
 
-def _built(facts: Facts) -> nn.Module:
-    if facts.kind == "classifier":
-        return loading.make(facts.spec["name"], facts.spec["classes"])
-    if facts.kind == "saliency":
-        return build(SaliencySpec.from_dict(facts.spec))
-    whole = Autoencoder(AutoencoderSpec.from_dict(facts.spec))
-    return Encoder(whole) if facts.kind == "encoder" else whole
+def _load_exported(path: Path, accepted: Sequence[str]) -> LoadedModel:
+    facts = read_facts(path)
+    if facts.kind not in accepted:
+        raise WeightsError(f"{path} is an exported {facts.kind}; this command needs {_titles(accepted)}.")
+    network = rebuild(path) if path.suffix.lower() == WEIGHTS_SUFFIX else ExportedNetwork(path)
+    return KINDS[facts.kind].from_exported(network, facts, path, files.sha256(path))
+
+
+def _load_named(request: Request, accepted: Sequence[str]) -> LoadedModel:
+    for name in accepted:
+        kind = KINDS[name]
+        if kind.from_name is not None and kind.knows(request.name):
+            return kind.from_name(request)
+    other = next((kind for kind in KINDS.values() if kind.knows(request.name)), None)
+    if other is not None:
+        raise UsageError(f"{request.name} is {other.title}; this command needs {_titles(accepted)}.")
+    if CLASSIFIER.name in accepted and CLASSIFIER.from_name is not None:
+        return CLASSIFIER.from_name(request)  # raises the error with the nearest name
+    near = nearest(request.name, [path.name for path in Path.cwd().iterdir()])
+    raise WeightsError(f"{request.name}: no such run folder, file or model.{near}")
+
+
+def _titles(kinds: Sequence[str]) -> str:
+    return " or ".join(KINDS[kind].title for kind in kinds)
+
+
+def load_saliency(request: Request) -> LoadedSaliency:
+    """Load the saliency network that a reference names; see ``load_model``."""
+    loaded = load_model(request, (SALIENCY.name,))
+    assert isinstance(loaded, LoadedSaliency)
+    return loaded
+
+
+def load_classifier(request: Request) -> LoadedClassifier:
+    """Load the classifier that a reference names, with the class names of ``request.labels``; see ``load_model``.
+
+    An exported file given as weights replaces the network as well.
+    """
+    if request.weights is not None and is_exported(request.weights):
+        request = replace(request, name=request.weights, weights=None)
+    loaded = load_model(request, (CLASSIFIER.name,))
+    assert isinstance(loaded, LoadedClassifier)
+    return with_labels(loaded, request.labels, request.name)

@@ -77,7 +77,7 @@ def test_the_codes_written_are_those_of_the_network_written(trained: Path) -> No
     from cvkit.engine import checkpoint
     from cvkit.tasks.embedding.embedder import Embedder
 
-    embedder = Embedder.from_card(checkpoint.load(trained / "best.pt", "autoencoder"))
+    embedder = Embedder.from_metadata(checkpoint.load(trained / "best.pt", "autoencoder"))
     images, _ = blobs(33, 33)
     (codes,) = embedder.codes(torch.from_numpy(images)[:, None])
     rows = [row for row in rows_of(trained / "embeddings.csv") if row["split"] == "test"]

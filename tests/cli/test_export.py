@@ -16,7 +16,7 @@ from PIL import Image
 
 from cvkit.commands.export import measuring
 from cvkit.engine.stop import StopSignal
-from cvkit.models.exported.exported import ExportedNetwork, read_facts
+from cvkit.models.exported.network import ExportedNetwork, read_facts
 
 from .conftest import Run
 
@@ -62,7 +62,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def network() -> torch.nn.Module:
     from cvkit.tasks.classification import loading
 
-    return loading.load(NET, "none").module.eval()
+    return loading.load(NET, "none").network.eval()
 
 
 def pixels(count: int) -> torch.Tensor:
@@ -89,11 +89,11 @@ def test_pt2_loads_in_torch_alone(classifier: Callable[..., Path]) -> None:
 
 
 def test_safetensors_rebuilds_the_network(classifier: Callable[..., Path]) -> None:
-    from cvkit.tasks.registry import rebuilt
+    from cvkit.tasks.registry import rebuild
 
     path = classifier("safetensors")
     with torch.inference_mode():
-        assert torch.equal(rebuilt(path)(pixels(2)), network()(pixels(2)))
+        assert torch.equal(rebuild(path)(pixels(2)), network()(pixels(2)))
 
 
 def test_the_report_and_the_facts(classifier: Callable[..., Path], run: Run) -> None:
@@ -117,7 +117,7 @@ def test_bytes_in_and_top_classes_out(classifier: Callable[..., Path]) -> None:
 
     loaded = loading.load(NET, "none")
     images = torch.randint(0, 256, (3, 3, *SIZE), dtype=torch.uint8)
-    probabilities, classes = Classifier(loaded.module, loaded.facts).logits(images).softmax(1).topk(4)
+    probabilities, classes = Classifier(loaded.network, loaded.facts).logits(images).softmax(1).topk(4)
     for layout in ("nchw", "nhwc"):
         options = {"layout": layout, "include_preprocessing": True, "include_postprocessing": True, "top": 4}
         session = onnxruntime.InferenceSession(str(classifier(**options)))
@@ -393,7 +393,7 @@ def prepared(photographs: Path) -> torch.Tensor:
     from cvkit.tasks.classification.classifier import Classifier
 
     loaded = loading.load(NET, "none")
-    ready = Classifier(loaded.module, loaded.facts)
+    ready = Classifier(loaded.network, loaded.facts)
     images = [fit_crop(read_image(path), ready.preprocessing)[0] for path in sorted(photographs.iterdir())]
     return ready.normalise(torch.stack(images))
 

@@ -310,7 +310,7 @@ def test_squash_gives_the_network_the_whole_image(explain: Run, photos: Path, we
 
     assert explain("--save", "npy", "--out", "o", "--fit", "squash").code == 0
     loaded = loading.load("squeezenet1_1", str(weights))
-    classifier = Classifier(loaded.module, loaded.facts)
+    classifier = Classifier(loaded.network, loaded.facts)
     pixels, _ = fit_squash(read_image(photos / "a.png"), classifier.preprocessing)
     shares = classifier.logits(pixels[None]).softmax(1)[0]
     first = rows(tmp_path / "o/results.csv")[0]

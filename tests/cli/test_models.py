@@ -272,7 +272,7 @@ def test_downloading_prints_the_path_alone(run: Run, cache: Path) -> None:
     ended = run("models", "download", "vgg16")
     assert ended.code == 0, ended.err
     assert ended.out == f"{cache}\n"
-    assert ended.err == f"Fetching the weights vgg16.IMAGENET1K_V1 ({WEIGHTS_URL}, 0 MB).\n"
+    assert ended.err == f"Downloading the weights vgg16.IMAGENET1K_V1 ({WEIGHTS_URL}, 0 MB).\n"
     assert cache.read_bytes() == WEIGHTS
 
 
@@ -336,7 +336,7 @@ def test_without_a_network_the_error_says_what_to_do(run: Run, cache: Path, no_n
     ended = run("models", "download", "vgg16")
     assert ended.code == 1
     assert ended.out == ""
-    assert "cannot be fetched here (no network)" in ended.err
+    assert "cannot be downloaded (no network)" in ended.err
     assert not cache.exists()
 
 

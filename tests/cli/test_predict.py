@@ -153,7 +153,7 @@ def test_checkpoints_that_are_none(run: Run, trained: Path, photos: Path, tmp_pa
 def test_a_folder_that_holds_something_else_is_refused(run: Run, trained: Path, photos: Path) -> None:
     ended = run("predict", photos, "--checkpoint", trained, "--out", photos)
     assert ended.code == 1
-    assert "holds something else" in ended.err
+    assert "already holds other files" in ended.err
     assert run("predict", photos, "--checkpoint", trained, "--colormap", "infernal", "--overlay").code == 2
 
 

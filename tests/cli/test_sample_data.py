@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvkit.commands import demo
-from cvkit.tasks.saliency.data.fixations import blur
+from cvkit.cli import demo
+from cvkit.tasks.saliency.data.fixations import blur_counts
 
 from .conftest import Run
 
@@ -30,7 +30,7 @@ def test_the_displays_are_in_the_documented_layout(run: Run, tmp_path: Path) -> 
     counts = np.zeros((96, 128))
     for row in rows:
         counts[int(row["y"]), int(row["x"])] += 1
-    expected = blur(counts, 0.03 * 128)
+    expected = blur_counts(counts, 0.03 * 128)
     with Image.open(folder / f"maps/train/{name}.png") as image:
         stored = np.asarray(image) / 255
     assert np.abs(stored - expected).max() <= 0.5 / 255 + 1e-6

@@ -37,7 +37,7 @@ def test_a_run_leaves_its_folder(run: Run, fixation_data: Path, tmp_path: Path) 
     assert settings["resolved"]["loss"] == "kl-cc-nss"
     with Image.open(folder / "samples" / "best.png") as sheet:
         assert np.asarray(sheet).std() > 10  # something is drawn
-    predictor = SaliencyPredictor.from_card(checkpoint.load(folder / "best.pt", "saliency"))
+    predictor = SaliencyPredictor.from_metadata(checkpoint.load(folder / "best.pt", "saliency"))
     assert predictor.size == (64, 96)
 
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from cvkit.catalog import FASHION_MNIST
-from cvkit.data.collection import Collection, Reading, check_splits, find_source, read_collection
+from cvkit.data.collection import Collection, ReadOptions, check_splits, find_source, read_collection
+from cvkit.engine.result_folder import mark_as_result
 from cvkit.errors import DataError, UsageError
-from cvkit.files import mark_as_result
 
 from .test_idx import idx_bytes
 
@@ -40,7 +40,7 @@ def photographs(folder: Path, *names: str, size: tuple[int, int] = (20, 16), gre
 
 
 def read(folder: Path, **settings: object) -> Collection:
-    return read_collection(find_source(str(folder)), Reading(**settings))  # type: ignore[arg-type]
+    return read_collection(find_source(str(folder)), ReadOptions(**settings))  # type: ignore[arg-type]
 
 
 def test_idx_files_with_their_labels(tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_photographs_keep_their_size_when_small_and_alike(tmp_path: Path) -> Non
     assert collection.splits["train"].images.shape[1:] == (3, 16, 20)
     large = read(photographs(tmp_path / "large", *names, size=(90, 70)))
     assert large.splits["train"].images.shape[1:] == (3, 64, 64)
-    assert large.remarks[0] == "images of 70x90 are brought to 64x64 (--size)"
+    assert large.remarks[0] == "images of 70x90 are resized to 64x64 (--size)"
     photographs(tmp_path / "small", "a/odd.png", size=(7, 9))
     mixed = read(tmp_path / "small")
-    assert mixed.remarks[0] == "images of several sizes are brought to 64x64 (--size)"
+    assert mixed.remarks[0] == "images of several sizes are resized to 64x64 (--size)"
     assert read(tmp_path / "small", size=(5, 9)).splits["test"].images.shape[1:] == (3, 5, 9)
 
 
@@ -195,7 +195,7 @@ def test_a_run_folder_inside_the_data_is_no_data(tmp_path: Path) -> None:
 
 def test_test_images_of_another_size_are_said(tmp_path: Path) -> None:
     folder = write_idx(tmp_path, train_images=digits(4), test_images=digits(2, size=9))
-    assert read(folder).remarks[0] == "the test images are brought to the size of the train images"
+    assert read(folder).remarks[0] == "the test images are resized to the size of the train images"
 
 
 @pytest.mark.shared

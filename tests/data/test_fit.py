@@ -7,7 +7,7 @@ from PIL import Image
 
 from cvkit.catalog import Preprocessing
 from cvkit.data import fit
-from cvkit.data.fit import Window, fit_crop, fit_squash, place_map, scale
+from cvkit.data.fit import Window, fit_crop, fit_squash, place_map
 
 # Height and width: landscape, portrait, square, as large as a resize or a crop, odd, small, a line, a single pixel.
 SIZES = [(375, 500), (501, 333), (256, 256), (224, 224), (232, 700), (223, 225), (7, 5), (60, 1), (1, 47), (1, 1)]
@@ -216,33 +216,3 @@ def test_a_window_smaller_than_a_pixel_is_one_pixel() -> None:
         assert not placed[[0, 1, 3]].any()
     # One pixel is constant.
     assert not place_map(CORNERS, Window(top=2.1, left=1.1, bottom=2.2, right=1.2), (4, 4)).any()
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        [[0.0, np.nan]],
-        [[0.0, np.inf]],
-        [[-np.inf, 1.0]],
-        [[np.inf, np.inf]],
-        [[-3e38, 3e38]],  # further apart than float32 reaches
-        [[0.0, 1e-39]],  # less than float32 tells apart
-        [[0.0, 1e200]],
-    ],
-)
-def test_scaling_gives_no_nan_and_no_infinity(values: list[list[float]]) -> None:
-    assert not scale(np.array(values)).any()
-
-
-def test_scaling_uses_the_whole_range_of_small_and_large_numbers() -> None:
-    for factor in (1e-37, 1e-20, 1.0, 1e20, 1e38):
-        scaled = scale(np.array([[-1.0, 0.0, 1.0]]) * factor)
-        assert scaled.dtype == np.float32
-        assert np.allclose(scaled, [[0, 0.5, 1]], atol=1e-6)
-
-
-def test_scaling_leaves_its_input_alone() -> None:
-    values = np.array([[1.0, 3.0]], dtype=np.float32)
-    values.setflags(write=False)
-    assert scale(values).tolist() == [[0, 1]]
-    assert values.tolist() == [[1, 3]]

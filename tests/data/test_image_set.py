@@ -13,12 +13,13 @@ from cvkit.data.image_set import (
     as_images,
     common_size,
     is_grey,
-    read_photographs,
+    read_images,
     resized,
     with_channels,
 )
 from cvkit.data.images import read_image, resize_image
 from cvkit.errors import DataError
+from cvkit.progress import Event, Step
 
 
 def some(count: int = 5) -> ImageSet:
@@ -35,7 +36,7 @@ def test_a_batch_holds_the_images_asked_for_in_their_order() -> None:
 
 
 def test_taking_some_keeps_labels_and_names_with_their_images() -> None:
-    part = some().take(np.array([4, 1]))
+    part = some().subset(np.array([4, 1]))
     assert part.names == ["4.png", "1.png"] and part.labels is not None and part.labels.tolist() == [4, 1]
     assert torch.equal(part.images, some().images[[4, 1]]) and len(part) == 2
 
@@ -82,17 +83,17 @@ def test_photographs_are_read_as_everywhere_and_bad_ones_are_listed(tmp_path: Pa
     (tmp_path / "b.png").write_bytes(b"no image")
     write(tmp_path / "c.png", (400, 300))
     found = [LabelledImage(tmp_path / f"{name}.png", label) for label, name in enumerate("abc")]
-    done: list[int] = []
-    read, failed = read_photographs(found, (6, 5), max_pixels=90_000, threads=2, on_progress=done.append)
+    done: list[Event] = []
+    read, failed = read_images(found, (6, 5), max_pixels=90_000, threads=2, report=done.append)
     assert [Path(name).name for name in read.names] == ["a.png"] and read.labels is not None
     assert read.labels.tolist() == [0]
     assert torch.equal(read.images[0], resize_image(read_image(tmp_path / "a.png"), (6, 5)))
     assert [Path(each.name).name for each in failed] == ["b.png", "c.png"]
     assert "not an image" in failed[0].message and "--max-pixels" in failed[1].message
-    assert sorted(done) == [1, 2, 3]
+    assert done == [Step(1), Step(2), Step(3)]
 
 
 def test_images_that_do_not_fit_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
     found = [LabelledImage(tmp_path / "x.png", None)] * 1000
     with pytest.raises(DataError, match="take a smaller --size"):
-        read_photographs(found, (100_000, 100_000), max_pixels=1, threads=1, on_progress=lambda _: None)
+        read_images(found, (100_000, 100_000), max_pixels=1, threads=1)

@@ -1,14 +1,16 @@
+"""Test which folders may be written, and the manifest of a result folder."""
+
 from pathlib import Path
 
 import pytest
 
-from cvkit.engine.result_folder import close_result, open_result
+from cvkit.engine.result_folder import claim_folder, close_result, open_result
 from cvkit.errors import OutputError
 
 SETTINGS = {"seed": 0, "embed": ["test"]}
 
 
-def test_a_finished_folder_is_known_again_while_it_is_whole(tmp_path: Path) -> None:
+def test_a_complete_folder_is_recognised_until_a_file_changes(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     assert open_result(folder, "cae-embed", SETTINGS, overwrite=False) is None
     written = [folder / "table.csv"]
@@ -19,7 +21,7 @@ def test_a_finished_folder_is_known_again_while_it_is_whole(tmp_path: Path) -> N
     with pytest.raises(OutputError, match="seed was 0, is 1"):
         open_result(folder, "cae-embed", {**SETTINGS, "seed": 1}, overwrite=False)
     assert open_result(folder, "cae-embed", {**SETTINGS, "seed": 1}, overwrite=True) is None
-    # What was only begun keeps nobody else out.
+    # A folder that was begun and never finished may be used with other settings.
     assert open_result(folder, "cae-embed", SETTINGS, overwrite=False) is None
     close_result(folder, "cae-embed", SETTINGS, written, {})
     written[0].write_text("cut")
@@ -27,10 +29,37 @@ def test_a_finished_folder_is_known_again_while_it_is_whole(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_folder_of_something_else_is_refused(tmp_path: Path, overwrite: bool) -> None:
+def test_a_folder_with_other_files_or_of_another_command_is_refused(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "thesis.txt").touch()
-    with pytest.raises(OutputError, match="holds something else"):
+    with pytest.raises(OutputError, match="already holds other files"):
         open_result(tmp_path, "cae-embed", SETTINGS, overwrite)
     close_result(tmp_path, "predict", SETTINGS, [], {})
-    with pytest.raises(OutputError, match="holds something else"):
+    with pytest.raises(OutputError, match="already holds results of cvkit predict"):
         open_result(tmp_path, "cae-embed", SETTINGS, overwrite)
+
+
+def test_a_new_or_empty_folder_may_be_written(tmp_path: Path) -> None:
+    for own in (None, "scores"):
+        claim_folder(tmp_path / "new" / "deep", own)
+    assert (tmp_path / "new" / "deep").is_dir()
+    (tmp_path / "new" / "deep" / ".cvkit").mkdir()  # the mark of a result folder
+    claim_folder(tmp_path / "new" / "deep", None)
+
+
+def test_output_of_the_same_command_may_be_written_if_the_run_may_reuse_it(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").touch()
+    claim_folder(tmp_path, "scores", reuse=True, remedy="--overwrite")
+    with pytest.raises(
+        OutputError, match=r"already holds scores: name another folder with --out, or add --overwrite\.$"
+    ):
+        claim_folder(tmp_path, "scores", remedy="--overwrite")
+    with pytest.raises(OutputError, match=r"holds a run of other settings \(a was 1, is 2; b\): .* with --out\.$"):
+        claim_folder(tmp_path, "a run", differences=["a was 1, is 2", "b"])
+    with pytest.raises(OutputError, match=r"already holds files: name another folder, or add --overwrite\.$"):
+        claim_folder(tmp_path, "files", remedy="--overwrite", option="")
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file"):
+        claim_folder(tmp_path / "file", None)

@@ -30,7 +30,7 @@ def test_a_new_run_needs_a_folder_of_its_own(tmp_path: Path) -> None:
     assert names == ["last.pt", "best.pt", "history.csv", "config.json"]
     open_run(str(out), CONFIG)  # still empty
     (out / "thesis.txt").touch()
-    with pytest.raises(OutputError, match="already holds other files"):
+    with pytest.raises(OutputError, match=r"already holds other files: name another folder with --out\.$"):
         open_run(str(out), CONFIG)
     write_config(folder, "train-saliency", {}, {})
     assert open_run(str(out), CONFIG) == folder  # a run that ended before it saved anything
@@ -53,7 +53,9 @@ def test_resuming_needs_the_same_settings(tmp_path: Path) -> None:
     assert open_run(out, again) == folder  # starts anew
     folder.last.touch()
     assert open_run(out, replace(again, epochs=9, workers=4)) == folder
-    with pytest.raises(OutputError, match="other settings: --batch-size was 8, is 4; --size was 240x320, is 48x64"):
+    with pytest.raises(
+        OutputError, match=r"a run of other settings \(--batch-size was 8, is 4; --size was 240x320, is 48x64\)"
+    ):
         open_run(out, replace(again, size=(48, 64), batch_size=4))
 
 

@@ -6,7 +6,7 @@ import torch
 
 from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD
 from cvkit.errors import UsageError
-from cvkit.models.backbones import foreign_backbone, normalisation
+from cvkit.models.backbones import library_backbone, normalisation
 from cvkit.tasks.saliency.networks.build import SaliencySpec, build
 
 
@@ -20,7 +20,7 @@ from cvkit.tasks.saliency.networks.build import SaliencySpec, build
     ],
 )
 def test_levels_are_the_last_of_each_stride(name: str, first: int, strides: list[int], channels: list[int]) -> None:
-    backbone = foreign_backbone(name, first_stride=first).eval()
+    backbone = library_backbone(name, first_stride=first).eval()
     assert (backbone.strides, backbone.channels, backbone.min_size) == (strides, channels, 32)
     with torch.no_grad():
         levels = backbone(torch.randn(1, 3, 70, 97))
@@ -50,7 +50,7 @@ def test_a_copy_computes_the_same_in_the_same_mode() -> None:
 
 
 def test_a_network_that_needs_larger_images_says_so() -> None:
-    backbone = foreign_backbone("alexnet", first_stride=4)
+    backbone = library_backbone("alexnet", first_stride=4)
     assert backbone.min_size == 64
     assert backbone.strides == [4, 8, 16, 32]
 
@@ -68,7 +68,7 @@ def test_a_network_that_needs_larger_images_says_so() -> None:
 )
 def test_networks_that_cannot_be_used(name: str, message: str, capfd: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(), pytest.raises(UsageError, match=message) as caught:
-        foreign_backbone(name, first_stride=4)
+        library_backbone(name, first_stride=4)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
 

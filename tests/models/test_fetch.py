@@ -17,6 +17,7 @@ from cvkit.errors import OutputError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.fetch import cached, download, offline_hint
 from cvkit.models.published.pretrained import facts
+from cvkit.progress import Event, Note, Stage, StageEnd, Step
 
 CONTENT = b"some tensors" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -25,7 +26,7 @@ BAD = "net-00000000.pth"
 
 
 class Server(BaseHTTPRequestHandler):
-    """Serves CONTENT; under /broken fewer bytes than it says, under /missing nothing."""
+    """Serves CONTENT; under /broken fewer bytes than announced, under /missing an error 404."""
 
     asked: list[str] = []  # noqa: RUF012 (emptied by the fixture)
 
@@ -65,23 +66,28 @@ def kept(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_file_is_fetched_once_into_the_cache_of_torch_hub(server: str, tmp_path: Path) -> None:
-    entry, lines = entry_at(f"{server}/models/{GOOD}?x=1"), list[str]()
+def test_a_file_is_downloaded_once_into_the_cache_of_torch_hub(server: str, tmp_path: Path) -> None:
+    entry, events = entry_at(f"{server}/models/{GOOD}?x=1"), list[Event]()
     assert cached(entry) is None
-    path = download(entry, lines.append)
+    path = download(entry, events.append)
     assert path == tmp_path / "torch/hub/checkpoints" / GOOD
     assert path.read_bytes() == CONTENT
-    assert lines == [f"Fetching the weights net.V1 ({entry.source}, 0 MB)."]
+    assert events == [
+        Note(f"Downloading the weights net.V1 ({entry.source}, 0 MB)."),
+        Stage("downloading net.V1", 0, "MB"),
+        Step(0),
+        StageEnd(),
+    ]
     assert cached(entry) == path
-    assert download(entry, lines.append) == path
-    assert len(Server.asked) == len(lines) == 1
+    assert download(entry, events.append) == path
+    assert (len(Server.asked), len(events)) == (1, 4)
 
 
-def test_torchvision_finds_the_file_where_it_was_put(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_hub_finds_the_downloaded_file(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch import hub
 
     path = download(entry_at(f"{server}/{GOOD}"))
-    monkeypatch.setattr(hub, "download_url_to_file", lambda *_args, **_more: pytest.fail("fetched again"))
+    monkeypatch.setattr(hub, "download_url_to_file", lambda *_args, **_more: pytest.fail("downloaded again"))
     monkeypatch.setattr("torch.load", lambda file, **_more: {"read": Path(file)})
     assert hub.load_state_dict_from_url(f"{server}/{GOOD}") == {"read": path}
 
@@ -92,24 +98,25 @@ def test_nothing_goes_to_stdout(server: str, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_file_with_another_hash_is_not_kept(server: str, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"another hash than the weights net\.V1") as caught:
+    with pytest.raises(WeightsError, match=r"its hash is not that of the weights net\.V1") as caught:
         download(entry_at(f"{server}/{BAD}"))
     assert str(caught.value).endswith(offline_hint("net.V1"))
     assert kept(tmp_path) == []
 
 
 @pytest.mark.parametrize("damaged", [b"", CONTENT[:-1], CONTENT + b"!"])
-def test_a_damaged_file_in_the_cache_is_fetched_again(server: str, tmp_path: Path, damaged: bytes) -> None:
+def test_a_damaged_file_in_the_cache_is_downloaded_again(server: str, tmp_path: Path, damaged: bytes) -> None:
     folder = tmp_path / "torch/hub/checkpoints"
     folder.mkdir(parents=True)
     (folder / GOOD).write_bytes(damaged)
-    lines = list[str]()
-    assert download(entry_at(f"{server}/{GOOD}"), lines.append).read_bytes() == CONTENT
-    assert "is damaged" in lines[0]
+    events = list[Event]()
+    assert download(entry_at(f"{server}/{GOOD}"), events.append).read_bytes() == CONTENT
+    assert isinstance(events[0], Note)
+    assert "is damaged" in events[0].text
     assert kept(tmp_path) == [GOOD]
 
 
-def test_a_damaged_file_does_not_stay_where_no_other_can_be_had(server: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_deleted_even_if_the_download_fails(server: str, tmp_path: Path) -> None:
     folder = tmp_path / "torch/hub/checkpoints"
     folder.mkdir(parents=True)
     (folder / GOOD).write_bytes(b"damaged")
@@ -118,7 +125,7 @@ def test_a_damaged_file_does_not_stay_where_no_other_can_be_had(server: str, tmp
     assert kept(tmp_path) == []
 
 
-def test_of_a_link_that_the_user_made_the_target_stays(server: str, tmp_path: Path) -> None:
+def test_the_target_of_a_link_made_by_the_user_is_kept(server: str, tmp_path: Path) -> None:
     folder, own = tmp_path / "torch/hub/checkpoints", tmp_path / "own.pth"
     folder.mkdir(parents=True)
     own.write_bytes(b"of the user")
@@ -127,22 +134,23 @@ def test_of_a_link_that_the_user_made_the_target_stays(server: str, tmp_path: Pa
     assert own.read_bytes() == b"of the user"
 
 
-def test_a_broken_line_leaves_nothing_behind(server: str, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"broke off after 12000 of 12010 bytes|IncompleteRead") as caught:
+def test_a_broken_connection_leaves_no_file(server: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"broke after 12000 of 12010 bytes|IncompleteRead") as caught:
         download(entry_at(f"{server}/broken/net.pth"))
     assert str(caught.value).endswith(offline_hint("net.V1"))
     assert kept(tmp_path) == []
 
 
-def test_a_slow_download_tells_how_far_it_is(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "SAY_EVERY_SECONDS", 0.0)
-    lines = list[str]()
-    download(entry_at(f"{server}/{GOOD}"), lines.append)
-    assert lines[1:] == ["net.V1: 0 of 0 MB"]
+def test_a_download_reports_its_progress_in_megabytes(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_MEGABYTE", 1000)
+    monkeypatch.setattr(fetch, "_CHUNK_BYTES", 5000)
+    events = list[Event]()
+    download(entry_at(f"{server}/{GOOD}"), events.append)
+    assert events[1:] == [Stage("downloading net.V1", 12, "MB"), Step(5), Step(10), Step(12), StageEnd()]
 
 
-def test_a_missing_file_ends_in_the_hint(server: str) -> None:
-    with pytest.raises(WeightsError, match=r"cannot be fetched here \(.*404.*Not Found\)") as caught:
+def test_a_missing_file_is_an_error_that_ends_in_the_offline_hint(server: str) -> None:
+    with pytest.raises(WeightsError, match=r"cannot be downloaded \(.*404.*Not Found\)") as caught:
         download(entry_at(f"{server}/missing/{GOOD}"))
     assert str(caught.value).endswith(offline_hint("net.V1"))
 
@@ -158,7 +166,7 @@ def test_a_missing_file_ends_in_the_hint(server: str) -> None:
         (ValueError("unknown url type"), "unknown url type"),
     ],
 )
-def test_without_a_network_the_error_is_one_line_that_ends_in_the_hint(
+def test_without_a_network_the_error_is_one_line_that_ends_in_the_offline_hint(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, reason: str
 ) -> None:
     def fail(*_args: Any, **_more: Any) -> None:
@@ -172,9 +180,7 @@ def test_without_a_network_the_error_is_one_line_that_ends_in_the_hint(
     assert "\n" not in str(caught.value)
 
 
-def test_a_line_that_falls_silent_in_the_middle_is_a_weights_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_timeout_during_a_download_is_a_weights_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Silent(io.BytesIO):
         headers: dict[str, str] = {}  # noqa: RUF012
 
@@ -194,13 +200,13 @@ def test_a_cache_that_cannot_be_written_is_an_output_error(server: str, tmp_path
         download(entry_at(f"{server}/{GOOD}"))
 
 
-def test_a_model_without_weights_is_told_so() -> None:
+def test_a_model_without_published_weights_is_an_error() -> None:
     entry = facts("timm:resnet50t")
     assert cached(entry) is None
-    with pytest.raises(WeightsError, match=r"no pretrained weights of timm:resnet50t.*--weights FILE"):
+    with pytest.raises(WeightsError, match=r"no pretrained weights of timm:resnet50t"):
         download(entry)
 
 
-def test_the_hint_names_the_command_and_the_flag() -> None:
+def test_the_offline_hint_names_the_command_and_the_option() -> None:
     assert "`cvkit models download vgg16`" in offline_hint("vgg16")
     assert "--weights FILE" in offline_hint("vgg16")

@@ -12,6 +12,7 @@ from cvkit.errors import OutputError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.fetch import cached, download, offline_hint
 from cvkit.models.published.pretrained import facts
+from cvkit.progress import Event, Note
 
 CONTENT = b"some tensors" * 1000
 COMMIT = "0123456789" * 4
@@ -19,12 +20,12 @@ RESNET = facts("timm:resnet18")
 
 
 class Hub:
-    """Stands for the Hugging Face hub: puts its files into the cache as the real client does."""
+    """Replaces the Hugging Face hub: puts its files into the cache as the real client does."""
 
     def __init__(self, cache: Path, links: bool = True) -> None:
         self.cache, self.links = cache, links
         self.files = {"model.safetensors": CONTENT}
-        self.given: dict[str, str] = {}  # what the hub says the SHA-256 of a file is, where not the true one
+        self.given: dict[str, str] = {}  # the SHA-256 that the hub gives for a file, if it is not the true one
         self.asked: list[tuple[str, str, str | None]] = []
 
     def digest(self, name: str) -> str:
@@ -60,11 +61,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for name in ("hf_hub_download", "get_hf_file_metadata"):
         monkeypatch.setattr(huggingface_hub, name, getattr(hub, name))
-    monkeypatch.setattr(fetch, "_reach_hub", lambda _: None)
+    monkeypatch.setattr(fetch, "_check_hub_answers", lambda _: None)
     return hub
 
 
-def test_a_hub_out_of_reach_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_an_error_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
@@ -73,16 +74,16 @@ def test_a_hub_out_of_reach_is_told_at_once(tmp_path: Path, monkeypatch: pytest.
     assert str(caught.value).endswith(offline_hint(RESNET.name))
 
 
-def test_a_file_is_fetched_once_into_the_cache_of_the_hub(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = list[str]()
+def test_a_file_is_downloaded_once_into_the_cache_of_the_hub(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    events = list[Event]()
     assert cached(RESNET) is None
-    path = download(RESNET, lines.append)
+    path = download(RESNET, events.append)
     assert path.name == "model.safetensors"
     assert path.read_bytes() == CONTENT
     assert cached(RESNET) == path
     assert download(RESNET) == path
     assert hub.asked == [("timm/resnet18.a1_in1k", "model.safetensors", None)]
-    assert lines == ["Fetching the weights timm:resnet18.a1_in1k (timm/resnet18.a1_in1k)."]
+    assert events == [Note("Downloading the weights timm:resnet18.a1_in1k (timm/resnet18.a1_in1k).")]
     assert capsys.readouterr() == ("", "")
 
 
@@ -93,14 +94,14 @@ def test_without_safetensors_the_bin_file_is_taken(hub: Hub) -> None:
     assert cached(RESNET) == path
 
 
-def test_a_revision_and_a_file_are_kept_to(hub: Hub) -> None:
+def test_the_named_revision_and_file_are_downloaded(hub: Hub) -> None:
     hub.files = {"open_clip_model.safetensors": CONTENT}
     entry = replace(RESNET, source="owner/name@v2/open_clip_model.safetensors")
     assert download(entry).read_bytes() == CONTENT
     assert hub.asked == [("owner/name", "open_clip_model.safetensors", "v2")]
 
 
-def test_a_repository_without_weights_is_told_so(hub: Hub) -> None:
+def test_a_repository_without_weights_is_an_error(hub: Hub) -> None:
     hub.files = {}
     with pytest.raises(WeightsError, match=r"resnet18\.a1_in1k holds no model\.safetensors or pytorch_model\.bin"):
         download(RESNET)
@@ -108,13 +109,13 @@ def test_a_repository_without_weights_is_told_so(hub: Hub) -> None:
 
 def test_a_file_of_the_hub_with_another_hash_is_not_kept(hub: Hub, tmp_path: Path) -> None:
     hub.given = {"model.safetensors": "0" * 64}
-    with pytest.raises(WeightsError, match="another hash") as caught:
+    with pytest.raises(WeightsError, match="its hash is not that") as caught:
         download(RESNET)
     assert str(caught.value).endswith(offline_hint(RESNET.name))
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["main"]
 
 
-def test_a_damaged_file_of_the_hub_is_fetched_again(hub: Hub) -> None:
+def test_a_damaged_file_of_the_hub_is_downloaded_again(hub: Hub) -> None:
     if not hub.links:
         pytest.skip("without links the cache does not tell the hash")
     damaged = hub.put("timm/resnet18.a1_in1k", "model.safetensors", CONTENT[:-1])
@@ -123,7 +124,7 @@ def test_a_damaged_file_of_the_hub_is_fetched_again(hub: Hub) -> None:
     assert len(hub.asked) == 1
 
 
-def test_a_file_whose_hash_the_hub_does_not_tell_is_taken(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_whose_hash_the_hub_does_not_give_is_accepted(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.given = {"model.safetensors": "b" * 40}  # a small file: the hub names it by git's hash
     assert download(RESNET).read_bytes() == CONTENT
 
@@ -145,7 +146,7 @@ def test_a_file_whose_hash_the_hub_does_not_tell_is_taken(hub: Hub, monkeypatch:
         (RuntimeError("whatever the client raises"), "whatever the client raises"),
     ],
 )
-def test_without_the_hub_the_error_is_one_line_that_ends_in_the_hint(
+def test_an_error_of_the_hub_is_one_line_that_ends_in_the_offline_hint(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     def fail(*_args: Any, **_more: Any) -> None:
@@ -170,7 +171,9 @@ def test_a_full_disk_is_an_output_error(hub: Hub, monkeypatch: pytest.MonkeyPatc
     assert hub.asked == []
 
 
-def test_offline_mode_of_the_real_client_is_told_with_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_is_an_error_that_ends_in_the_offline_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsError) as caught:

@@ -72,7 +72,7 @@ def test_the_overlay_refuses_what_overlay_refuses() -> None:
 
 @pytest.mark.parametrize("size", [(336, 336), (200, 336), (336, 100), (50, 80), (1, 1)])
 def test_a_panel_shows_input_heat_map_and_overlay(size: tuple[int, int]) -> None:
-    panel = heat_panel(grey(*size), np.zeros(size, dtype=np.float32), (0, 0, *size), words=WORDS, look=LOOK)
+    panel = heat_panel(grey(*size), np.zeros(size, dtype=np.float32), (0, 0, *size), texts=WORDS, style=LOOK)
     assert panel.dtype == np.uint8
     found = pictures(panel)
     ratio = PANEL_CELL_PX / max(size)
@@ -84,7 +84,7 @@ def test_a_panel_shows_input_heat_map_and_overlay(size: tuple[int, int]) -> None
 
 def test_words_stand_above_and_below_the_pictures() -> None:
     def paper(words: tuple[str, str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        panel = heat_panel(grey(100, 100), slope(100, 100), (0, 0, 100, 100), words=words, look=LOOK)
+        panel = heat_panel(grey(100, 100), slope(100, 100), (0, 0, 100, 100), texts=words, style=LOOK)
         ink = (panel < 250).any(2)
         rows = np.flatnonzero(ink.mean(1) > 0.5)
         return ink[: rows[0]], ink[rows[-1] + 1 :]
@@ -100,8 +100,8 @@ def test_words_stand_above_and_below_the_pictures() -> None:
 def test_a_large_photograph_is_drawn_small_with_its_map_and_its_box() -> None:
     image, values = grey(1000, 2000), np.zeros((1000, 2000), dtype=np.float32)
     values[:, 1000:] = 1
-    panel = heat_panel(image, values, (250, 500, 750, 1500), words=WORDS, look=("viridis", 1.0))
-    small = heat_panel(grey(20, 40), slope(20, 40), (0, 0, 20, 40), words=WORDS, look=LOOK)
+    panel = heat_panel(image, values, (250, 500, 750, 1500), texts=WORDS, style=("viridis", 1.0))
+    small = heat_panel(grey(20, 40), slope(20, 40), (0, 0, 20, 40), texts=WORDS, style=LOOK)
     assert panel.shape == small.shape
     photo, heat, laid = pictures(panel)
     assert photo.shape == heat.shape == laid.shape == (168, 336, 3)
@@ -118,7 +118,7 @@ def test_a_large_photograph_is_drawn_small_with_its_map_and_its_box() -> None:
 
 def test_of_a_strip_that_is_seen_as_a_whole_nothing_is_dark() -> None:
     strip = grey(2000, 1)
-    panel = heat_panel(strip, np.zeros((2000, 1), dtype=np.float32), (0, 0, 2000, 1), words=WORDS, look=LOOK)
+    panel = heat_panel(strip, np.zeros((2000, 1), dtype=np.float32), (0, 0, 2000, 1), texts=WORDS, style=LOOK)
     assert (panel == 200).all(2).sum() >= 2 * PANEL_CELL_PX
     assert not (panel == 80).all(2).any()
 
@@ -127,4 +127,4 @@ def test_a_panel_leaves_its_input_alone() -> None:
     image, values = grey(500, 400), slope(500, 400)
     image.setflags(write=False)
     values.setflags(write=False)
-    heat_panel(image, values, (10, 10, 490, 390), words=WORDS, look=LOOK)
+    heat_panel(image, values, (10, 10, 490, 390), texts=WORDS, style=LOOK)

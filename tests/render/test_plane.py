@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvkit.render import Plane, latent_grid, page, planes, sprite
-from cvkit.render.plane import class_colours, view
+from cvkit.render import PagePoints, Plane, embedding_page, latent_grid, planes, sprite
+from cvkit.render.plane import class_colours, visible_range
 
 RNG = np.random.default_rng(0)
 
@@ -59,13 +59,13 @@ def test_every_class_has_a_colour_of_its_own(count: int) -> None:
 
 def test_a_few_points_far_out_do_not_squeeze_the_others() -> None:
     values = np.concatenate([RNG.uniform(0, 1, 1000), [500.0]])
-    low, high = view(values)
+    low, high = visible_range(values)
     assert -0.5 < low < 0 and 1 < high < 2
-    low, high = view(RNG.uniform(0, 1, 1000))
+    low, high = visible_range(RNG.uniform(0, 1, 1000))
     assert low < 0.01 and high > 0.99
-    assert view(np.array([3.0, 3.0])) == (2.5, 3.5)
-    assert view(np.array([np.nan, np.nan])) == (-1.0, 1.0)
-    assert view(np.array([0.0, np.nan, 1.0])) == pytest.approx((-0.03, 1.03))
+    assert visible_range(np.array([3.0, 3.0])) == (2.5, 3.5)
+    assert visible_range(np.array([np.nan, np.nan])) == (-1.0, 1.0)
+    assert visible_range(np.array([0.0, np.nan, 1.0])) == pytest.approx((-0.03, 1.03))
 
 
 def test_the_grid_lies_as_its_coordinates_say() -> None:
@@ -108,11 +108,14 @@ def test_a_page_holds_points_images_and_names() -> None:
     images = RNG.integers(0, 256, (1030, 9, 7, 3), dtype=np.uint8) // 64 * 64
     points = RNG.normal(size=(1030, 2)).astype(np.float32)
     labels = np.arange(1030) % 3 - 1
-    text = page(
-        [panel(points), panel(points * 2, "PCA")],
-        title="</title><b>", images=images, names=["</script><script>alert(1)</script>", *["x"] * 1029],
-        splits=["train"] * 1000 + ["test"] * 30, labels=labels, classes=["a&b", "c"],
-    )  # fmt: skip
+    shown = PagePoints(
+        images=images,
+        names=["</script><script>alert(1)</script>", *["x"] * 1029],
+        splits=["train"] * 1000 + ["test"] * 30,
+        labels=labels,
+        classes=["a&b", "c"],
+    )
+    text = embedding_page([panel(points), panel(points * 2, "PCA")], shown, title="</title><b>")
     data = document(text)
     assert "alert(1)</script>" not in text and "<title>&lt;/title&gt;&lt;b&gt;</title>" in text
     assert "http://" not in text and "https://" not in text  # nothing is fetched
@@ -129,10 +132,8 @@ def test_a_page_holds_points_images_and_names() -> None:
 
 
 def test_a_page_without_classes_and_of_grey_images() -> None:
-    text = page(
-        [panel(np.full((2, 2), np.nan, np.float32))],
-        title="t", images=np.zeros((2, 4, 4, 1), np.uint8), names=["0", "1"], splits=["test"] * 2,
-    )  # fmt: skip
+    shown = PagePoints(images=np.zeros((2, 4, 4, 1), np.uint8), names=["0", "1"], splits=["test"] * 2)
+    text = embedding_page([panel(np.full((2, 2), np.nan, np.float32))], shown, title="t")
     data = document(text)
     assert data["labels"] is None and data["classes"] == []
     assert Image.open(io.BytesIO(base64.b64decode(data["thumbs"]["sheets"][0]))).mode == "L"

@@ -1,4 +1,4 @@
-"""Embed a data set with an autoencoder and with the projections it is compared with."""
+"""Embed a data set with an autoencoder and with other projections."""
 
 import numpy as np
 
@@ -11,26 +11,26 @@ from cvkit.tasks.embedding.comparison import TITLES, Codes, Space
 from cvkit.tasks.embedding.embedder import Embedder
 
 
-def codes_of(embedder: Embedder, part: ImageSet, title: str, listen: Reporter) -> Codes:
-    """Return the codes (N, latent_dim) of all images of a split."""
-    listen(Stage(title, len(part)))
-    # Into one array: small tensors that stay between large ones that go would break up the memory.
+def codes_of(embedder: Embedder, part: ImageSet, title: str, report: Reporter) -> Codes:
+    """Return the (N, latent_dim) float32 codes of all images of a split."""
+    report(Stage(title, len(part)))
+    # One array for all codes: small tensors kept between large temporary ones would fragment the memory.
     codes = np.empty((len(part), embedder.spec.latent_dim), np.float32)
     done = 0
     for block in embedder.codes(part.images):
         codes[done : done + len(block)] = block.cpu().numpy()
         done += len(block)
-        listen(Step(done))
-    listen(StageEnd())
+        report(Step(done))
+    report(StageEnd())
     return codes
 
 
 def embed(
-    config: CaeEmbedConfig, embedder: Embedder, collection: Collection, listen: Reporter
+    config: CaeEmbedConfig, embedder: Embedder, collection: Collection, report: Reporter
 ) -> tuple[list[Space], projections.Pca | None]:
-    """Return the autoencoder's space and those it is compared with, and PCA itself where it is among them."""
+    """Return the codes of the autoencoder and of each projection, and the fitted PCA if it is one of them."""
     splits = {name: part for name, part in collection.splits.items() if name in {"train", "test", *config.embed}}
-    own = {name: codes_of(embedder, part, f"embedding {name} images", listen) for name, part in splits.items()}
+    own = {name: codes_of(embedder, part, f"embedding {name} images", report) for name, part in splits.items()}
     spaces = [Space(name="cae", codes=own)]
     arrays = {name: part.images.numpy() for name, part in splits.items()}
     pca = None
@@ -39,20 +39,20 @@ def embed(
             continue
         images = arrays["test" if name == "tsne" else "train"]
         if name != "pca" and not projections.can_lay_out(images):
-            listen(Note(f"{TITLES[name]} is left out: it needs five images or more that are not all alike", "warning"))
+            report(Note(f"{TITLES[name]} is left out: it needs at least five images that are not all equal", "warning"))
             continue
-        listen(Stage(f"fitting {TITLES[name]}", 1, "projections"))
+        report(Stage(f"fitting {TITLES[name]}", 1, "projections"))
         if name == "pca":
             pca = projections.Pca(arrays["train"], embedder.spec.latent_dim, config.seed)
             if pca.fitted_on < len(arrays["train"]):
-                listen(Note(f"PCA is fitted on {pca.fitted_on} train images, drawn at random"))
+                report(Note(f"PCA is fitted on {pca.fitted_on} train images, drawn at random"))
             spaces.append(Space(name=name, codes={part: pca.encode(images) for part, images in arrays.items()}))
         elif name == "tsne":
-            listen(Note("t-SNE has no map for new images: it lays out the test images alone"))
+            report(Note("t-SNE cannot project new images, so it embeds only the test images"))
             spaces.append(Space(name=name, codes={"test": projections.tsne(arrays["test"], config.seed)}))
         else:
             train, test = projections.umap(arrays["train"], arrays["test"], config.seed)
             spaces.append(Space(name=name, codes={"train": train, "test": test}))
-        listen(Step(1))
-        listen(StageEnd())
+        report(Step(1))
+        report(StageEnd())
     return spaces, pca

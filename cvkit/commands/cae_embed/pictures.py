@@ -1,4 +1,4 @@
-"""The pictures of an embedding: planes side by side, reconstructions, the decoder's plane, and a page to explore."""
+"""Draw an embedding: planes side by side, reconstructions, a grid of decoded codes, and an interactive page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,24 @@ from cvkit.tasks.embedding.learner import noisy
 from cvkit.tasks.embedding.projections import AT_RANDOM, CodePlane, first_two
 from cvkit.tasks.embedding.tables import Embedding
 
-SHOWN = 12  # test images whose reconstructions are shown
-GRID = 20  # images a side of the decoder's plane
-CENTRAL = (1.0, 99.0)  # percentiles of the codes that the decoder's plane spans
-MOST_ON_PAGE, MOST_THUMB_PX, SPRITE_PX = 20_000, 64, 8192
+MAX_RECONSTRUCTIONS = 12  # test images in the picture
+GRID_SIDE = 20  # decoded images per side of the grid
+GRID_PERCENTILES = (1.0, 99.0)  # of the codes, which the grid spans
+MAX_PAGE_IMAGES, MAX_THUMBNAIL_PX, MAX_SPRITE_PX = 20_000, 64, 8192
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
-    """All there is to draw: the data, the model, the spaces with their scores, and what to call it."""
+class Drawing:
+    """The content of the pictures.
+
+    Attributes:
+        collection: The data set.
+        embedder: The autoencoder.
+        spaces: The codes of the autoencoder and of each projection.
+        scores: Scores by name of the space.
+        title: Title of the pictures.
+        seed: Seed for choices at random.
+    """
 
     collection: Collection
     embedder: Embedder
@@ -37,52 +46,54 @@ class Study:
 
     @cached_property
     def plane(self) -> CodePlane:
-        """Return the plane that the autoencoder's codes are looked at in."""
+        """The plane onto which the codes of the autoencoder are projected."""
         return CodePlane(self.spaces[0].codes["train"], self.seed)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """Return the labels that any image has, each once and in order."""
+        """The distinct labels of all images, in ascending order."""
         found = [part.labels for part in self.collection.splits.values() if part.labels is not None]
         return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
     @property
     def classes(self) -> list[str]:
-        """Return the names of these labels' classes."""
+        """The class names of these labels."""
         return [self.collection.class_name(label) for label in self.labels.tolist()]
 
 
-def draw(folder: Path, study: Study) -> list[Path]:
+def draw(folder: Path, drawing: Drawing) -> list[Path]:
     """Write ``embedding.png``, ``reconstructions.png`` and ``latent-grid.png``, and return their paths."""
-    test = study.collection.splits["test"]
+    test = drawing.collection.splits["test"]
     drawn = render.planes(
-        _panels(study, {space.name: space.codes.get("test") for space in study.spaces}),
-        title=f"{study.title}, {count_of(len(test), 'test image')}",
-        labels=None if test.labels is None else np.searchsorted(study.labels, test.labels),
-        classes=study.classes,
+        _panels(drawing, {space.name: space.codes.get("test") for space in drawing.spaces}),
+        title=f"{drawing.title}, {count_of(len(test), 'test image')}",
+        labels=None if test.labels is None else np.searchsorted(drawing.labels, test.labels),
+        classes=drawing.classes,
     )
     pictures = {"embedding.png": drawn}
-    if study.embedder.decodes:
-        pictures["reconstructions.png"] = _reconstructions(study.embedder, test, study.seed)
-        pictures["latent-grid.png"] = _latent_grid(study)
+    if drawing.embedder.decodes:
+        pictures["reconstructions.png"] = _reconstructions(drawing.embedder, test, drawing.seed)
+        pictures["latent-grid.png"] = _latent_grid(drawing)
     for name, content in pictures.items():
         files.write_atomic(folder / name, content)
     return [folder / name for name in pictures]
 
 
-def _panels(study: Study, codes: Mapping[str, NDArray[np.float32] | None]) -> list[render.Plane]:
-    """Return a panel for each space that has codes of what is to be shown, in two dimensions."""
-    made = []
-    for space in study.spaces:
-        found = codes[space.name]
-        if found is None or not np.isfinite(found).any():
+def _panels(drawing: Drawing, codes: Mapping[str, NDArray[np.float32] | None]) -> list[render.Plane]:
+    """Return one panel per space that has codes, projected to two dimensions."""
+    panels = []
+    for space in drawing.spaces:
+        values = codes[space.name]
+        if values is None or not np.isfinite(values).any():
             continue
         own = space.name == "cae"
-        points = study.plane.to_plane(found) if own else first_two(found, study.seed)
-        second = "component 2" if found.shape[1] > 1 else AT_RANDOM
-        axes = study.plane.axes if own else ("component 1", second) if space.name == "pca" else ("", "")
-        made.append(render.Plane(name=space.title, about=_about(study.scores[space.name]), points=points, axes=axes))
-    return made
+        points = drawing.plane.to_plane(values) if own else first_two(values, drawing.seed)
+        second = "component 2" if values.shape[1] > 1 else AT_RANDOM
+        axes = drawing.plane.axes if own else ("component 1", second) if space.name == "pca" else ("", "")
+        panels.append(
+            render.Plane(name=space.title, about=_about(drawing.scores[space.name]), points=points, axes=axes)
+        )
+    return panels
 
 
 def _about(scores: Scores) -> str:
@@ -91,11 +102,11 @@ def _about(scores: Scores) -> str:
 
 
 def _examples(test: ImageSet) -> NDArray[np.int64]:
-    """Return the numbers of the test images to show: of all classes in turn where these are known."""
-    count = min(SHOWN, len(test))
+    """Return the indices of the test images to show, from all classes in turn if labels are known."""
+    count = min(MAX_RECONSTRUCTIONS, len(test))
     if test.labels is None:
         return np.unique(np.linspace(0, len(test) - 1, count).round().astype(np.int64))
-    turns = np.zeros(len(test), np.int64)  # how many of its class come before an image
+    turns = np.zeros(len(test), np.int64)  # number of images of the same class before each image
     for label in np.unique(test.labels):
         members = np.flatnonzero(test.labels == label)
         turns[members] = np.arange(len(members))
@@ -119,65 +130,68 @@ def _picture(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
 
 
-def _latent_grid(study: Study) -> bytes:
-    plane = study.plane
-    points = plane.to_plane(study.spaces[0].codes["train"])
-    (left, low), (right, high) = np.percentile(points, CENTRAL, axis=0)
-    columns, rows = GRID, GRID if plane.dimensions > 1 else 1
+def _latent_grid(drawing: Drawing) -> bytes:
+    plane = drawing.plane
+    points = plane.to_plane(drawing.spaces[0].codes["train"])
+    (left, low), (right, high) = np.percentile(points, GRID_PERCENTILES, axis=0)
+    columns, rows = GRID_SIDE, GRID_SIDE if plane.dimensions > 1 else 1
     across, down = np.linspace(left, right, columns), np.linspace(high, low, rows)
     corners = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2).astype(np.float32)
-    images = study.embedder.decode(torch.from_numpy(plane.to_codes(corners))).permute(0, 2, 3, 1).numpy()
+    images = drawing.embedder.decode(torch.from_numpy(plane.to_codes(corners))).permute(0, 2, 3, 1).numpy()
     return render.latent_grid(
         images.reshape(rows, columns, *images.shape[1:]),
-        title=f"{study.title}: the decoded plane",
+        title=f"{drawing.title}: the decoded plane",
         horizontal=(float(left), float(right)),
         vertical=(float(low), float(high)),
         axes_names=plane.axes,
     )
 
 
-def thumbs(images: torch.Tensor, most_px: int) -> NDArray[np.uint8]:
-    """Return (N, C, H, W) uint8 images as small pictures (N, h, w, C), at most ``most_px`` a side."""
+def thumbs(images: torch.Tensor, max_px: int) -> NDArray[np.uint8]:
+    """Shrink (N, C, H, W) uint8 images to (N, h, w, C) thumbnails with sides of at most ``max_px`` pixels."""
     height, width = images.shape[-2:]
-    scale = min(1.0, most_px / max(height, width))
+    scale = min(1.0, max_px / max(height, width))
     small = resized(images, (max(1, round(height * scale)), max(1, round(width * scale))))
     return small.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def sprite(collection: Collection, splits: Sequence[str]) -> tuple[bytes, tuple[int, int]]:
-    """Return all images of some splits as one PNG file for TensorBoard, and the (height, width) of each in it."""
+    """Return the images of some splits as one PNG for TensorBoard, and the (height, width) of each image in it."""
     images = torch.cat([collection.splits[name].images for name in splits])
     side = int(np.ceil(np.sqrt(len(images))))
-    small = thumbs(images, max(1, min(MOST_THUMB_PX, SPRITE_PX // side)))
+    small = thumbs(images, max(1, min(MAX_THUMBNAIL_PX, MAX_SPRITE_PX // side)))
     whole = render.sprite(small)
     return render.encode_png(whole[..., 0] if whole.shape[-1] == 1 else whole), (small.shape[1], small.shape[2])
 
 
-def write_page(folder: Path, study: Study, embedding: Embedding, splits: Sequence[str]) -> Path:
-    """Write ``embedding.html``: all embedded images, or 20,000 of them drawn at random."""
+def write_page(folder: Path, drawing: Drawing, embedding: Embedding, splits: Sequence[str]) -> Path:
+    """Write ``embedding.html`` with all embedded images, or with 20,000 of them drawn at random."""
     count = len(embedding)
     chosen = np.arange(count)
-    if count > MOST_ON_PAGE:
-        chosen = np.sort(np.random.default_rng(study.seed).choice(count, MOST_ON_PAGE, replace=False))
-    sets = {name: study.collection.splits[name] for name in splits}
-    codes = {space.name: _all_codes(space, sets)[chosen] for space in study.spaces}
+    if count > MAX_PAGE_IMAGES:
+        chosen = np.sort(np.random.default_rng(drawing.seed).choice(count, MAX_PAGE_IMAGES, replace=False))
+    sets = {name: drawing.collection.splits[name] for name in splits}
+    codes = {space.name: _all_codes(space, sets)[chosen] for space in drawing.spaces}
     labels = np.array([-1 if label is None else label for label in embedding.labels])[chosen]
     images = torch.cat([part.images for part in sets.values()])[torch.from_numpy(chosen)]
-    text = render.page(
-        _panels(study, codes),
-        title=f"{study.title}, {len(chosen)} images" + (f" of {count}" if len(chosen) < count else ""),
-        images=thumbs(images, MOST_THUMB_PX),
-        names=[embedding.names[number] for number in chosen.tolist()],
-        splits=[embedding.splits[number] for number in chosen.tolist()],
-        labels=np.where(labels < 0, -1, np.searchsorted(study.labels, labels)) if (labels >= 0).any() else None,
-        classes=study.classes,
+    known = (labels >= 0).any()
+    text = render.embedding_page(
+        _panels(drawing, codes),
+        render.PagePoints(
+            images=thumbs(images, MAX_THUMBNAIL_PX),
+            names=[embedding.names[number] for number in chosen.tolist()],
+            splits=[embedding.splits[number] for number in chosen.tolist()],
+            labels=np.where(labels < 0, -1, np.searchsorted(drawing.labels, labels)) if known else None,
+            classes=drawing.classes,
+        ),
+        title=f"{drawing.title}, {len(chosen)} images" + (f" of {count}" if len(chosen) < count else ""),
     )
     files.write_atomic(folder / "embedding.html", text)
     return folder / "embedding.html"
 
 
 def _all_codes(space: Space, sets: Mapping[str, ImageSet]) -> NDArray[np.float32]:
-    """Return the codes of some splits one after the other; NaN for a split that the space does not embed."""
+    """Concatenate the codes of some splits; codes of a split that the space does not embed are NaN."""
     width = next(iter(space.codes.values())).shape[1]
     empty = {name: np.full((len(part), width), np.nan, np.float32) for name, part in sets.items()}
     return np.concatenate([space.codes.get(name, empty[name]) for name in sets])

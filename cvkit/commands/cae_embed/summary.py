@@ -1,4 +1,4 @@
-"""What an autoencoder is made of, as a table for the write-up."""
+"""Summarise the layers of an autoencoder as a table."""
 
 from pathlib import Path
 
@@ -9,25 +9,31 @@ from cvkit.tasks.embedding.autoencoder import AutoencoderSpec, build
 
 
 def summary_of(spec: AutoencoderSpec) -> Summary:
-    """Return the layers of an autoencoder for one image; nothing is computed."""
+    """Return the layers of an autoencoder for layer image, without computing anything."""
     return summarise(lambda: build(spec), (1, spec.channels, *spec.size))
 
 
-def tell_summary(summary: Summary, folder: Path, listen: Reporter) -> None:
-    """Show what the network is made of, and keep it in ``summary.txt``."""
+def report_summary(summary: Summary, folder: Path, report: Reporter) -> None:
+    """Report the layers of the network, and write them to ``summary.txt``."""
     text = "\n".join(summary_lines(summary))
     write_atomic(folder / "summary.txt", text + "\n")
-    listen(Note(text))
+    report(Note(text))
 
 
-def summary_lines(found: Summary) -> list[str]:
-    """Return a table of a network's layers in plain text, for one image."""
+def summary_lines(summary: Summary) -> list[str]:
+    """Return a plain text table of the layers of a network, for layer image."""
     heads = ("layer", "kind", "output", "parameters", "multiply-adds")
     rows = [
-        (one.name, one.kind, "x".join(map(str, one.output[1:])), f"{one.parameters:,}", f"{one.multiply_adds:,}")
-        for one in found.layers
+        (
+            layer.name,
+            layer.kind,
+            "x".join(map(str, layer.output[1:])),
+            f"{layer.parameters:,}",
+            f"{layer.multiply_adds:,}",
+        )
+        for layer in summary.layers
     ]
-    total = ("all", "", "", f"{found.parameters:,}", f"{found.multiply_adds:,}")
+    total = ("all", "", "", f"{summary.parameters:,}", f"{summary.multiply_adds:,}")
     widths = [max(len(row[column]) for row in (heads, *rows, total)) for column in range(len(heads))]
 
     def line(row: tuple[str, ...]) -> str:

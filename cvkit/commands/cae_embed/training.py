@@ -1,37 +1,40 @@
 """Train an autoencoder on the images of a data set."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 
-from cvkit import device as machine
 from cvkit import render
-from cvkit.config import LAST, CaeEmbedConfig
+from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection
+from cvkit.device import is_out_of_memory
 from cvkit.engine import checkpoint
-from cvkit.engine.run_folder import RunFolder, make_next, open_run, write_config
+from cvkit.engine.run_folder import RunFolder, write_config
 from cvkit.engine.training.fit import FitResult, Job, fit
-from cvkit.errors import DataError, OutputError, UsageError
+from cvkit.errors import OutputError, UsageError
 from cvkit.files import read_json, write_atomic
 from cvkit.models.summary import Summary
+from cvkit.processes import free_memory
 from cvkit.progress import Reporter
 from cvkit.tasks.embedding.autoencoder import AutoencoderSpec, build
 from cvkit.tasks.embedding.embedder import Embedder
+from cvkit.tasks.embedding.kind import KIND
 from cvkit.tasks.embedding.learner import AutoencoderLearner
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-KIND = "autoencoder"  # of the checkpoints this command writes
+COMMAND = "cae-embed"
 LR = 2e-3
-TOO_LARGE = "the network does not fit in memory: take smaller --widths, --latent-dim, --size or --batch-size."
-MOST_IN_BATCH, FEWEST_IN_BATCH, STEPS_AN_EPOCH = 128, 8, 50
+TOO_LARGE = "the network does not fit in memory: use smaller --widths, --latent-dim, --size or --batch-size."
+MAX_BATCH_SIZE, MIN_BATCH_SIZE, MIN_STEPS_PER_EPOCH = 128, 8, 50
 
 
 def new_embedder(config: CaeEmbedConfig, collection: Collection, device: torch.device) -> Embedder:
-    """Return an autoencoder with random weights for the images of a collection."""
+    """Build an autoencoder with random weights for the images of a collection.
+
+    Raises:
+        UsageError: If it does not fit in memory.
+    """
     _, channels, height, width = collection.splits["train"].images.shape
     spec = AutoencoderSpec(
         size=(height, width),
@@ -45,62 +48,81 @@ def new_embedder(config: CaeEmbedConfig, collection: Collection, device: torch.d
     try:
         return Embedder(build(spec), device=device, noise_sigma=config.noise_sigma if config.denoise else 0.0)
     except RuntimeError as error:
-        if not machine.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise UsageError(TOO_LARGE) from error
 
 
 def check_memory(config: CaeEmbedConfig, embedder: Embedder, summary: Summary, images: int) -> None:
-    """Refuse what a processor would be killed for: activations and weights that do not fit in its memory."""
-    weights = 4 * 4 * summary.parameters  # with their gradients and Adam's two averages
+    """Check that activations and weights fit in memory, because the system kills a process that exceeds it.
+
+    Args:
+        config: The settings.
+        embedder: The autoencoder.
+        summary: Its number of parameters, and the activation bytes of one image.
+        images: Number of training images.
+
+    Raises:
+        UsageError: If they do not fit. On a GPU, PyTorch itself reports that.
+    """
+    weights = 4 * 4 * summary.parameters  # with their gradients and the two averages of Adam
     activations = 2 * summary.training_bytes * min(images, resolve(config, images).batch_size)
-    if embedder.device.type == "cpu" and weights + activations > machine.free_memory():
+    if embedder.device.type == "cpu" and weights + activations > free_memory():
         raise UsageError(TOO_LARGE)
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What settings left open came to."""
+    """Settings whose default depends on the data."""
 
     lr: float
     batch_size: int
 
 
 def resolve(config: CaeEmbedConfig, images: int) -> Resolved:
-    """Fill in what was left open: with few images, batches are smaller, so that an epoch has steps enough."""
-    fitting = 2 ** max(0, (images // STEPS_AN_EPOCH).bit_length() - 1)
-    usual = max(FEWEST_IN_BATCH, min(MOST_IN_BATCH, fitting))
-    return Resolved(lr=config.lr or LR, batch_size=config.batch_size or usual)
+    """Choose the defaults: with few images, batches are smaller, so that an epoch has enough steps."""
+    fitting = 2 ** max(0, (images // MIN_STEPS_PER_EPOCH).bit_length() - 1)
+    default = max(MIN_BATCH_SIZE, min(MAX_BATCH_SIZE, fitting))
+    return Resolved(lr=config.lr or LR, batch_size=config.batch_size or default)
 
 
-def train(
-    config: CaeEmbedConfig,
-    embedder: Embedder,
-    collection: Collection,
-    folder: RunFolder,
-    fabric: "Fabric",
-    title: str,
-    listen: Reporter,
-) -> FitResult:
-    """Train to the end of the run, or to a signal, and leave the chosen weights in the embedder.
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run of the command.
 
-    Raises StoppedBySignal after saving, and TrainingError when the loss is no longer finite.
+    Attributes:
+        config: The settings.
+        embedder: The autoencoder to train.
+        collection: The images.
+        folder: The run folder.
+        title: Title of the learning curves.
     """
-    parts = {name: collection.splits[name].at(fabric.device) for name in ("train", "test")}
-    if min(map(len, parts.values())) < fabric.world_size:
-        raise DataError(f"{min(map(len, parts.values()))} images cannot be shared by {fabric.world_size} processes.")
+
+    config: CaeEmbedConfig
+    embedder: Embedder
+    collection: Collection
+    folder: RunFolder
+    title: str
+
+    def draw_curves(self, history: list[dict[str, Any]], best_epoch: int | None) -> None:
+        """Draw the learning curves."""
+        picture = render.curves(history, title=self.title, best_epoch=best_epoch, held_out="test")
+        write_atomic(self.folder.path / "curves.png", picture)
+
+
+def train(run: TrainingRun, fabric: Fabric, report: Reporter) -> FitResult:
+    """Train to the end of the run, and load the weights of the best epoch into the embedder.
+
+    Raises:
+        StoppedBySignal: If a signal stopped the training after saving.
+        TrainingError: If the loss is not finite.
+    """
+    config, embedder, folder = run.config, run.embedder, run.folder
+    parts = {name: run.collection.splits[name].to_device_if_small(fabric.device) for name in ("train", "test")}
     resolved = resolve(config, len(parts["train"]))
     if fabric.global_rank == 0:
-        facts = {**vars(resolved), **embedder.card(), "data_sha256": collection.sha256()}
-        write_config(
-            folder, "cae-embed", config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}}
-        )
-
-    def after_epoch(history: list[dict[str, Any]]) -> None:
-        best = min(history, key=lambda row: row["val_loss"])["epoch"] if config.best_metric != LAST else None
-        picture = render.curves(history, title=title, best_epoch=best, held_out="test")
-        write_atomic(folder.path / "curves.png", picture)
-
+        facts = {**vars(resolved), **embedder.metadata(), "data_sha256": run.collection.sha256()}
+        write_config(folder, COMMAND, config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}})
     job = Job(
         learner=AutoencoderLearner(embedder, config, parts["train"]),
         train=parts["train"],
@@ -109,31 +131,26 @@ def train(
         config=config,
         lr=resolved.lr,
         batch_size=resolved.batch_size,
-        workers=0,  # the images are in memory: a loading process would only copy them
-        kind=KIND,
-        after_epoch=after_epoch,
+        workers=0,  # the images are in memory, so a loading process would only copy them
+        kind=KIND.checkpoint,
+        after_epoch=run.draw_curves,
     )
-    result = fit(job, fabric, listen)
-    fabric.barrier()  # best.pt is written by the first process
-    embedder.model.load_state_dict(checkpoint.load(folder.best, KIND)["weights"])
+    result = fit(job, fabric, report)
+    fabric.barrier()  # the first process writes best.pt
+    embedder.model.load_state_dict(checkpoint.load(folder.best, KIND.checkpoint)["weights"])
     return result
 
 
 def check_same_data(config: CaeEmbedConfig, folder: RunFolder, collection: Collection) -> None:
-    """Raise OutputError when a run to resume was started with other images, or with others held out."""
+    """Check that a run to resume was started with the same images and the same split.
+
+    Raises:
+        OutputError: If the images differ.
+    """
     if not (config.resume and folder.last.is_file()):
         return
     before = read_json(folder.config).get("resolved", {}).get("data_sha256")
     if before != collection.sha256():
         raise OutputError(
-            f"{folder.path} was started with other images, or others held out: resume it with the same data."
+            f"{folder.path} was started with other images or another split: resume it with the same data."
         )
-
-
-def open_folder(config: CaeEmbedConfig, fabric: "Fabric") -> RunFolder:
-    """Return the run folder; the first process chooses and opens it for all."""
-    out = config.out
-    if fabric.global_rank == 0:
-        out = out or str(make_next(Path("runs/cae-embed/cae")))
-        open_run(out, config)
-    return RunFolder(Path(str(fabric.broadcast(out))))

@@ -1,47 +1,46 @@
-"""Write a model as a file that another program runs, and prove it right before it gets its name."""
+"""Export a model for other programs, and verify the file against PyTorch before it is saved."""
 
-import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 import cvkit
 from cvkit import files
-from cvkit.catalog import SALIENCY_MODELS
-from cvkit.commands.export import place
-from cvkit.commands.export.measuring import Made, Row, benchmark, true_classes
-from cvkit.commands.export.pictures import Pictures, exact, inputs_of, read_pictures
-from cvkit.commands.export.verification import tolerance, verify
+from cvkit.commands.export import staging
+from cvkit.commands.export.building import Plan, assemble, default_name, export_files
+from cvkit.commands.export.measuring import ExportedFile, Row, benchmark, true_classes
+from cvkit.commands.export.samples import in_float32, read_samples
+from cvkit.commands.export.verification import choose_tolerance
 from cvkit.config import ExportConfig
-from cvkit.config.export import DYNAMIC
-from cvkit.engine import checkpoint
-from cvkit.engine.stop import StopSignal, heeding
+from cvkit.engine.stop import StopSignal, interruptible
 from cvkit.errors import UsageError
-from cvkit.models.exported import writers
 from cvkit.models.exported.comparison import Check
-from cvkit.models.exported.exported import read_facts
 from cvkit.models.exported.facts import Facts
-from cvkit.models.exported.graph import AsItIs, FromBytes, Graph, MapAtInput, TopClasses, with_cam
-from cvkit.models.exported.quantize import quantize
-from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
-from cvkit.tasks import registry
-from cvkit.tasks.registry import Exportable
+from cvkit.models.exported.network import read_facts
+from cvkit.models.loaded import Request
+from cvkit.progress import Note, Reporter, ignore
+from cvkit.tasks.registry import export_model, load_model
 
-EXAMPLES = 2  # images in the batch that is traced: of one, a dimension left open would be taken for fixed
-FEW = 10  # images whose ranges say little of others
+MIN_CALIBRATION_IMAGES = 10  # value ranges of fewer images represent others badly
 SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "safetensors": ".safetensors", "openvino": ".xml"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """The file, what it says of itself, and how it was checked.
+    """The exported file, its metadata, and how it was verified.
 
-    ``files`` are all that belong to it, the one to name (``path``) first; ``bytes`` is what they take together, and
-    ``sha256`` that of ``path``. ``atol`` and ``rtol`` are what was allowed, None for any. ``benchmark`` is empty where
-    none was asked for.
+    Attributes:
+        path: The file.
+        files: All files that belong to it, ``path`` first.
+        bytes: Their total size.
+        sha256: SHA-256 of ``path``.
+        facts: The metadata in the file.
+        checks: The comparisons with PyTorch.
+        atol: Allowed difference; None for any.
+        rtol: Allowed difference as a fraction of the largest value; None for any.
+        benchmark: Measurements; empty without ``--benchmark``.
     """
 
     path: Path
@@ -56,169 +55,78 @@ class ExportResult:
 
 
 def inspect(path: str) -> Facts:
-    """Return what an exported file says of itself; raises WeightsError where it says nothing."""
+    """Return the metadata of an exported file.
+
+    Raises:
+        WeightsError: If the file cannot be read or has no metadata.
+    """
     return read_facts(Path(path))
 
 
-def export(config: ExportConfig, listen: Reporter = ignore) -> ExportResult:
-    """Write the file into a folder of its own, run it in its runtime beside the network, and move it when they agree.
+def export(config: ExportConfig, report: Reporter = ignore) -> ExportResult:
+    """Write a file into a staging folder, verify it against the network, and move it to its destination.
 
-    Raises UsageError for an unknown name or what the network does not let itself be exported with, WeightsError for
-    weights that cannot be had and for a file that differs from its network, DataError for images that cannot be read,
-    OutputError where it cannot be written, and StoppedBySignal when one came, with nothing left behind.
+    Raises:
+        UsageError: If the model is unknown, or cannot be exported with these settings.
+        WeightsError: If weights are not available, or the file differs from the network.
+        DataError: If the sample images cannot be read.
+        OutputError: If the file cannot be written.
+        StoppedBySignal: If a signal stopped the command; nothing is left behind.
     """
     with StopSignal() as stop:
-        return _export(config, heeding(stop, listen, "stopped by a signal: the same command begins anew."))
+        return _export(config, interruptible(stop, report, "stopped by a signal: the same command starts anew."))
 
 
-def _export(config: ExportConfig, listen: Reporter) -> ExportResult:
-    if config.out is not None:  # what can be refused at once is
-        place.check_free(_checked(config, Path(config.out)), config.overwrite)
-    found = _find(config, listen)
-    path = _checked(config, Path(config.out or _name(config, found)))
-    place.check_free(path, config.overwrite)
-    graph, facts = _assemble(config, found)
+def _export(config: ExportConfig, report: Reporter) -> ExportResult:
+    if config.out is not None:  # before the model is loaded
+        staging.check_free(_check_suffix(config, Path(config.out)), config.overwrite)
+    request = Request(name=config.model or "", weights=config.weights, labels=config.labels, report=report)
+    exportable = export_model(load_model(request), config.part)
+    path = _check_suffix(config, Path(config.out or default_name(config, exportable.facts) + SUFFIXES[config.format]))
+    staging.check_free(path, config.overwrite)
+    graph, facts = assemble(config, exportable)
     facts = replace(facts, versions={"cvkit": cvkit.__version__, "torch": torch.__version__})
-    pictures = read_pictures(config.calibrate, facts, listen)
-    if config.quantize and len(pictures) < FEW:
-        listen(Note(f"the ranges of {config.quantize} come of {len(pictures)} images only", "warning"))
-    true = true_classes(facts, pictures, config.truth) if config.truth else None
-    with place.workshop(path) as shop:
-        made, checks = _make(config, shop / path.name, found, graph, facts, pictures, listen)
-        measured = benchmark(graph, exact(facts), made, pictures, true, listen) if config.benchmark else []
-        final = made[-1]
-        parts = place.parts_of(final.path)
-        allowed = tolerance(final.facts.precision, config.atol, config.rtol)
-        result = ExportResult(
-            path=path,
-            files=[path.with_name(part.name) for part in parts],
-            bytes=place.size_of(parts),
-            sha256=files.sha256(final.path),
-            facts=final.facts,
-            checks=checks,
-            atol=allowed.atol,
-            rtol=allowed.rtol,
-            benchmark=measured,
-        )
-        files.write_json(place.report_of(final.path), _report(config, result))
-        place.move(final.path, path.parent)
+    samples = read_samples(config.calibrate, facts, report)
+    if config.quantize and len(samples) < MIN_CALIBRATION_IMAGES:
+        report(Note(f"the value ranges for {config.quantize} come from only {len(samples)} images", "warning"))
+    true = true_classes(facts, samples, config.truth) if config.truth else None
+    with staging.staging_folder(path) as folder:
+        plan = Plan(config, exportable.network, graph, facts, samples)
+        exported, checks = export_files(plan, folder / path.name, report)
+        rows = benchmark(graph, in_float32(facts), exported, samples, true, report) if config.benchmark else []
+        result = _make_result(config, path, exported[-1], checks, rows)
+        files.write_json(staging.report_path(exported[-1].path), _report_document(config, result))
+        staging.move(exported[-1].path, path.parent)
     return result
 
 
-def _make(
-    config: ExportConfig,
-    path: Path,
-    found: Exportable,
-    graph: nn.Module,
-    facts: Facts,
-    pictures: Pictures,
-    listen: Reporter,
-) -> tuple[list[Made], list[Check]]:
-    """Write and verify the file, and after it the one in whole numbers that is made of it.
-
-    Returns the files, the wanted one last, and the comparisons of that one.
-    """
-    listen(Stage(f"exporting {facts.model}", 4 if config.quantize else 2, "steps"))
-    first = path.with_name(f"plain-{path.name}") if config.quantize else path
-    with files.writing(path):
-        _write(config, first, found, graph, facts, pictures)
-    listen(Step(1))
-    # A file on the way to another is held to the usual tolerance, and not to what is asked of the last.
-    asked = (None, None) if config.quantize else (config.atol, config.rtol)
-    checks = verify(first, graph, facts, pictures, tolerance(facts.precision, *asked), listen)
-    listen(Step(2))
-    made = [Made(path=first, facts=facts)]
-    if config.quantize:
-        whole = replace(facts, precision=config.quantize)
-        with files.writing(path):
-            quantize(first, path, (inputs_of(one, facts) for one in pictures.batches(1)), whole)
-        listen(Step(3))
-        checks = verify(path, graph, whole, pictures, tolerance(config.quantize, config.atol, config.rtol), listen)
-        listen(Step(4))
-        made.append(Made(path=path, facts=whole))
-    listen(StageEnd())
-    return made, checks
-
-
-def _find(config: ExportConfig, listen: Reporter) -> Exportable:
-    """Return what a run, a checkpoint file or a name means."""
-    assert config.model is not None
-    if config.model not in SALIENCY_MODELS and (
-        files.is_file(config.model) or files.is_folder(config.model) or "/" in config.model
-    ):
-        path = checkpoint.find(config.model)
-        card = checkpoint.load(path, "saliency", "autoencoder")
-        return registry.from_checkpoint(card, config.part, files.sha256(path))
-    torch.manual_seed(0)  # of random weights, so that two files without weights are alike
-    return registry.from_name(config.model, config.weights, config.labels, lambda text: listen(Note(text)))
-
-
-def _name(config: ExportConfig, found: Exportable) -> str:
-    """Return what to call a file that no name was asked for."""
-    name = found.facts.model.replace(":", "-").replace("/", "-")
-    if found.facts.kind == "encoder":
-        name += "-encoder"
-    if config.quantize:
-        name += f"-{config.quantize}"
-    return name + SUFFIXES[config.format]
-
-
-def _checked(config: ExportConfig, path: Path) -> Path:
-    suffix = SUFFIXES[config.format]
-    if path.suffix != suffix:
-        raise UsageError(f"--out {path}: a file of --format {config.format} ends in {suffix}.")
-    return path
-
-
-def _assemble(config: ExportConfig, found: Exportable) -> tuple[nn.Module, Facts]:
-    """Put the ways in and out around the network, and say so in the facts."""
-    network, facts = found.network, found.facts
-    after: nn.Module = AsItIs()
-    outputs = list(facts.outputs)
-    if config.include_postprocessing:
-        if facts.kind == "classifier":
-            after = TopClasses(min(config.top, facts.spec["classes"]))
-            outputs = ["probabilities", "classes"]
-        elif facts.kind == "saliency":
-            after, outputs = MapAtInput(), ["saliency"]
-        else:
-            raise UsageError(f"--include-postprocessing: what an {facts.kind} gives has no further ending.")
-    if config.with_cam:
-        if facts.kind != "classifier":
-            raise UsageError(f"--with-cam explains a classifier; {facts.model} is none.")
-        network = with_cam(network, found.target(), facts.size, facts.model)
-        outputs.append("cam")
-    before = FromBytes(config.layout, facts.mean, facts.std) if config.include_preprocessing else None
-    dynamic = tuple(name for name in DYNAMIC if name in config.dynamic)
-    if facts.kind in ("encoder", "autoencoder") and set(dynamic) - {"batch"}:
-        raise UsageError("--dynamic: an autoencoder has a dense layer, and takes images of one size only.")
-    return Graph(network, before, after).eval(), replace(
-        facts,
-        outputs=tuple(outputs),
-        input="uint8" if before else "float",
-        layout=config.layout,
-        dynamic=dynamic,
-        precision=config.precision,
+def _make_result(
+    config: ExportConfig, path: Path, exported: ExportedFile, checks: list[Check], rows: list[Row]
+) -> ExportResult:
+    parts = staging.parts_of(exported.path)
+    allowed = choose_tolerance(exported.facts.precision, config.atol, config.rtol)
+    return ExportResult(
+        path=path,
+        files=[path.with_name(part.name) for part in parts],
+        bytes=staging.size_of(parts),
+        sha256=files.sha256(exported.path),
+        facts=exported.facts,
+        checks=checks,
+        atol=allowed.atol,
+        rtol=allowed.rtol,
+        benchmark=rows,
     )
 
 
-def _write(
-    config: ExportConfig, path: Path, found: Exportable, graph: nn.Module, facts: Facts, pictures: Pictures
-) -> None:
-    half = config.precision == "fp16"
-    if config.format == "safetensors":
-        return writers.write_safetensors(path, writers.half(found.network) if half else found.network, facts)
-    example = inputs_of(pictures.batch(EXAMPLES if "batch" in facts.dynamic else 1, facts.size), facts)
-    # A copy in either case: what an exporter did to its graph would else be done to the one to compare with.
-    traced = writers.half(graph) if half else copy.deepcopy(graph)
-    if config.format == "onnx":
-        return writers.write_onnx(path, traced, example, facts, opset=config.opset, simplify=config.simplify)
-    if config.format == "openvino":
-        return writers.write_openvino(path, traced, example, facts)
-    return writers.write_pt2(path, traced, example, facts)
+def _check_suffix(config: ExportConfig, path: Path) -> Path:
+    suffix = SUFFIXES[config.format]
+    if path.suffix != suffix:
+        raise UsageError(f"--out {path}: the name of a file of --format {config.format} must end in {suffix}.")
+    return path
 
 
-def _report(config: ExportConfig, result: ExportResult) -> dict[str, Any]:
+def _report_document(config: ExportConfig, result: ExportResult) -> dict[str, Any]:
+    """Return the content of ``FILE.export.json``."""
     head = {"file": result.path.name, "bytes": result.bytes, "sha256": result.sha256, "settings": config.as_dict()}
     allowed = {"atol": result.atol, "rtol": result.rtol}
     facts = {name: value for name, value in asdict(result.facts).items() if name not in ("labels", "class_ids")}

@@ -1,4 +1,4 @@
-"""An exported file beside the network it was made of: how fast, how large, how alike."""
+"""Measure the speed and size of exported files, and their agreement with PyTorch."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -9,32 +9,37 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cvkit.commands.export.pictures import Pictures, inputs_of
-from cvkit.commands.export.place import parts_of, size_of
+from cvkit.commands.export.samples import SampleImages, inputs_of
+from cvkit.commands.export.staging import parts_of, size_of
 from cvkit.errors import DataError, UsageError, first_line
-from cvkit.models.exported.comparison import top_classes
-from cvkit.models.exported.exported import ExportedNetwork
+from cvkit.models.exported.comparison import Outputs
 from cvkit.models.exported.facts import Facts
+from cvkit.models.exported.network import ExportedNetwork
 from cvkit.models.exported.silence import silent
 from cvkit.models.exported.timing import Opener, in_blocks
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
 from cvkit.tasks.classification.truth import read_truth
-from cvkit.tasks.saliency.metrics.similarity import cc
+from cvkit.tasks.registry import KINDS
 
-BATCH = 16  # of the images a second
-ROUNDS, SECONDS = 3, 2.0  # for each way and batch
+BATCH_SIZE = 16  # for the images per second
+ROUNDS, SECONDS = 3, 2.0  # per variant and batch size
 EAGER, COMPILED = "PyTorch, eager", "PyTorch, compiled"
-Outputs = tuple[Tensor, ...]
 Run = Callable[[Tensor], Outputs]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One way to run a model on the processor: medians, on as many threads as PyTorch takes.
+    """Medians of one variant of a model on the processor, with as many threads as PyTorch uses.
 
-    ``images_per_second`` is in batches of ``batch``, ``latency_ms`` of a single image, ``bytes`` on disk (of PyTorch:
-    the weights). ``agreement`` is the share of the images whose top class is eager PyTorch's, ``accuracy`` the share
-    whose top class is the true one, ``cc`` the correlation with what eager PyTorch gives; None where there is none.
+    Attributes:
+        name: Name of the variant.
+        batch: Batch size of ``images_per_second``.
+        images_per_second: Throughput in batches.
+        latency_ms: Time of a single image in milliseconds.
+        bytes: Size on disk; for PyTorch the size of the weights.
+        agreement: Fraction of images whose top class is that of eager PyTorch; None without classes.
+        accuracy: Fraction of images whose top class is the true one; None without true classes.
+        cc: Correlation of the output with that of eager PyTorch; None for classifiers.
     """
 
     name: str
@@ -48,21 +53,21 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """An exported file: where it is, and what it says of itself."""
+class ExportedFile:
+    """An exported file with its metadata."""
 
     path: Path
     facts: Facts
 
     @property
     def name(self) -> str:
-        """What to call it beside others of the same network."""
+        """The name of the file beside others of the same network."""
         return f"{self.path.suffix[1:]}, {self.facts.precision}"
 
 
 @dataclass(frozen=True)
-class _Way:
-    """One way to run: what opens it, the facts that say what it takes, and its bytes on disk."""
+class _Variant:
+    """One variant of a model: a function that opens it, its metadata, and its size on disk in bytes."""
 
     opened: Callable[[], Run]
     facts: Facts
@@ -70,105 +75,102 @@ class _Way:
 
 
 def benchmark(
-    graph: nn.Module, plain: Facts, made: Sequence[Made], pictures: Pictures, true: Tensor | None, listen: Reporter
+    graph: nn.Module,
+    plain: Facts,
+    exported: Sequence[ExportedFile],
+    samples: SampleImages,
+    true: Tensor | None,
+    report: Reporter,
 ) -> list[Row]:
-    """Measure the network, eager and compiled, and exported files, on the same images, each by itself.
+    """Measure the network, eager and compiled, and exported files on the same images, one after the other.
 
-    ``plain`` are the facts of the network in float32, ``true`` the true classes (N,) of the images, -1 for unknown.
+    Args:
+        graph: The network with its preprocessing and postprocessing.
+        plain: Metadata of the network in float32.
+        exported: The exported files.
+        samples: The images.
+        true: (N,) int64 true classes of the images, -1 for unknown; None if there are none.
+        report: Receives progress events.
     """
-    ways = _ways(graph, plain, made, pictures, listen)
-    batch = BATCH if "batch" in plain.dynamic else 1
-    one, many = (pictures.batch(count, plain.size) for count in (1, batch))
-    listen(Stage("measuring", 3, "steps"))
+    variants = _variants(graph, plain, exported, samples, report)
+    batch = BATCH_SIZE if "batch" in plain.dynamic else 1
+    one, many = (samples.batch(count, plain.size) for count in (1, batch))
+    report(Stage("measuring", 3, "steps"))
     with torch.inference_mode():
-        single = in_blocks(_openers(ways, one), rounds=ROUNDS, seconds=SECONDS)
-        listen(Step(1))
-        together = in_blocks(_openers(ways, many), rounds=ROUNDS, seconds=SECONDS)
-        listen(Step(2))
-        answers = {name: _answers(way, pictures, batch) for name, way in ways.items()}
-        listen(Step(3))
-    listen(StageEnd())
-    rows = []
-    for name, found in answers.items():
-        agreement, accuracy, correlation = _likeness(plain, answers[EAGER], found, true)
-        rows.append(
-            Row(
-                name=name,
-                batch=batch,
-                images_per_second=batch / together[name],
-                latency_ms=1000 * single[name],
-                bytes=ways[name].bytes,
-                agreement=agreement,
-                accuracy=accuracy,
-                cc=correlation,
-            )
+        latency = in_blocks(_openers(variants, one), rounds=ROUNDS, seconds=SECONDS)
+        report(Step(1))
+        throughput = in_blocks(_openers(variants, many), rounds=ROUNDS, seconds=SECONDS)
+        report(Step(2))
+        outputs = {name: _all_outputs(variant, samples, batch) for name, variant in variants.items()}
+        report(Step(3))
+    report(StageEnd())
+    likeness = {name: KINDS[plain.kind].likeness(outputs[EAGER], each, true) for name, each in outputs.items()}
+    return [
+        Row(
+            name=name,
+            batch=batch,
+            images_per_second=batch / throughput[name],
+            latency_ms=1000 * latency[name],
+            bytes=variant.bytes,
+            **{score: likeness[name].get(score) for score in ("agreement", "accuracy", "cc")},
         )
-    return rows
+        for name, variant in variants.items()
+    ]
 
 
-def _ways(
-    graph: nn.Module, plain: Facts, made: Sequence[Made], pictures: Pictures, listen: Reporter
-) -> dict[str, _Way]:
-    graph = copy.deepcopy(graph).to(memory_format=torch.channels_last)  # quicker on processors, as the commands run it
+def _variants(
+    graph: nn.Module, plain: Facts, exported: Sequence[ExportedFile], samples: SampleImages, report: Reporter
+) -> dict[str, _Variant]:
+    graph = copy.deepcopy(graph).to(memory_format=torch.channels_last)  # faster on processors, and used by the commands
     weights = sum(tensor.nbytes for tensor in graph.state_dict().values())
-    ways = {EAGER: _Way(lambda: graph, plain, weights)}
+    variants = {EAGER: _Variant(lambda: graph, plain, weights)}
     compiled = torch.compile(graph, dynamic=False)
     try:
         with silent(), torch.inference_mode():
-            for batch in {1, BATCH if "batch" in plain.dynamic else 1}:
-                compiled(inputs_of(pictures.batch(batch, plain.size), plain))
-    except RuntimeError as error:  # no compiler of C++, most often
-        listen(Note(f"torch.compile does not work here: {first_line(error)}", "warning"))
+            for batch in {1, BATCH_SIZE if "batch" in plain.dynamic else 1}:
+                compiled(inputs_of(samples.batch(batch, plain.size), plain))
+    except RuntimeError as error:  # most often because there is no C++ compiler
+        report(Note(f"torch.compile does not work here: {first_line(error)}", "warning"))
     else:
-        ways[COMPILED] = _Way(lambda: compiled, plain, weights)
-    for file in made:
-        ways[file.name] = _Way(partial(_open, file.path), file.facts, size_of(parts_of(file.path)))
-    return ways
+        variants[COMPILED] = _Variant(lambda: compiled, plain, weights)
+    for file in exported:
+        variants[file.name] = _Variant(partial(_open, file.path), file.facts, size_of(parts_of(file.path)))
+    return variants
 
 
 def _open(path: Path) -> Run:
     return ExportedNetwork(path).run
 
 
-def _openers(ways: Mapping[str, _Way], images: Tensor) -> dict[str, Opener]:
-    def opener(way: _Way) -> Opener:
+def _openers(variants: Mapping[str, _Variant], images: Tensor) -> dict[str, Opener]:
+    def opener(variant: _Variant) -> Opener:
         def opened() -> Callable[[], object]:
-            run, given = way.opened(), inputs_of(images, way.facts)
-            return lambda: run(given)
+            run, inputs = variant.opened(), inputs_of(images, variant.facts)
+            return lambda: run(inputs)
 
         return opened
 
-    return {name: opener(way) for name, way in ways.items()}
+    return {name: opener(variant) for name, variant in variants.items()}
 
 
-def _answers(way: _Way, pictures: Pictures, batch: int) -> Outputs:
+def _all_outputs(variant: _Variant, samples: SampleImages, batch: int) -> Outputs:
     """Return the outputs for all images."""
-    run = way.opened()
-    parts = [run(inputs_of(images, way.facts)) for images in pictures.batches(batch)]
+    run = variant.opened()
+    parts = [run(inputs_of(images, variant.facts)) for images in samples.batches(batch)]
     return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
 
-def _likeness(
-    facts: Facts, expected: Outputs, found: Outputs, true: Tensor | None
-) -> tuple[float | None, float | None, float | None]:
-    if facts.kind == "classifier":
-        top = top_classes(found)
-        accuracy = None if true is None else float((top == true)[true >= 0].double().mean())
-        return float((top == top_classes(expected)).double().mean()), accuracy, None
-    # A code is a few numbers an image: they are correlated over all images, maps each for itself.
-    shape = (1, 1, -1) if facts.kind == "encoder" else (-1, *expected[0].shape[-2:])
-    return None, None, float(cc(found[0].float().reshape(shape), expected[0].float().reshape(shape)).mean())
+def true_classes(facts: Facts, samples: SampleImages, source: str) -> Tensor:
+    """Return the (N,) int64 true class of each image, -1 for images that the source does not name.
 
-
-def true_classes(facts: Facts, pictures: Pictures, source: str) -> Tensor:
-    """Return the true class (N,) of each image, -1 where the truth says nothing of it.
-
-    Raises UsageError where there are no classes, DataError for a truth that says nothing of any image.
+    Raises:
+        UsageError: If the model is no classifier.
+        DataError: If the source names no image.
     """
-    if facts.kind != "classifier":
-        raise UsageError(f"--truth names the classes of images; {facts.model} is no classifier.")
-    truth = read_truth(source, facts.labels, facts.class_ids, facts.spec["classes"])
-    known = [truth.of(item) for item in pictures.inputs]
-    if all(one is None for one in known):
-        raise DataError(f"--truth {source} says nothing of any image, such as {pictures.inputs[0].name}.")
-    return torch.tensor([-1 if one is None else one for one in known])
+    if facts.num_classes is None:
+        raise UsageError(f"--truth gives the classes of images, but {facts.model} is not a classifier.")
+    truth = read_truth(source, facts.labels, facts.class_ids, facts.num_classes)
+    classes = [truth.of(item) for item in samples.inputs]
+    if all(index is None for index in classes):
+        raise DataError(f"--truth {source} names none of the images, such as {samples.inputs[0].name}.")
+    return torch.tensor([-1 if index is None else index for index in classes])

@@ -1,4 +1,4 @@
-"""The proof that an exported file says what its network says."""
+"""Verify an exported file against its network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,66 +7,67 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cvkit.commands.export.pictures import Pictures, exact, inputs_of
+from cvkit.commands.export.samples import SampleImages, in_float32, inputs_of
 from cvkit.errors import WeightsError
 from cvkit.models.exported.comparison import Check, compare, sizes_to_try
-from cvkit.models.exported.exported import ExportedNetwork
 from cvkit.models.exported.facts import Facts
+from cvkit.models.exported.network import ExportedNetwork
 from cvkit.progress import Note, Reporter
-from cvkit.tasks import registry
+from cvkit.tasks.registry import rebuild
 
-BATCHES = (1, 3)  # neither is that of the batch that was traced
-MANY = 32  # images that a quantised file is also tried with: it errs a little on each
+BATCH_SIZES = (1, 3)  # different from the batch size of the traced example
+QUANTIZED_BATCH_SIZE = 32  # for quantised files as well, which differ a little for every image
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The largest difference allowed, and the largest over the largest value; None where it does not count."""
+    """The largest allowed difference, and the largest as a fraction of the largest value; None allows any."""
 
     atol: float | None
     rtol: float | None
 
     def allows(self, check: Check) -> bool:
-        """Tell whether a comparison is within both."""
+        """Return whether a comparison is within both limits."""
         return (self.atol is None or check.absolute <= self.atol) and (self.rtol is None or check.relative <= self.rtol)
 
 
-# By precision. Of half precision and whole numbers only the share says something: so do their steps.
+# fp16 and int8 are checked by relative error only, because their rounding step scales with the value.
 TOLERANCES = {"fp32": Tolerance(1e-4, 1e-3), "fp16": Tolerance(None, 3e-2), "int8": Tolerance(None, 0.25)}
 
 
-def tolerance(precision: str, atol: float | None, rtol: float | None) -> Tolerance:
-    """Return what is asked for, and of what is not the tolerance of the precision."""
-    usual = TOLERANCES[precision]
-    return Tolerance(usual.atol if atol is None else atol, usual.rtol if rtol is None else rtol)
+def choose_tolerance(precision: str, atol: float | None, rtol: float | None) -> Tolerance:
+    """Return the tolerance of a precision, with the limits that are given."""
+    default = TOLERANCES[precision]
+    return Tolerance(default.atol if atol is None else atol, default.rtol if rtol is None else rtol)
 
 
 def verify(
-    path: Path, graph: nn.Module, facts: Facts, pictures: Pictures, allowed: Tolerance, listen: Reporter
+    path: Path, graph: nn.Module, facts: Facts, samples: SampleImages, allowed: Tolerance, report: Reporter
 ) -> list[Check]:
-    """Run a file in its own runtime beside the network in float32, at each batch and size that it takes.
+    """Run an exported file in its runtime, and compare it with the network in float32 at each batch and image size.
 
-    Raises WeightsError where they differ by more than is allowed.
+    Raises:
+        WeightsError: If they differ by more than is allowed.
     """
-    run = runner(path)
-    batches = ((*BATCHES, MANY) if facts.precision == "int8" else BATCHES) if "batch" in facts.dynamic else (1,)
+    run = open_exported(path)
+    sizes = (*BATCH_SIZES, QUANTIZED_BATCH_SIZE) if facts.precision == "int8" else BATCH_SIZES
     checks = []
-    says_something = False
+    any_output = False
     for size in sizes_to_try(facts):
-        for batch in batches:
-            images = pictures.batch(batch, size)
+        for batch in sizes if "batch" in facts.dynamic else (1,):
+            images = samples.batch(batch, size)
             with torch.no_grad():
-                expected = graph(inputs_of(images, exact(facts)))
-            says_something |= any(bool(one.any()) for one in expected)
-            found = run(inputs_of(images, facts))
-            checks.append(compare(expected, found, size, facts.kind == "classifier"))
-    if not says_something:
-        listen(Note(f"{facts.model} gives zeros for every image: that the file does so too proves little", "warning"))
+                expected = graph(inputs_of(images, in_float32(facts)))
+            any_output |= any(bool(output.any()) for output in expected)
+            outputs = run(inputs_of(images, facts))
+            checks.append(compare(expected, outputs, size, facts.num_classes is not None))
+    if not any_output:
+        report(Note(f"{facts.model} returns zeros for every image, so the verification proves little", "warning"))
     if not all(allowed.allows(check) for check in checks):
         raise WeightsError(
             f"{facts.model}: the exported file differs from the network by {max(c.absolute for c in checks):.3g}, "
-            f"{max(c.relative for c in checks):.3g} of the largest value; allowed are --atol {_shown(allowed.atol)} "
-            f"and --rtol {_shown(allowed.rtol)}; nothing was written."
+            f"{max(c.relative for c in checks):.3g} of the largest value; --atol {_shown(allowed.atol)} and --rtol "
+            f"{_shown(allowed.rtol)} are allowed; nothing was written."
         )
     return checks
 
@@ -75,9 +76,9 @@ def _shown(value: float | None) -> str:
     return "any" if value is None else f"{value:g}"
 
 
-def runner(path: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """Return what runs an exported file: all outputs, for what the file takes."""
+def open_exported(path: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """Return a function that runs an exported file and returns all of its outputs."""
     if path.suffix == ".safetensors":
-        network = registry.rebuilt(path)
+        network = rebuild(path)
         return lambda images: (network(images.float()).float(),)
     return ExportedNetwork(path).run

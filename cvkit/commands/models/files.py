@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cvkit import files
 from cvkit.catalog import SALIENCY_MODELS, TIMM_PREFIX, Pretrained
-from cvkit.commands.models.showing import _check
+from cvkit.commands.models.catalogue import check_classifier
 from cvkit.config import DownloadModelConfig, ModelPathConfig
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
@@ -27,50 +27,57 @@ class ModelFile:
     bytes: int
 
 
-def download_model(config: DownloadModelConfig, listen: Reporter = ignore) -> ModelFile:
-    """Fetch a classifier's weights into the cache of its library, and copy them to ``to`` where it is given.
+def download_model(config: DownloadModelConfig, report: Reporter = ignore) -> ModelFile:
+    """Download a classifier's weights into the cache of its library, and copy them to ``config.to``.
 
-    Raises UsageError for a name without a file, WeightsError where it cannot be fetched, OutputError where it cannot be
-    written.
+    Raises:
+        UsageError: If the name has no file.
+        WeightsError: If the file cannot be downloaded.
+        OutputError: If the file cannot be written.
     """
-    entry = _entry(config.model)
-    path = fetch.download(entry, lambda line: listen(Note(line)))
+    entry = _find_entry(config.model)
+    path = fetch.download(entry, report)
     if config.to is not None:
         path = _copy(path, Path(config.to), entry)
-        listen(Note(f"Copied to {path}: with `--model {entry.name} --weights {path}` no internet is needed."))
-    return _file(entry, path)
+        report(Note(f"Copied to {path}: `--model {entry.name} --weights {path}` needs no internet."))
+    return _describe(entry, path)
 
 
 def model_path(config: ModelPathConfig) -> ModelFile:
-    """Return the file of a classifier's weights in the cache; WeightsError where it is not there or is damaged."""
-    entry = _entry(config.model)
+    """Return the file of a classifier's weights in the cache.
+
+    Raises:
+        UsageError: If the name has no file.
+        WeightsError: If the file is not in the cache, or is damaged.
+    """
+    entry = _find_entry(config.model)
     if not entry.source:
-        raise WeightsError(f"There are no pretrained weights of {entry.name}.")
+        raise WeightsError(f"{entry.name} has no pretrained weights.")
     path = fetch.cached(entry)
     if path is None:
         raise WeightsError(f"The weights {entry.name} are not here: run `cvkit models download {config.model}`.")
-    found = _file(entry, path)
-    if not found.sha256.startswith(hash_in(path.name) or ""):
+    file = _describe(entry, path)
+    if not file.sha256.startswith(hash_in(path.name) or ""):
         raise WeightsError(f"{path} is damaged (its hash is wrong): run `cvkit models download {config.model}`.")
-    return found
+    return file
 
 
-def _entry(name: str) -> Pretrained:
-    """Return the entry of weights that a name means; our own networks have none."""
+def _find_entry(name: str) -> Pretrained:
+    """Return the weights that a name stands for; cvkit's saliency networks have none."""
     if name in SALIENCY_MODELS:
         backbone = SaliencySpec.of(name).backbone
-        raise UsageError(f"{name} has no weights of its own; its backbone has: `cvkit models download {backbone}`.")
-    _check(name)
+        raise UsageError(f"{name} has no weights of its own, but its backbone has: `cvkit models download {backbone}`.")
+    check_classifier(name, "NAME")
     return pretrained.facts(name)
 
 
 def _copy(path: Path, folder: Path, entry: Pretrained) -> Path:
-    """Copy a file of weights into a folder, whole or not at all, and return the copy."""
+    """Copy a file of weights into a folder atomically, and return the copy."""
     if folder.is_file():
         raise UsageError(f"--to {folder} is a file: name a folder.")
-    # On the hub every file is called model.safetensors; under the entry's name it is told from others, and known again.
-    own = path.name if "://" in entry.source else entry.name.removeprefix(TIMM_PREFIX) + path.suffix
-    copy = folder / own
+    # On the hub every file is called model.safetensors; the entry's name distinguishes the copy from others.
+    name = path.name if "://" in entry.source else entry.name.removeprefix(TIMM_PREFIX) + path.suffix
+    copy = folder / name
     if copy.exists() and copy.samefile(path):
         return copy
     with files.atomic_path(copy) as temporary:
@@ -78,7 +85,7 @@ def _copy(path: Path, folder: Path, entry: Pretrained) -> Path:
     return copy
 
 
-def _file(entry: Pretrained, path: Path) -> ModelFile:
+def _describe(entry: Pretrained, path: Path) -> ModelFile:
     try:
         digest, size = files.sha256(path), path.stat().st_size
     except OSError as error:

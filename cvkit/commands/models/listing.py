@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from cvkit.catalog import SALIENCY_MODELS
-from cvkit.commands.models.showing import OURS, Weights, _nearest, _weights
+from cvkit.commands.models.catalogue import LIBRARY, Weights, describe_weights, nearest_model
 from cvkit.config import ListModelsConfig
 from cvkit.errors import UsageError
 from cvkit.models.published import pretrained
@@ -13,7 +13,14 @@ from cvkit.models.published import pretrained
 
 @dataclass(frozen=True, kw_only=True)
 class ListedModel:
-    """A model that can be used by name; ``weights`` has the default first, and is empty for our saliency networks."""
+    """A model that can be used by name.
+
+    Attributes:
+        name: Its name.
+        library: cvkit, torchvision or timm.
+        summary: Description; empty for classifiers.
+        weights: Pretrained weights, the default first; empty for cvkit's saliency networks.
+    """
 
     name: str
     library: str
@@ -23,29 +30,34 @@ class ListedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class ListModelsResult:
-    """The models that match, ours first, then torchvision's and timm's."""
+    """The models that match: cvkit's first, then those of torchvision and timm."""
 
     models: tuple[ListedModel, ...]
 
 
 def list_models(config: ListModelsConfig) -> ListModelsResult:
-    """Return the models whose names match; nothing is built. Raises UsageError where none does."""
-    ours = [
-        ListedModel(name=facts.name, library=OURS, summary=facts.summary, weights=())
+    """Return the models whose names match a pattern, without building them.
+
+    Raises:
+        UsageError: If no name matches.
+    """
+    own = [
+        ListedModel(name=facts.name, library=LIBRARY, summary=facts.summary, weights=())
         for facts in SALIENCY_MODELS.values()
         if _matches(facts.name, config.pattern)
     ]
-    theirs = [
-        ListedModel(name=name, library=library, summary="", weights=_weights(pretrained.entries(name)))
+    classifiers = [
+        ListedModel(name=name, library=library, summary="", weights=describe_weights(pretrained.entries(name)))
         for name, library in pretrained.names(config.pattern)
     ]
-    if not ours and not theirs:
-        near = _nearest((config.pattern or "").partition(".")[0])
-        hint = f"Did you mean '{near}'?" if near else "`cvkit models list` shows them all."
+    if not own and not classifiers:
+        near = nearest_model((config.pattern or "").partition(".")[0])
+        hint = f"Did you mean '{near}'?" if near else "`cvkit models list` shows all of them."
         raise UsageError(f"no model matches '{config.pattern}'. {hint}")
-    return ListModelsResult(models=(*ours, *theirs))
+    return ListModelsResult(models=(*own, *classifiers))
 
 
 def _matches(name: str, pattern: str | None) -> bool:
+    """Return whether a name matches, by the rules of ``pretrained.names``."""
     glob = (pattern or "*").lower()
-    return fnmatchcase(name, glob if re.search(r"[*?\[]", glob) else f"*{glob}*")  # as pretrained.names reads it
+    return fnmatchcase(name, glob if re.search(r"[*?\[]", glob) else f"*{glob}*")

@@ -1,53 +1,39 @@
-"""Show the layers, the costs and the pretrained weights of a model that can be used by name."""
+"""Show a model layer by layer, with its costs."""
 
-import difflib
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from cvkit.catalog import SALIENCY_MODELS, TIMM_PREFIX, Preprocessing, Pretrained
+from cvkit.catalog import SALIENCY_MODELS, TIMM_PREFIX, Preprocessing
+from cvkit.commands.models.catalogue import LIBRARY, Weights, check_classifier, describe_weights
 from cvkit.config import ShowModelConfig
+from cvkit.config.values import format_size
 from cvkit.errors import UsageError
-from cvkit.models import fetch
-from cvkit.models.dry_run import Build, Shape
+from cvkit.models.dry_run import BuildNetwork, Shape
+from cvkit.models.exported.facts import Facts
+from cvkit.models.exported.network import is_exported, read_facts
+from cvkit.models.loaded import Request
 from cvkit.models.published import pretrained
 from cvkit.models.summary import Layer, summarise
 from cvkit.tasks.attribution.target_layer import RELU, default_target, nameable, named_target
 from cvkit.tasks.classification import loading
+from cvkit.tasks.registry import KINDS, export_model, find_file, load_model
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
-
-NAME = "NAME"  # the argument that messages speak of
-OURS = "cvkit"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """One entry of a classifier's pretrained weights.
-
-    ``name`` means this entry and no other. ``labels`` tells whether the names of its classes are known, ``top1`` is the
-    accuracy on ImageNet in per cent, ``source`` a URL or a repository of the Hugging Face hub, and ``cached`` the file
-    on this machine; None is what is not known or not there.
-    """
-
-    name: str
-    tag: str | None
-    classes: int
-    labels: bool
-    top1: float | None
-    licence: str | None
-    bytes: int | None
-    source: str
-    cached: str | None
-    preprocessing: Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A layer that ``gradcam --layer`` takes: its output's shape for one image, how that lies, and the map's (h, w)."""
+    """A layer that ``gradcam --layer`` accepts.
+
+    Attributes:
+        name: Its dotted name.
+        output: Shape of its output for one image.
+        layout: Order of the dimensions: nchw, nhwc or tokens.
+        grid: (height, width) of the map.
+    """
 
     name: str
     output: tuple[int, ...]
@@ -57,12 +43,29 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class ShowModelResult:
-    """What a model is, and what it needs for ``batch`` images of ``size`` (height, width).
+    """The layers of a model, and what it needs for ``batch`` images of ``size`` (height, width).
 
-    ``paper`` and ``min_size`` are known of our saliency networks only; ``classes``, ``preprocessing`` (that of the
-    entry asked for), ``weights``, ``targets`` and ``default_target`` of classifiers only. ``multiply_adds`` and bytes
-    are those of the whole batch. ``inference_layers`` are the two in a row whose outputs make up ``inference_bytes``,
-    None where these are no two rows of ``layers``.
+    ``multiply_adds`` and bytes are those of the whole batch.
+
+    Attributes:
+        model: Its name, or the reference of a file.
+        library: cvkit, torchvision or timm.
+        summary: Description of a saliency network.
+        paper: Source of a saliency network.
+        min_size: Smallest side in pixels of a saliency network's input.
+        classes: Number of classes of a classifier.
+        preprocessing: Preprocessing of a classifier's named weights.
+        weights: Pretrained weights of a classifier.
+        size: (height, width) of the images in pixels.
+        batch: Number of images.
+        parameters: Number of parameters.
+        multiply_adds: Multiply-adds of convolutions, linear layers and matrix products.
+        training_bytes: Memory of all outputs.
+        inference_bytes: Memory of the two largest consecutive outputs.
+        inference_layers: The layers of these two outputs; None if they are not two consecutive rows of ``layers``.
+        layers: The layers in the order of execution.
+        default_target: Default layer of ``gradcam``.
+        targets: The layers that ``gradcam --layer`` accepts.
     """
 
     model: str
@@ -85,111 +88,100 @@ class ShowModelResult:
     targets: tuple[Target, ...] = ()
 
 
-def show_model(config: ShowModelConfig) -> ShowModelResult:
-    """Return what a model is made of, layer by layer, by a dry run in which nothing is computed.
+def show_model(config: ShowModelConfig) -> ShowModelResult | Facts:
+    """Return the layers of a model by a dry run, in which nothing is computed.
 
-    Raises UsageError for an unknown name, and for a size that the network cannot process.
+    Of an exported file with a graph, the metadata are returned instead: its layers are not known.
+
+    Raises:
+        UsageError: If the name is unknown, or the network cannot process images of the size.
+        WeightsError: If a file cannot be used.
     """
+    path = find_file(config.model)
+    if path is not None:
+        return read_facts(path) if is_exported(str(path)) else _show_file(config, path)
     return _show_saliency(config) if config.model in SALIENCY_MODELS else _show_classifier(config)
+
+
+def _show_file(config: ShowModelConfig, path: Path) -> ShowModelResult:
+    """Show the network of a run, a checkpoint or a safetensors file."""
+    facts = export_model(load_model(Request(name=str(path))), "whole").facts
+    size = config.size or facts.size
+    kind = KINDS[facts.kind]
+    if size != facts.size and not kind.any_size:
+        raise UsageError(f"--size {format_size(size)}: the model takes images of {format_size(facts.size)} only.")
+    return ShowModelResult(
+        model=f"{facts.model} from {config.model}",
+        library=LIBRARY,
+        summary=f"{kind.title}, trained" if facts.weights_sha256 else kind.title,
+        size=size,
+        batch=config.batch,
+        **_costs(partial(kind.rebuild, facts), (config.batch, facts.channels, *size)),
+    )
 
 
 def _show_saliency(config: ShowModelConfig) -> ShowModelResult:
     facts = SALIENCY_MODELS[config.model]
     size = config.size or facts.size
     if min(size) < facts.min_size:
-        raise UsageError(f"--size {size[0]}x{size[1]} is too small: {facts.name} needs {facts.min_size} pixels a side.")
+        raise UsageError(
+            f"--size {format_size(size)} is too small: {facts.name} needs {facts.min_size} pixels per side."
+        )
     return ShowModelResult(
         model=facts.name,
-        library=OURS,
+        library=LIBRARY,
         summary=facts.summary,
         paper=facts.source,
         min_size=facts.min_size,
         size=size,
         batch=config.batch,
-        **_needs(partial(build, SaliencySpec.of(facts.name)), (config.batch, 3, *size)),
+        **_costs(partial(build, SaliencySpec.of(facts.name)), (config.batch, 3, *size)),
     )
 
 
 def _show_classifier(config: ShowModelConfig) -> ShowModelResult:
-    _check(config.model)
+    check_classifier(config.model, "MODEL")
     facts = pretrained.facts(config.model)
     size = config.size or facts.preprocessing.crop
-    build = loading.blueprint(facts.name, facts.num_classes)
-    needs = _needs(build, (config.batch, 3, *size))
-    default, targets = _targets(build, (1, 3, *size), facts.num_classes)
+    blueprint = loading.blueprint(facts.name, facts.num_classes)
+    costs = _costs(blueprint, (config.batch, 3, *size))
+    default, targets = _targets(blueprint, (1, 3, *size), facts.num_classes)
     return ShowModelResult(
         model=facts.name,
         library="timm" if facts.model.startswith(TIMM_PREFIX) else "torchvision",
         classes=facts.num_classes,
         preprocessing=facts.preprocessing,
-        weights=_weights(pretrained.entries(config.model)),
+        weights=describe_weights(pretrained.entries(config.model)),
         size=size,
         batch=config.batch,
         default_target=default,
         targets=targets,
-        **needs,
+        **costs,
     )
 
 
-def _needs(build: Build, shape: Shape) -> dict[str, Any]:
-    """Return the layers of a network and what they cost together, as fields of the result."""
-    found = summarise(build, shape)
-    made = [layer for layer in found.layers if layer.activation_bytes]
-    pairs = (pair for pair in pairwise(made) if sum(one.activation_bytes for one in pair) == found.inference_bytes)
-    return {field.name: getattr(found, field.name) for field in fields(found)} | {"inference_layers": next(pairs, None)}
+def _costs(blueprint: BuildNetwork, shape: Shape) -> dict[str, Any]:
+    """Return the layers of a network and their costs, as fields of the result."""
+    summary = summarise(blueprint, shape)
+    layers = [layer for layer in summary.layers if layer.activation_bytes]
+    pairs = (
+        pair for pair in pairwise(layers) if sum(each.activation_bytes for each in pair) == summary.inference_bytes
+    )
+    costs = {field.name: getattr(summary, field.name) for field in fields(summary)}
+    return costs | {"inference_layers": next(pairs, None)}
 
 
-def _targets(build: Build, shape: Shape, classes: int) -> tuple[str | None, tuple[Target, ...]]:
-    """Return the default target layer's name, and all layers that can be named; None and () where none has places."""
-    found = nameable(build, shape)
-    if not found:
+def _targets(blueprint: BuildNetwork, shape: Shape, classes: int) -> tuple[str | None, tuple[Target, ...]]:
+    """Return the default target layer and all possible ones; None and () if no layer has a spatial grid."""
+    layers = nameable(blueprint, shape)
+    if not layers:
         return None, ()
-    default = default_target(build, shape, classes)
-    grids: dict[int, tuple[int, ...]] = {}  # of so many tokens: what shape they lie in does not show
+    default = default_target(blueprint, shape, classes)
+    grids: dict[int, tuple[int, ...]] = {}  # by the number of tokens, whose arrangement the shape does not show
     targets = []
-    for name, output, layout in found:
+    for name, output, layout in layers:
         if layout == "tokens" and output[1] not in grids:
-            grids[output[1]] = named_target(build, shape, name).grid
+            grids[output[1]] = named_target(blueprint, shape, name).grid
         grid = grids[output[1]] if layout == "tokens" else output[2:] if layout == "nchw" else output[1:3]
         targets.append(Target(name=name, output=output, layout=layout, grid=(grid[0], grid[1])))
     return default.name + (RELU if default.relu else ""), tuple(targets)
-
-
-def _weights(entries: Iterable[Pretrained]) -> tuple[Weights, ...]:
-    return tuple(_known(entry) for entry in entries if entry.source)
-
-
-def _known(entry: Pretrained) -> Weights:
-    here = fetch.cached(entry)
-    return Weights(
-        name=entry.name,
-        tag=entry.tag,
-        classes=entry.num_classes,
-        labels=bool(entry.labels),
-        top1=entry.top1,
-        licence=entry.licence,
-        bytes=here.stat().st_size if here else entry.file_bytes,
-        source=entry.source,
-        cached=str(here) if here else None,
-        preprocessing=entry.preprocessing,
-    )
-
-
-def _check(name: str) -> None:
-    """Raise UsageError for an unknown name, with the nearest of all that are known, our own networks too."""
-    try:
-        pretrained.check_name(name, NAME)
-    except UsageError as error:
-        near = _nearest(name)
-        if near in SALIENCY_MODELS:
-            raise UsageError(f"{NAME}: there is no model '{name}'. Did you mean '{near}'?") from error
-        raise
-
-
-def _nearest(word: str) -> str | None:
-    """Return the model whose name is most like a word or pattern, None where none is."""
-    bare = re.sub(r"[*?\[\]]", "", word).lower().removeprefix(TIMM_PREFIX)
-    known = {name.removeprefix(TIMM_PREFIX): name for name, _ in reversed(pretrained.names())}
-    known |= {name: name for name in SALIENCY_MODELS}
-    near = difflib.get_close_matches(bare, known, n=1)
-    return known[near[0]] if near else None

@@ -1,4 +1,4 @@
-"""What every inference command does around its own read, infer and write: shares, ledger, stream, counts."""
+"""Run an inference command over its inputs: divide them among processes, stream them, and count the results."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 import torch
 
 import cvkit
-from cvkit import device as machine
-from cvkit import files
 from cvkit.config import InferenceConfig
+from cvkit.device import describe_device
+from cvkit.engine.distributed import Process
 from cvkit.engine.stop import StopSignal
-from cvkit.engine.streaming.ledger import Counts, Ledger, Report, Work
-from cvkit.engine.streaming.stream import Pace, Stages, stream
+from cvkit.engine.streaming.ledger import Counts, Ledger, ReportWriter, Work
+from cvkit.engine.streaming.stream import Stages, StreamSettings, stream
 from cvkit.errors import StoppedBySignal
+from cvkit.inputs import Input, check_stdin_is_unshared, find_inputs
+from cvkit.processes import process_plan, worker_count
 from cvkit.progress import Note, Reporter
 
 Loaded = TypeVar("Loaded")
@@ -24,7 +26,14 @@ Inferred = TypeVar("Inferred")
 
 @dataclass(frozen=True)
 class BatchResult:
-    """Where the results are, how many inputs there were, and how fast it went."""
+    """The result of an inference command.
+
+    Attributes:
+        folder: The result folder.
+        counts: The numbers of inputs, over all processes.
+        seconds: Duration.
+        images_per_second: Inputs that succeeded or failed, per second.
+    """
 
     folder: Path
     counts: Counts
@@ -33,12 +42,17 @@ class BatchResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
-    """What one inference command makes of its inputs.
+class BatchJob:
+    """The output of one inference command.
 
-    ``identity`` are the settings that the files depend on (a folder keeps to one set of them), ``columns`` those of
-    ``results.csv``, ``details`` what else the manifest tells. ``report`` writes more reports of all rows in the folder.
-    ``usual_size`` is the batch size where none is asked for and the usual one is too much.
+    Attributes:
+        command: Name of the command.
+        folder: The result folder.
+        identity: The settings that the results depend on. A folder holds results of one set of them.
+        columns: Columns of ``results.csv``.
+        details: Further entries of the manifest.
+        write_reports: Writes further reports into the folder from all rows.
+        default_batch_size: Images per batch if ``--batch-size`` is auto; None for 32 on a GPU and 4 on a processor.
     """
 
     command: str
@@ -46,66 +60,90 @@ class Batch:
     identity: Mapping[str, Any]
     columns: Sequence[str]
     details: Mapping[str, Any]
-    report: Report = lambda _: None
-    usual_size: int | None = None
+    write_reports: ReportWriter = lambda _: None
+    default_batch_size: int | None = None
 
 
-def find_inputs(config: InferenceConfig, stdin: Iterable[str] | None) -> list[files.Input]:
-    """Return the inputs that the command's words mean; raises DataError when a word finds nothing."""
-    processes, nodes = machine.process_plan(config)
-    files.refuse_stdin_in_many_processes(config.inputs, processes * nodes)
-    return files.find_inputs(config.inputs, stdin)
+def command_inputs(config: InferenceConfig, stdin: Iterable[str] | None) -> list[Input]:
+    """Find the inputs of a command.
+
+    Args:
+        config: Settings of the command.
+        stdin: Lines to read in place of standard input.
+
+    Raises:
+        DataError: If an argument matches no file.
+        UsageError: If several processes would read standard input.
+    """
+    processes, nodes = process_plan(config)
+    check_stdin_is_unshared(config.inputs, processes * nodes)
+    return find_inputs(config.inputs, stdin)
 
 
 def run_batch(
     config: InferenceConfig,
-    batch: Batch,
-    inputs: list[files.Input],
+    job: BatchJob,
+    inputs: list[Input],
     stages: Stages[Loaded, Inferred],
-    share: machine.Share,
-    listen: Reporter,
+    process: Process,
+    report: Reporter,
 ) -> BatchResult:
-    """Send this process's share of the inputs through the stages into the result folder.
+    """Send this process's inputs through the stages into the result folder, and wait for the other processes.
 
-    Raises OutputError for a folder that holds something else or a full disk, and StoppedBySignal after a drain. A bad
-    input is a row of ``failures.csv``. Every process waits here for the others.
+    An input that fails becomes a row of ``failures.csv``.
+
+    Args:
+        config: Settings of the command.
+        job: The output of the command.
+        inputs: The inputs of all processes.
+        stages: The reading, inference and writing of an input.
+        process: This process.
+        report: Receives the progress.
+
+    Raises:
+        OutputError: If the folder must not be written, or the disk is full.
+        StoppedBySignal: If a signal came. Everything inferred before is written.
     """
+    shard = ((config.shard[0] - 1) * process.world_size + process.rank + 1, config.shard[1] * process.world_size)
     work = Work(
-        command=batch.command,
-        folder=batch.folder,
+        command=job.command,
+        folder=job.folder,
         inputs=inputs,
-        identity=batch.identity,
-        columns=batch.columns,
-        shard=((config.shard[0] - 1) * share.count + share.rank + 1, config.shard[1] * share.count),
+        identity=job.identity,
+        columns=job.columns,
+        shard=shard,
         overwrite=config.overwrite,
     )
     began = time.perf_counter()
     with StopSignal() as stop, Ledger(work) as ledger:
-        listen(Note(f"{len(ledger.todo)} of {len(inputs)} images to do, into {work.folder}"))
+        report(Note(f"{len(ledger.todo)} of {len(inputs)} images to do, into {work.folder}"))
         try:
-            whole = stream(stages, _pace(config, batch, share), ledger, listen, stop)
+            complete = stream(stages, _settings(config, job, process), ledger, report, stop)
         finally:
-            versions = {"cvkit": cvkit.__version__, "torch": torch.__version__}
-            device = machine.describe(share.device)
-            mine = ledger.finish({**batch.details, "device": device, "versions": versions}, batch.report)
+            own = ledger.finish({**job.details, **_environment(process)}, job.write_reports)
     seconds = time.perf_counter() - began
-    *totals, stopped = share.total([mine.inputs, mine.skipped, mine.done, mine.failed, int(not whole)])
+    *totals, stopped = process.total([own.inputs, own.skipped, own.done, own.failed, int(not complete)])
     counts = Counts(*totals)
     if stopped:
         left = counts.inputs - counts.skipped - counts.done - counts.failed
-        raise StoppedBySignal(f"stopped by a signal with {left} images to do: the same command goes on from there.")
+        raise StoppedBySignal(f"stopped by a signal with {left} images left: run the same command again to continue.")
     return BatchResult(work.folder, counts, seconds, (counts.done + counts.failed) / max(1e-9, seconds))
 
 
-def inputs_of_shard(config: InferenceConfig, inputs: list[files.Input]) -> list[files.Input]:
-    """Return the inputs that this job does: all of them, or every N-th with ``--shard K/N``."""
+def inputs_of_shard(config: InferenceConfig, inputs: list[Input]) -> list[Input]:
+    """Return the inputs of this job: all of them, or every N-th with ``--shard K/N``."""
     return inputs[config.shard[0] - 1 :: config.shard[1]]
 
 
-def _pace(config: InferenceConfig, batch: Batch, share: machine.Share) -> Pace:
-    usual = batch.usual_size or (32 if share.device.type == "cuda" else 4)
-    return Pace(
-        batch_size=config.batch_size or usual,
-        readers=max(2, machine.worker_count(config.workers)),
-        writers=max(2, machine.worker_count(config.workers) // 2),
+def _environment(process: Process) -> dict[str, Any]:
+    versions = {"cvkit": cvkit.__version__, "torch": torch.__version__}
+    return {"device": describe_device(process.device), "versions": versions}
+
+
+def _settings(config: InferenceConfig, job: BatchJob, process: Process) -> StreamSettings:
+    default = job.default_batch_size or (32 if process.device.type == "cuda" else 4)
+    return StreamSettings(
+        batch_size=config.batch_size or default,
+        readers=max(2, worker_count(config.workers)),
+        writers=max(2, worker_count(config.workers) // 2),
     )

@@ -1,4 +1,4 @@
-"""Many files through a model: reading, inference and writing overlap, in bounded memory, results in input order."""
+"""Stream many files through a model: reading, inference and writing overlap in bounded memory, in input order."""
 
 import itertools
 import time
@@ -15,7 +15,7 @@ import torch
 from cvkit.engine.stop import StopSignal
 from cvkit.engine.streaming.ledger import Ledger
 from cvkit.errors import CvkitError, OutputError
-from cvkit.files import Input
+from cvkit.inputs import Input
 from cvkit.progress import Reporter, Stage, StageEnd, Step
 
 Loaded = TypeVar("Loaded")
@@ -23,8 +23,8 @@ Inferred = TypeVar("Inferred")
 
 
 @dataclass(frozen=True)
-class Written:
-    """What writing one input's results gave: its rows of ``results.csv`` and its files."""
+class WriteResult:
+    """The result of writing one input: its rows of ``results.csv`` and its files."""
 
     rows: Sequence[dict[str, Any]]
     files: Sequence[Path]
@@ -32,63 +32,64 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True)
 class Stages(Generic[Loaded, Inferred]):
-    """What a command does to an input.
+    """The stages that every input goes through.
 
-    ``read`` runs in reading threads, ``infer`` takes a batch of one ``shape`` in the calling thread and returns a
-    result for each, ``write`` runs in writing threads.
+    Attributes:
+        read: Loads an input, in reader threads.
+        infer: Returns one result per input of a batch of equal ``shape``, in the calling thread.
+        write: Writes the result of an input, in writer threads.
+        shape: Returns a key that is equal for inputs that fit into one batch.
     """
 
     read: Callable[[Input], Loaded]
     infer: Callable[[list[Loaded]], list[Inferred]]
-    write: Callable[[Input, Loaded, Inferred], Written]
+    write: Callable[[Input, Loaded, Inferred], WriteResult]
     shape: Callable[[Loaded], Hashable] = lambda _: None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How many images a batch has, and how many threads read and write."""
+class StreamSettings:
+    """The number of images per batch, and the numbers of reader and writer threads."""
 
     batch_size: int
     readers: int = 2
     writers: int = 2
 
 
-@dataclass(frozen=True)
-class _Held(Generic[Loaded]):
-    item: Input
-    loaded: Loaded
+class _Pipeline(Generic[Loaded, Inferred]):
+    """Batches of loaded inputs that wait for the model, and results that wait to be written."""
 
-
-class _Pipe(Generic[Loaded, Inferred]):
-    def __init__(self, stages: Stages[Loaded, Inferred], pace: Pace, ledger: Ledger, listen: Reporter) -> None:
-        self.stages, self.pace, self.ledger, self.listen = stages, pace, ledger, listen
-        self.groups: dict[Hashable, list[_Held[Loaded]]] = {}
-        self.writing: deque[tuple[Input, Future[Written]]] = deque()
-        self.writers = ThreadPoolExecutor(pace.writers, thread_name_prefix="write")
-        self.batch_size = pace.batch_size
+    def __init__(
+        self, stages: Stages[Loaded, Inferred], settings: StreamSettings, ledger: Ledger, report: Reporter
+    ) -> None:
+        self.stages, self.settings, self.ledger, self.report = stages, settings, ledger, report
+        self.groups: dict[Hashable, list[tuple[Input, Loaded]]] = {}
+        self.writes: deque[tuple[Input, Future[WriteResult]]] = deque()
+        self.writers = ThreadPoolExecutor(settings.writers, thread_name_prefix="write")
+        self.batch_size = settings.batch_size
         self.finished = 0
         self.waited = {"reading": 0.0, "the model": 0.0, "writing": 0.0}  # seconds, of the thread that runs the model
 
-    def take(self, item: Input, reading: "Future[Loaded]") -> None:
-        """Add one read input to the batch of its shape, and run the batch when it is full."""
+    def add(self, item: Input, read: "Future[Loaded]") -> None:
+        """Add one loaded input to the batch of its shape, and run the batch when it is full."""
         try:
             with self._waiting("reading"):
-                held = _Held(item, reading.result())
-            shape = self.stages.shape(held.loaded)
+                loaded = read.result()
+            shape = self.stages.shape(loaded)
         except Exception as error:
             self.fail(item, error)
             return
         group = self.groups.setdefault(shape, [])
-        group.append(held)
+        group.append((item, loaded))
         if len(group) >= self.batch_size:
             self.run(self.groups.pop(shape))
-        elif sum(map(len, self.groups.values())) > 4 * self.pace.batch_size:
-            # Many shapes: run the fullest batch as it is, so that what waits stays bounded.
+        elif sum(map(len, self.groups.values())) > 4 * self.settings.batch_size:
+            # Many shapes: run the fullest batch although it is not full, so that the waiting inputs stay bounded.
             fullest = max(self.groups, key=lambda shape: len(self.groups[shape]))
             self.run(self.groups.pop(fullest))
 
-    def run(self, batch: list[_Held[Loaded]]) -> None:
-        """Infer a batch and hand its results to the writers; a batch that fails is tried in halves, then one by one."""
+    def run(self, batch: list[tuple[Input, Loaded]]) -> None:
+        """Infer a batch and pass its results to the writers; a failed batch is retried in halves, down to one input."""
         with self._waiting("the model"):
             results = self._infer(batch)
         if results is None:
@@ -99,50 +100,49 @@ class _Pipe(Generic[Loaded, Inferred]):
             self.run(batch[:middle])
             self.run(batch[middle:])
             return
-        for held, result in zip(batch, results, strict=True):
-            future = self.writers.submit(self.stages.write, held.item, held.loaded, result)
-            self.writing.append((held.item, future))
-        self.settle(2 * self.pace.batch_size)
+        for (item, loaded), result in zip(batch, results, strict=True):
+            self.writes.append((item, self.writers.submit(self.stages.write, item, loaded, result)))
+        self.collect_writes(2 * self.settings.batch_size)
 
-    def _infer(self, batch: list[_Held[Loaded]]) -> list[Inferred] | None:
-        """Return a result for each of a batch, none for a single input that failed, or None: try smaller batches."""
+    def _infer(self, batch: list[tuple[Input, Loaded]]) -> list[Inferred] | None:
+        """Return one result per input, no result for a single input that failed, or None to retry in halves."""
         try:
-            return self.stages.infer([held.loaded for held in batch])
+            return self.stages.infer([loaded for _, loaded in batch])
         except Exception as error:
             if len(batch) > 1:
                 if isinstance(error, torch.OutOfMemoryError):
-                    self.batch_size = min(self.batch_size, len(batch) // 2)  # the next would not fit either
+                    self.batch_size = min(self.batch_size, len(batch) // 2)  # the next batch would not fit either
                 return None
-            self.fail(batch[0].item, error)
+            self.fail(batch[0][0], error)
             batch.clear()
             return []
 
-    def settle(self, allowed: int) -> None:
-        """Note what is written, waiting until at most ``allowed`` results are under way."""
-        while self.writing and (len(self.writing) > allowed or self.writing[0][1].done()):
-            item, future = self.writing.popleft()
+    def collect_writes(self, allowed: int) -> None:
+        """Record finished writes, waiting until at most ``allowed`` are unfinished."""
+        while self.writes and (len(self.writes) > allowed or self.writes[0][1].done()):
+            item, write = self.writes.popleft()
             try:
                 with self._waiting("writing"):
-                    written = future.result()
-                self.ledger.note_done(item, written.rows, written.files)
+                    written = write.result()
+                self.ledger.record_done(item, written.rows, written.files)
             except OutputError:
-                raise  # a full disk fails every file to come: stop here
+                raise  # a full disk fails every later file too: stop here
             except Exception as error:
                 self.fail(item, error)
                 continue
-            self._tell()
+            self._report_step()
 
     def fail(self, item: Input, error: Exception) -> None:
-        """Note a failed input: our own kinds by their kind, anything else by the name of the exception."""
+        """Record a failed input: cvkit's errors by their kind, others by the name of the exception."""
         kind = error.kind if isinstance(error, CvkitError) else type(error).__name__
-        self.ledger.note_failed(item, kind, " ".join(str(error).split()) or kind)
-        self._tell()
+        self.ledger.record_failure(item, kind, " ".join(str(error).split()) or kind)
+        self._report_step()
 
-    def _tell(self) -> None:
-        """Tell that one more input is finished, how many failed, and what the work waits for most."""
+    def _report_step(self) -> None:
+        """Report that one more input is finished, how many failed, and which part the stream waits for most."""
         self.finished += 1
         failed = {"failed": self.ledger.failed} if self.ledger.failed else {}
-        self.listen(Step(self.finished, {**failed, "slowest": max(self.waited, key=lambda part: self.waited[part])}))
+        self.report(Step(self.finished, {**failed, "slowest": max(self.waited, key=lambda part: self.waited[part])}))
 
     @contextmanager
     def _waiting(self, part: str) -> Iterator[None]:
@@ -153,51 +153,66 @@ class _Pipe(Generic[Loaded, Inferred]):
             self.waited[part] += time.perf_counter() - began
 
     def drain(self) -> None:
-        """Run what is left of every batch and wait for the writers."""
+        """Run the remaining batches and wait for the writers."""
         for shape in list(self.groups):
             self.run(self.groups.pop(shape))
-        self.settle(0)
+        self.collect_writes(0)
 
 
-def stream(stages: Stages[Loaded, Inferred], pace: Pace, ledger: Ledger, listen: Reporter, stop: StopSignal) -> bool:
-    """Send the ledger's inputs through the stages; return False when a signal stopped it early.
+def stream(
+    stages: Stages[Loaded, Inferred], settings: StreamSettings, ledger: Ledger, report: Reporter, stop: StopSignal
+) -> bool:
+    """Send the ledger's inputs through the stages.
 
-    Then what has gone through the model is written first, and what was only read is left for the next run.
+    An error in any stage belongs to one input and goes to the ledger; only OutputError (a full disk) ends the stream.
+    The inputs that are read in advance and the results that wait to be written are bounded, so memory does not grow
+    with the number of files. After a signal, the results of the model are written, and inputs that were only read are
+    left for the next run.
 
-    An error in any stage belongs to one input and goes to the ledger; only OutputError (a full disk) ends the work.
-    What is read ahead and what waits to be written are bounded, so memory does not grow with the number of files.
+    Args:
+        stages: The reading, inference and writing of an input.
+        settings: Batch size and threads.
+        ledger: Holds the inputs and records the results.
+        report: Receives the progress.
+        stop: Ends the stream early.
+
+    Returns:
+        Whether all inputs were processed; False after a signal.
+
+    Raises:
+        OutputError: If a result cannot be written.
     """
     inputs = ledger.todo
-    listen(Stage(ledger.work.command, len(inputs)))
-    pipe = _Pipe(stages, pace, ledger, listen)
-    ahead = 2 * pace.batch_size + pace.readers
-    reading: deque[tuple[Input, Future[Loaded]]] = deque()
-    coming = iter(inputs)
-    readers = ThreadPoolExecutor(pace.readers, thread_name_prefix="read")
+    report(Stage(ledger.work.command, len(inputs)))
+    pipeline = _Pipeline(stages, settings, ledger, report)
+    limit = 2 * settings.batch_size + settings.readers
+    reads: deque[tuple[Input, Future[Loaded]]] = deque()
+    remaining = iter(inputs)
+    readers = ThreadPoolExecutor(settings.readers, thread_name_prefix="read")
     try:
         while True:
-            while len(reading) < ahead and not stop.requested and (item := next(coming, None)) is not None:
-                reading.append((item, readers.submit(stages.read, item)))
-            if not reading or stop.requested:
+            while len(reads) < limit and not stop.requested and (item := next(remaining, None)) is not None:
+                reads.append((item, readers.submit(stages.read, item)))
+            if not reads or stop.requested:
                 break
-            pipe.take(*reading.popleft())
+            pipeline.add(*reads.popleft())
         if stop.requested:
-            pipe.settle(0)  # what has been inferred is written; what waits is for the next run
+            pipeline.collect_writes(0)
         else:
-            pipe.drain()
+            pipeline.drain()
     finally:
         readers.shutdown(cancel_futures=True)
-        pipe.writers.shutdown(cancel_futures=True)
-        listen(StageEnd())
-    return not reading and not pipe.groups and next(coming, None) is None
+        pipeline.writers.shutdown(cancel_futures=True)
+        report(StageEnd())
+    return not reads and not pipeline.groups and next(remaining, None) is None
 
 
-def ahead(read: Callable[[Any], Loaded], things: Iterable[Any], *, threads: int) -> Iterator[Loaded]:
-    """Yield ``read(thing)`` for each thing in order, reading a few ahead in threads."""
-    coming = iter(things)
+def prefetch(read: Callable[[Any], Loaded], items: Iterable[Any], *, threads: int) -> Iterator[Loaded]:
+    """Yield ``read(item)`` for each item in order, reading up to ``2 * threads`` items in advance in threads."""
+    remaining = iter(items)
     with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
-        waiting = deque(pool.submit(read, thing) for thing in itertools.islice(coming, 2 * threads))
-        while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(pool.submit(read, thing) for thing in itertools.islice(coming, 1))
+        reads = deque(pool.submit(read, item) for item in itertools.islice(remaining, 2 * threads))
+        while reads:
+            result = reads.popleft().result()
+            reads.extend(pool.submit(read, item) for item in itertools.islice(remaining, 1))
             yield result

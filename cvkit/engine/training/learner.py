@@ -1,4 +1,4 @@
-"""What the training loop asks of data, and of a model and its task."""
+"""The interfaces that the training loop requires of data and of a task."""
 
 from typing import Any, Protocol
 
@@ -13,40 +13,50 @@ Batch = dict[str, Tensor]
 
 
 class Data(Protocol):
-    """Examples by number, a batch at a time."""
+    """A data set that returns whole batches."""
 
     def __len__(self) -> int:
-        """Return how many examples there are."""
+        """Return the number of examples."""
 
     @property
     def device(self) -> torch.device:
-        """Return where its batches are."""
+        """Return the device of the batches."""
 
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        """Return the examples of these numbers as they are in an epoch, stacked; ``index`` (B,) int64 among them.
+        """Return a batch of examples with the augmentation of an epoch.
 
-        Nothing in it may depend on which other examples are in the batch.
+        An example must not depend on the other examples of the batch.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            indices: (B,) numbers of the examples.
+
+        Returns:
+            Tensors with first dimension B, among them ``index`` (B,) int64.
         """
 
 
 class Learner(Protocol):
-    """What the loop trains: a model and what to make of a batch. ``model`` in calls is the one to run forward."""
+    """A network with its task: loss, scores, parameter groups and metadata.
+
+    ``loss`` and ``scores`` run the network that they get as ``model``, which may be compiled or distributed.
+    """
 
     @property
     def model(self) -> nn.Module:
-        """Return the network itself, as it is saved."""
+        """Return the network itself, whose weights are saved."""
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the scalar to minimise."""
 
     def scores(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return what to validate by, (B,) float values an image; NaN where undefined."""
+        """Return the validation scores by name, each (B,) float and NaN where undefined; ``loss`` is among them."""
 
     def names(self, batch: Batch) -> list[str]:
-        """Return the file names of a batch."""
+        """Return the file names of a batch, for messages."""
 
     def groups(self) -> list[Group]:
-        """Return the parameters to train, by learning rate."""
+        """Return the parameters to train, grouped by learning rate."""
 
-    def card(self) -> dict[str, Any]:
-        """Return what ``best.pt`` holds beside the weights: enough to rebuild the model."""
+    def metadata(self) -> dict[str, Any]:
+        """Return what ``best.pt`` holds beside the weights, enough to rebuild the model."""

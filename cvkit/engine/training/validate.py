@@ -1,4 +1,4 @@
-"""Validation: the mean of each score over all images and all processes."""
+"""Compute the mean of each validation score over all images and all processes."""
 
 from collections.abc import Callable
 
@@ -17,25 +17,36 @@ def mean_scores(
     learner: Learner,
     model: nn.Module,
     loader: DataLoader,
-    listen: Reporter,
+    report: Reporter,
     interrupted: Callable[[], bool],
 ) -> dict[str, float] | None:
-    """Return the mean of each of the learner's scores, leaving out images for which a score is undefined (NaN).
+    """Return the mean of each of the learner's scores.
 
-    The loss is never left out: one that is not finite shows. A score undefined for every image is not in the result.
-    Returns None when ``interrupted`` between two batches (asked in a single process only: several must stay together).
+    Images for which a score is undefined (NaN) are left out, except for the loss, so that a loss that is not finite
+    shows. A score that is undefined for every image is not in the result.
+
+    Args:
+        fabric: The processes.
+        learner: Computes the scores.
+        model: The network to run forward, in evaluation mode.
+        loader: The validation batches of this process.
+        report: Receives the progress.
+        interrupted: Called after each batch if there is a single process (several must stay at the same step).
+
+    Returns:
+        The means by name, or None if ``interrupted`` returned True.
     """
-    listen(Stage("validation", len(loader), "batches"))
+    report(Stage("validation", len(loader), "batches"))
     sums: dict[str, Tensor] = {}
     for done, batch in enumerate(loader, start=1):
         for name, values in learner.scores(model, fabric.to_device(batch)).items():
-            known = torch.isfinite(values) if name != "loss" else torch.ones_like(values, dtype=torch.bool)
-            part = torch.stack([values[known].double().sum(), known.sum().double()])
+            defined = torch.isfinite(values) if name != "loss" else torch.ones_like(values, dtype=torch.bool)
+            part = torch.stack([values[defined].double().sum(), defined.sum().double()])
             sums[name] = sums[name] + part if name in sums else part
-        listen(Step(done))
+        report(Step(done))
         if fabric.world_size == 1 and interrupted():
             return None
-    listen(StageEnd())
+    report(StageEnd())
     means = {}
     for name in sorted(sums):
         reduced = fabric.all_reduce(sums[name], reduce_op="sum")

@@ -62,3 +62,20 @@ def sizes_to_try(facts: Facts) -> Sequence[tuple[int, int]]:
     height, width = facts.size
     other = (height + 32 * ("height" in facts.dynamic), width + 64 * ("width" in facts.dynamic))
     return [facts.size] if other == facts.size else [facts.size, other]
+
+
+def correlation(one: Tensor, other: Tensor) -> Tensor:
+    """Return Pearson's correlation of two stacks of maps.
+
+    Args:
+        one: (N, H, W), any real dtype.
+        other: (N, H, W), any real dtype.
+
+    Returns:
+        (N,) float64 from -1 to 1; 0 where a map is constant.
+    """
+    a, b = (maps.flatten(1).double() for maps in (one, other))
+    constant = (a == a[:, :1]).all(1) | (b == b[:, :1]).all(1)
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    product = (a * b).sum(1) / (a.square().sum(1).sqrt() * b.square().sum(1).sqrt())
+    return torch.where(constant, torch.zeros_like(product), product)

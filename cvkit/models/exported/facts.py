@@ -1,4 +1,4 @@
-"""What an exported file says of itself."""
+"""Metadata of exported files."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -10,19 +10,35 @@ from cvkit.errors import WeightsError
 
 KEY = "cvkit"  # of the metadata in the file
 KINDS = ("classifier", "saliency", "encoder", "autoencoder")
-WAYS_IN = (("float", "nchw"), ("uint8", "nchw"), ("uint8", "nhwc"))
+INPUTS = (("float", "nchw"), ("uint8", "nchw"), ("uint8", "nhwc"))
 PRECISIONS = (*EXPORT_PRECISIONS, *QUANTIZED)
-UNREADABLE = "what it says of itself cannot be read; was it made by another cvkit?"
+UNREADABLE = "its metadata cannot be read; it may have been written by another version of cvkit."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What an exported file says of itself.
+    """Metadata of an exported file.
 
-    ``kind`` is one of KINDS; ``spec`` what rebuilds the network. Images are (N, C, H, W) float, normalised by ``mean``
-    and ``std`` of values in 0..1, or with ``input`` "uint8" bytes in ``layout`` nchw or nhwc; ``size`` is (height,
-    width). ``outputs`` names the outputs, ``dynamic`` the dimensions that may vary, ``precision`` is fp32, fp16
-    or int8.
+    Attributes:
+        kind: classifier, saliency, encoder or autoencoder.
+        model: Name of the model.
+        spec: Plain values that rebuild the network.
+        channels: Number of channels of its input.
+        size: (height, width) of its input in pixels.
+        mean: Mean of the normalisation per channel, for values from 0 to 1.
+        std: Standard deviation of the normalisation per channel.
+        outputs: Names of the outputs.
+        input: "float" for normalised (N, C, H, W) images, "uint8" for bytes.
+        layout: nchw or nhwc.
+        dynamic: Dimensions of variable size: batch, height, width.
+        precision: fp32, fp16 or int8.
+        preprocessing: Preprocessing of a classifier; None for networks whose images are resized to ``size``.
+        labels: Labels of the classes.
+        class_ids: WordNet ids of the classes.
+        licence: Licence of the weights.
+        weights_sha256: SHA-256 of the file with the weights; empty for random weights.
+        config: Settings of the run that trained the network.
+        versions: Versions of cvkit and torch that wrote the file.
     """
 
     kind: str
@@ -46,55 +62,68 @@ class Facts:
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
-    def way(self) -> Preprocessing | None:
-        """How a classifier wants its images; None for a network that takes them brought to its size."""
+    def num_classes(self) -> int | None:
+        """The number of classes; None if the network is no classifier."""
+        return self.spec["classes"] if self.kind == "classifier" else None
+
+    @property
+    def classifier_preprocessing(self) -> Preprocessing | None:
+        """The preprocessing of a classifier; None for networks whose images are resized to ``size``."""
         if self.preprocessing is None:
             return None
-        given = self.preprocessing.items()
-        way: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given}
-        return Preprocessing(**way)
+        items = self.preprocessing.items()
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in items}
+        return Preprocessing(**values)
 
     def as_json(self) -> str:
-        """Return the facts as a JSON document."""
-        return json.dumps(asdict(self), ensure_ascii=True)  # ASCII: OpenVINO's XML forbids some characters
+        """Return the metadata as a JSON document in ASCII, because OpenVINO's XML forbids some characters."""
+        return json.dumps(asdict(self), ensure_ascii=True)
 
     @classmethod
-    def from_json(cls, text: str, where: str) -> "Facts":
-        """Read facts as ``as_json`` wrote them; raises WeightsError for anything else."""
+    def from_json(cls, text: str, source: str) -> "Facts":
+        """Read metadata that ``as_json`` wrote.
+
+        Args:
+            text: The JSON document.
+            source: Name of the file, for messages.
+
+        Raises:
+            WeightsError: If the document is damaged or of an unknown kind.
+        """
         try:
             values = json.loads(text)
-            known = {part.name for part in fields(cls)}
+            names = {part.name for part in fields(cls)}
             lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-            facts = cls(**{name: value for name, value in (values | lists).items() if name in known})
-            kinds = facts.kind in KINDS
-            sound = facts.is_sound()
+            facts = cls(**{name: value for name, value in (values | lists).items() if name in names})
+            known_kind = facts.kind in KINDS
+            consistent = facts.is_consistent()
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise WeightsError(f"{where}: {UNREADABLE}") from error
-        if not kinds:
-            raise WeightsError(f"{where}: a model of kind {facts.kind!r}, which this cvkit does not know.")
-        if not sound:
-            raise WeightsError(f"{where}: {UNREADABLE}")
+            raise WeightsError(f"{source}: {UNREADABLE}") from error
+        if not known_kind:
+            raise WeightsError(f"{source}: a model of kind {facts.kind!r}, which this version of cvkit does not know.")
+        if not consistent:
+            raise WeightsError(f"{source}: {UNREADABLE}")
         return facts
 
-    def is_sound(self) -> bool:
-        """Tell whether the parts are of their kinds and go together; raises what reading a wrong one raises."""
+    def is_consistent(self) -> bool:
+        """Return whether the values have their types and fit together; may raise the errors of reading wrong types."""
         texts = (self.model, *self.outputs, *self.labels, *self.class_ids)
         sizes = (*self.size, self.channels)
         numbers = (*self.mean, *self.std)
-        sound = (
+        consistent = (
             all(isinstance(text, str) for text in texts)
             and all(isinstance(size, int) and size > 0 for size in sizes)
             and len(self.size) == 2
             and all(isinstance(number, int | float) for number in numbers)
             and len(self.mean) == len(self.std) == self.channels
             and len(self.outputs) > 0
-            and (self.input, self.layout) in WAYS_IN
+            and (self.input, self.layout) in INPUTS
             and self.precision in PRECISIONS
             and set(self.dynamic) <= set(DYNAMIC)
             and isinstance(self.spec, dict)
         )
-        if self.kind != "classifier" or not sound:
-            return sound
-        classes, way = self.spec["classes"], self.way
+        if self.kind != "classifier" or not consistent:
+            return consistent
+        classes, steps = self.spec["classes"], self.classifier_preprocessing
         named = all(len(names) in (0, classes) for names in (self.labels, self.class_ids))
-        return isinstance(classes, int) and named and way is not None and tuple(way.crop) == self.size
+        return isinstance(classes, int) and named and steps is not None and tuple(steps.crop) == self.size

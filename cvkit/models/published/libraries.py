@@ -1,4 +1,4 @@
-"""What torchvision and timm tell of their classifiers, each in its own way: no network, nothing is built."""
+"""Read the metadata of the weights that torchvision and timm publish; no network is built and nothing is downloaded."""
 
 import math
 import re
@@ -13,12 +13,12 @@ Labels = tuple[tuple[str, ...], tuple[str, ...]]  # the labels and the WordNet i
 
 _MIB = 2**20
 _IMAGENET = re.compile(r"in\w?\d+k")  # an ImageNet in a tag of timm: "in1k", "in22k", "inw21k"
-_IMAGENET_1K = re.compile(r"in1k(_\d+)?$")  # the last one; the number is an image size
+_IMAGENET_1K = re.compile(r"in1k(_\d+)?$")  # the data set of the last training; the number is an image size
 _EMBEDDING_STEP = 128
 
 
 def torchvision_names() -> list[str]:
-    """Return the names of torchvision's image classifiers, sorted."""
+    """Return the sorted names of torchvision's image classifiers."""
     from torchvision import models
 
     return sorted(models.list_models(module=models))
@@ -26,64 +26,91 @@ def torchvision_names() -> list[str]:
 
 @cache
 def torchvision_entries(name: str) -> tuple[Pretrained, ...]:
-    """Return the entries of a torchvision model, the default first.
+    """Return the published weights of a torchvision model, the default first.
 
-    Weights without names of classes have no classifier and are left out. Of a model without any weights there is one
-    entry, with the preprocessing that most of torchvision's have.
+    Weights without class labels have no classifier and are left out. A model without any weights has one entry, with
+    the preprocessing of most torchvision models.
+
+    Args:
+        name: One of ``torchvision_names()``.
     """
     from torchvision import models
 
     weights = models.get_model_weights(name)
     if not len(weights):
-        return (
-            Pretrained(
-                model=name, tag=None, preprocessing=Preprocessing(resize=256, crop=(224, 224)), num_classes=1000
-            ),
-        )
+        return (_unpublished(name),)
     ordered = sorted(weights, key=lambda entry: entry is not weights.DEFAULT)
     return tuple(_from_torchvision(name, entry) for entry in ordered if entry.meta.get("categories"))
 
 
+def _unpublished(model: str) -> Pretrained:
+    """Return the entry of a model of which the library tells nothing."""
+    return Pretrained(model=model, tag=None, preprocessing=Preprocessing(resize=256, crop=(224, 224)), num_classes=1000)
+
+
 def _from_torchvision(model: str, entry: Any) -> Pretrained:
-    way, labels = entry.transforms(), tuple(entry.meta["categories"])
-    size = entry.meta.get("_file_size")  # MiB
+    transforms, labels = entry.transforms(), tuple(entry.meta["categories"])
+    size_mib = entry.meta.get("_file_size")
     return Pretrained(
         model=model,
         tag=entry.name,
         preprocessing=Preprocessing(
-            resize=way.resize_size[0],
-            crop=(way.crop_size[0], way.crop_size[-1]),
-            interpolation=way.interpolation.value,
-            mean=_rgb(way.mean),
-            std=_rgb(way.std),
+            resize=transforms.resize_size[0],
+            crop=(transforms.crop_size[0], transforms.crop_size[-1]),
+            interpolation=transforms.interpolation.value,
+            mean=_rgb(transforms.mean),
+            std=_rgb(transforms.std),
         ),
         num_classes=len(labels),
         labels=labels,
         class_ids=imagenet_ids() if len(labels) == len(imagenet_ids()) else (),
         licence=entry.meta.get("license"),
-        file_bytes=round(size * _MIB) if size else None,
+        file_bytes=round(size_mib * _MIB) if size_mib else None,
         top1=entry.meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1"),
         source=entry.url,
     )
 
 
 def timm_names(*, classifiers: bool = False) -> list[str]:
-    """Return the names of timm's models without prefix and tag, sorted; on demand only those with a classifier."""
-    table = _timm_table()
-    return sorted(name for name in table if not classifiers or any(_is_classifier(setting) for setting in table[name]))
+    """Return the sorted names of timm's models, without prefix and tag.
+
+    Args:
+        classifiers: Whether to leave out models whose weights have no classifier.
+    """
+    table = _timm_configs()
+    return sorted(name for name in table if not classifiers or any(_is_classifier(config) for config in table[name]))
 
 
 @cache
 def timm_entries(short: str) -> tuple[Pretrained, ...]:
-    """Return the entries of a timm model (its name without the prefix), the default first.
+    """Return the published weights of a timm model that have a classifier, the default first.
 
-    Weights without a classifier are left out. Of a model without any weights there is one entry, without a tag.
+    A model without any weights has one entry, without a tag.
+
+    Args:
+        short: Name without the prefix "timm:" and without a tag, one of ``timm_names()``.
     """
-    return tuple(_from_timm(short, setting) for setting in _timm_table()[short] if _is_classifier(setting))
+    return tuple(_from_timm(short, config) for config in _timm_configs()[short] if _is_classifier(config))
+
+
+@cache
+def timm_backbone_entry(short: str) -> Pretrained:
+    """Return the weights that timm loads into a pretrained model, with or without a classifier.
+
+    Args:
+        short: Name without the prefix "timm:", with or without a tag ("resnet18", "resnet18.tv_in1k"); it may be a
+            former name.
+    """
+    import timm
+
+    name = timm_renamed(short) or short
+    config = timm.get_pretrained_cfg(name)
+    architecture = name.partition(".")[0]
+    return _unpublished(TIMM_PREFIX + architecture) if config is None else _from_timm(architecture, config)
 
 
 def timm_renamed(short: str) -> str | None:
-    """Return what a model that an older timm called ``short`` is called now."""
+    """Return the present name, often with a tag, of a model that an older timm called ``short``; None for others."""
     import timm
 
     renamed: dict[str, str | None] = getattr(timm.models, "get_deprecated_models", dict)()
@@ -91,76 +118,82 @@ def timm_renamed(short: str) -> str | None:
 
 
 def addresses(entry: Pretrained) -> list[str]:
-    """Return the URLs of an entry's file: of one on the hub timm may know an older one beside it."""
+    """Return the URLs from which an entry's file can be downloaded.
+
+    For weights on the Hugging Face hub timm may know an older URL as well.
+    """
     if not entry.model.startswith(TIMM_PREFIX):
         return [entry.source] if entry.source else []
-    settings = _timm_table()[entry.model.removeprefix(TIMM_PREFIX)]
-    return [setting.url for setting in settings if setting.tag == entry.tag and setting.url]
+    configs = _timm_configs()[entry.model.removeprefix(TIMM_PREFIX)]
+    return [config.url for config in configs if config.tag == entry.tag and config.url]
 
 
 @cache
-def _timm_table() -> dict[str, list[Any]]:
-    """Return {architecture: its settings with weights, the default first}; without weights, the default alone."""
+def _timm_configs() -> dict[str, list[Any]]:
+    """Return {architecture: configurations of its weights, the default first}; without weights, the default alone."""
     import timm
 
-    weighed: dict[str, list[Any]] = {}
-    for full in timm.list_pretrained():
-        weighed.setdefault(full.partition(".")[0], []).append(timm.get_pretrained_cfg(full))
+    with_weights: dict[str, list[Any]] = {}
+    for name in timm.list_pretrained():
+        with_weights.setdefault(name.partition(".")[0], []).append(timm.get_pretrained_cfg(name))
     table = {}
     for name in timm.list_models():
         default = timm.get_pretrained_cfg(name)
         if default is not None:
-            settings = weighed.get(name, [default])
-            table[name] = [s for s in settings if s.tag == default.tag] + [s for s in settings if s.tag != default.tag]
+            configs = with_weights.get(name, [default])
+            table[name] = sorted(configs, key=lambda config: config.tag != default.tag)
     return table
 
 
-def _is_classifier(setting: Any) -> bool:
-    """Tell whether timm's settings are those of a classifier of colour images whose crop Preprocessing can say.
+def _is_classifier(config: Any) -> bool:
+    """Return whether weights of timm are those of a classifier of colour images whose crop Preprocessing can describe.
 
-    Of an image tower of a text-image model (CLIP) timm gives the width of its embedding as the number of classes: a
-    multiple of 128, which is no number of classes in timm.
+    For an image encoder of a text-image model (CLIP) timm gives the width of its embedding as the number of classes: a
+    multiple of 128, which no data set in timm has as its number of classes.
     """
-    channels, height, width = setting.input_size
-    classes = setting.num_classes
-    embedding = classes % _EMBEDDING_STEP == 0 and not _IMAGENET.search(setting.tag or "")
-    cut = setting.crop_mode == "squash" or (setting.crop_mode == "center" and height == width)
-    return bool(classes) and not embedding and channels == 3 and cut
+    channels, height, width = config.input_size
+    classes = config.num_classes
+    embedding = classes % _EMBEDDING_STEP == 0 and not _IMAGENET.search(config.tag or "")
+    describable = config.crop_mode == "squash" or (config.crop_mode == "center" and height == width)
+    return bool(classes) and not embedding and channels == 3 and describable
 
 
-def _from_timm(short: str, setting: Any) -> Pretrained:
-    from timm.data import resolve_data_config
-
-    config = resolve_data_config({}, pretrained_cfg=setting.to_dict())
-    _, height, width = config["input_size"]
-    # As timm's own evaluation transform: what the image is brought to before the crop is rounded down.
-    tall, wide = (math.floor(side / config["crop_pct"]) for side in (height, width))
-    way = Preprocessing(
-        resize=(tall, wide) if config["crop_mode"] == "squash" else tall,
-        crop=(height, width),
-        interpolation=config["interpolation"],
-        mean=_rgb(config["mean"]),
-        std=_rgb(config["std"]),
-    )
-    model = TIMM_PREFIX + short
-    if not setting.has_weights:
-        return Pretrained(model=model, tag=None, preprocessing=way, num_classes=setting.num_classes)
-    labels, class_ids = _timm_labels(setting.num_classes, setting.tag or "")
-    file = f"/{setting.hf_hub_filename}" if setting.hf_hub_filename else ""
+def _from_timm(short: str, config: Any) -> Pretrained:
+    preprocessing, model = _timm_preprocessing(config), TIMM_PREFIX + short
+    if not config.has_weights:
+        return Pretrained(model=model, tag=None, preprocessing=preprocessing, num_classes=config.num_classes)
+    labels, class_ids = _timm_labels(config.num_classes, config.tag or "")
+    file = f"/{config.hf_hub_filename}" if config.hf_hub_filename else ""
     return Pretrained(
         model=model,
-        tag=setting.tag or None,
-        preprocessing=way,
-        num_classes=setting.num_classes,
+        tag=config.tag or None,
+        preprocessing=preprocessing,
+        num_classes=config.num_classes,
         labels=labels,
         class_ids=class_ids,
-        licence=setting.license if setting.license != "unknown" else None,
-        source=setting.hf_hub_id + file if setting.hf_hub_id else setting.url or "",
+        licence=config.license if config.license != "unknown" else None,
+        source=config.hf_hub_id + file if config.hf_hub_id else config.url or "",
+    )
+
+
+def _timm_preprocessing(config: Any) -> Preprocessing:
+    from timm.data import resolve_data_config
+
+    resolved = resolve_data_config({}, pretrained_cfg=config.to_dict())
+    _, height, width = resolved["input_size"]
+    # timm's evaluation transform also rounds the size before the crop down.
+    tall, wide = (math.floor(side / resolved["crop_pct"]) for side in (height, width))
+    return Preprocessing(
+        resize=(tall, wide) if resolved["crop_mode"] == "squash" else tall,
+        crop=(height, width),
+        interpolation=resolved["interpolation"],
+        mean=_rgb(resolved["mean"]),
+        std=_rgb(resolved["std"]),
     )
 
 
 def _timm_labels(num_classes: int, tag: str) -> Labels:
-    """Return labels and WordNet ids where a tag tells that the classes are ImageNet's or those of a larger ImageNet."""
+    """Return labels and WordNet ids if the tag shows that the classes are those of ImageNet or of a larger ImageNet."""
     from timm.data import infer_imagenet_subset
 
     if num_classes == 1000:

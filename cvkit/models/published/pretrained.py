@@ -1,4 +1,4 @@
-"""The pretrained classifiers of torchvision and timm by name: found, listed, and told from a weights file."""
+"""Find the published weights of torchvision and timm by model name, by pattern, or by a weights file."""
 
 import difflib
 import re
@@ -11,6 +11,7 @@ from cvkit.files import sha256
 from cvkit.models.fetch import file_name, hash_in
 from cvkit.models.published.libraries import (
     addresses,
+    timm_backbone_entry,
     timm_entries,
     timm_names,
     timm_renamed,
@@ -18,30 +19,69 @@ from cvkit.models.published.libraries import (
     torchvision_names,
 )
 
-__all__ = ["Pretrained", "check_name", "entries", "facts", "file_name", "hash_in", "identify", "names"]
-
-_DEFAULT = "DEFAULT"  # what torchvision calls its best weights
+_DEFAULT = "DEFAULT"  # torchvision's tag for its best weights
+_FIRST_RELEASE = "IMAGENET1K_V1"  # torchvision's tag for the first weights of a model
 
 
 def check_name(name: str, flag: str = "--model") -> None:
-    """Raise UsageError, with the nearest name, where ``name`` is no classifier or its tag names no weights."""
+    """Check that a classifier is published under a name.
+
+    Args:
+        name: Name of a model, with or without the tag of its weights.
+        flag: Option or argument that gave the name, for the message.
+
+    Raises:
+        UsageError: If there is no such classifier or no such tag; the message suggests the nearest name.
+    """
     _choose(name, flag)
 
 
 def facts(name: str) -> Pretrained:
-    """Return the entry that ``name`` means: that of its tag, or the library's default. Raises UsageError."""
+    """Return the published weights that a name stands for.
+
+    Args:
+        name: "vgg16" or "timm:resnet18" for the library's default, "vgg16.IMAGENET1K_V1" for the weights of a tag.
+
+    Raises:
+        UsageError: If there is no such classifier or no such tag.
+    """
     return _choose(name, "--model")
 
 
 def entries(name: str) -> list[Pretrained]:
-    """Return all entries of a model (a tag in ``name`` is left aside), the default first. Raises UsageError."""
+    """Return all published weights of a model, the default first; a tag in the name is ignored.
+
+    Raises:
+        UsageError: If there is no such classifier.
+    """
     return _entries(name, "--model")
 
 
-def names(pattern: str | None = None) -> list[tuple[str, str]]:
-    """Return (name, "torchvision" or "timm") of the classifiers that match a glob pattern, torchvision's first.
+def backbone_entry(name: str) -> Pretrained:
+    """Return the weights with which a pretrained backbone starts.
 
-    Case does not matter, and a pattern without wildcards may stand anywhere in the name.
+    Args:
+        name: A torchvision model ("vgg16"), or a timm model with or without a tag ("timm:resnet18.tv_in1k"); it may
+            have no classifier.
+
+    Returns:
+        IMAGENET1K_V1 of a torchvision model, or the default if there are no weights of that tag; the weights of the tag
+        or the default of a timm model. ``source`` is empty if no weights are published.
+    """
+    if name.startswith(TIMM_PREFIX):
+        return timm_backbone_entry(name.removeprefix(TIMM_PREFIX))
+    weights = torchvision_entries(name)
+    return next((entry for entry in weights if entry.tag == _FIRST_RELEASE), weights[0])
+
+
+def names(pattern: str | None = None) -> list[tuple[str, str]]:
+    """Return the classifiers whose names match a pattern, those of torchvision first.
+
+    Args:
+        pattern: Glob pattern, case-insensitive; without wildcards it may match any part of a name. None matches all.
+
+    Returns:
+        Pairs of a name and its library, "torchvision" or "timm".
     """
     glob = (pattern or "*").lower()
     if not re.search(r"[*?\[]", glob):
@@ -56,24 +96,34 @@ def names(pattern: str | None = None) -> list[tuple[str, str]]:
 
 
 def identify(name: str, file: Path) -> tuple[Pretrained, bool]:
-    """Return the entry of a model that a weights file is, and whether that is known.
+    """Find out which published weights of a model a file holds.
 
-    It is known by a hash that stands in the entry's own file name, by the file's name or folder, or because ``name``
-    has a tag. Otherwise the entry is IMAGENET1K_V1, or the default where there is none. Raises UsageError for an
-    unknown name and for a file of another entry than the tag's, WeightsError for a file that cannot be read.
+    A file is recognised by a hash that is part of an entry's own file name, by its name or folder, or by the tag in
+    ``name``. For other files the entry is IMAGENET1K_V1, or the default if there are no weights of that tag.
+
+    Args:
+        name: Name of a model, with or without a tag.
+        file: Weights file.
+
+    Returns:
+        The entry, and whether the file was recognised.
+
+    Raises:
+        UsageError: If the name is unknown, or the file holds the weights of another tag.
+        WeightsError: If the file cannot be read.
     """
-    chosen, found = facts(name), entries(name)
+    chosen, published = facts(name), entries(name)
     if not file.is_file():
         raise WeightsError(f"There is no weights file {file}.")
-    known = _by_hash(file, found)
+    recognised = _by_hash(file, published)
     if _split(name)[1] is not None:
-        if known is not None and known.tag != chosen.tag:
-            raise UsageError(f"--model {name}: {file} holds other weights: say --model {known.name}.")
+        if recognised is not None and recognised.tag != chosen.tag:
+            raise UsageError(f"--model {name}: {file} holds the weights of another tag; use --model {recognised.name}.")
         return chosen, True
-    known = known or next((entry for entry in found if _named_after(file, entry)), None)
-    if known is not None:
-        return known, True
-    return next((entry for entry in found if entry.tag == "IMAGENET1K_V1"), chosen), False
+    recognised = recognised or next((entry for entry in published if _named_after(file, entry)), None)
+    if recognised is not None:
+        return recognised, True
+    return next((entry for entry in published if entry.tag == _FIRST_RELEASE), chosen), False
 
 
 def _split(name: str) -> tuple[str, str | None]:
@@ -82,12 +132,12 @@ def _split(name: str) -> tuple[str, str | None]:
 
 
 def _choose(name: str, flag: str) -> Pretrained:
-    found = _entries(name, flag)
+    published = _entries(name, flag)
     model, tag = _split(name)
-    tags = [entry.tag for entry in found if entry.tag]
+    tags = [entry.tag for entry in published if entry.tag]
     if tag is None or (tag == _DEFAULT and tags):
-        return found[0]
-    for entry in found:
+        return published[0]
+    for entry in published:
         if entry.tag == tag:
             return entry
     if model in timm_names() and tag in (entry.tag for entry in timm_entries(model)):
@@ -101,37 +151,37 @@ def _entries(name: str, flag: str) -> list[Pretrained]:
     model, _ = _split(name)
     short = model.removeprefix(TIMM_PREFIX)
     if model in torchvision_names():
-        found = torchvision_entries(model)
+        published = torchvision_entries(model)
     elif model != short and short in timm_names():
-        found = timm_entries(short)
+        published = timm_entries(short)
     else:
-        raise UsageError(f"{flag}: {_instead_of(model)}")
-    if not found:
+        raise UsageError(f"{flag}: {_correction(model)}")
+    if not published:
         raise UsageError(f"{flag} {model}: none of its weights has a classifier; they give features or embeddings.")
-    return list(found)
+    return list(published)
 
 
-def _instead_of(model: str) -> str:
-    """Return what to write instead of a name that the library meant does not have."""
+def _correction(model: str) -> str:
+    """Return a message that an unknown name does not exist, with the name to write instead."""
     short = model.removeprefix(TIMM_PREFIX)
-    here, there = torchvision_names(), timm_names()
-    if short in there:
+    in_torchvision, in_timm = torchvision_names(), timm_names()
+    if short in in_timm:
         return f"torchvision has no '{short}', but timm has {short}: write {TIMM_PREFIX}{short}."
-    if short in here:
+    if short in in_torchvision:
         return f"timm has no '{short}', but torchvision has {short}: write {short}."
     renamed = timm_renamed(short)
     if renamed:
         return f"timm calls '{short}' {renamed} now: write {TIMM_PREFIX}{renamed}."
-    written = {name: TIMM_PREFIX + name for name in there}
+    full_names = {name: TIMM_PREFIX + name for name in in_timm}
     if model == short:
-        written |= {name: name for name in here}
-    near = difflib.get_close_matches(short.lower(), written, n=1)
-    hint = f"Did you mean '{written[near[0]]}'?" if near else "Known are, for example, vgg16 and timm:resnet18."
+        full_names |= {name: name for name in in_torchvision}
+    near = difflib.get_close_matches(short.lower(), full_names, n=1)
+    hint = f"Did you mean '{full_names[near[0]]}'?" if near else "Known are, for example, vgg16 and timm:resnet18."
     return f"{'torchvision and timm have' if model == short else 'timm has'} no classifier '{short}'. {hint}"
 
 
-def _by_hash(file: Path, found: list[Pretrained]) -> Pretrained | None:
-    digests = {digest: entry for entry in found for url in addresses(entry) if (digest := hash_in(url))}
+def _by_hash(file: Path, published: list[Pretrained]) -> Pretrained | None:
+    digests = {digest: entry for entry in published for url in addresses(entry) if (digest := hash_in(url))}
     try:
         actual = sha256(file) if digests else ""
     except OSError as error:
@@ -140,9 +190,12 @@ def _by_hash(file: Path, found: list[Pretrained]) -> Pretrained | None:
 
 
 def _named_after(file: Path, entry: Pretrained) -> bool:
-    """Tell whether a file has the entry's file name, or it or its folder the name of the entry or its repository."""
+    """Return whether a file has the entry's file name, or it or a folder of its path the entry's or repository's name.
+
+    The cache of the Hugging Face hub names a folder after the repository.
+    """
     if entry.tag is None:
         return False
     repository = entry.source.split("@")[0].split("/")[:2]
-    wanted = {entry.name.removeprefix(TIMM_PREFIX), "--".join(["models", *repository])}  # as the hub's cache has it
-    return file.name in map(file_name, addresses(entry)) or bool(wanted & {file.stem, *file.absolute().parts})
+    names = {entry.name.removeprefix(TIMM_PREFIX), "--".join(["models", *repository])}
+    return file.name in map(file_name, addresses(entry)) or bool(names & {file.stem, *file.absolute().parts})

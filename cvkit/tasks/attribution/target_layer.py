@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cvkit.catalog import TargetLayer
 from cvkit.errors import UsageError, nearest
-from cvkit.models.dry_run import Build, Call, DryRun, Rectified, Shape, Value, dry_run
+from cvkit.models.dry_run import BuildNetwork, Call, DryRun, Rectified, Shape, Value, dry_run
 
 RELU = "+relu"
 LIST = "`cvkit models show NAME` lists the layers that can be named."
@@ -20,7 +20,7 @@ MOST_SKEW = math.log(1.3)
 Grid = tuple[int, int]
 
 
-def default_target(build: Build, input_shape: Shape, num_classes: int) -> TargetLayer:
+def default_target(build: BuildNetwork, input_shape: Shape, num_classes: int) -> TargetLayer:
     """Return the last layer with places of the network that ``build`` makes, for images (N, 3, H, W).
 
     That is the end of the last convolution stage, ahead of the pooling and of convolutions that give a map per class.
@@ -39,7 +39,7 @@ def default_target(build: Build, input_shape: Shape, num_classes: int) -> Target
     return found
 
 
-def named_target(build: Build, input_shape: Shape, name: str) -> TargetLayer:
+def named_target(build: BuildNetwork, input_shape: Shape, name: str) -> TargetLayer:
     """Return the layer ``name`` ("features.29", "features.norm5+relu") of the network that ``build`` makes.
 
     "+relu" stands for a ReLU that has no name of its own: a function, or a module that runs more than once. Raises
@@ -68,7 +68,7 @@ def named_target(build: Build, input_shape: Shape, name: str) -> TargetLayer:
     return replace(place, relu=True)
 
 
-def nameable(build: Build, input_shape: Shape) -> list[tuple[str, tuple[int, ...], str]]:
+def nameable(build: BuildNetwork, input_shape: Shape) -> list[tuple[str, tuple[int, ...], str]]:
     """Return (name, output shape, layout) of the layers that ``named_target`` takes, in the order they run.
 
     Layers that hand on their input as it is are left out, "NAME+relu" is listed where no module has that output.

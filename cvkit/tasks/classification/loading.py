@@ -1,4 +1,4 @@
-"""Image classifiers of torchvision and timm: built by name, filled with their weights, ready for uint8 images."""
+"""Load image classifiers: torchvision and timm models by name with their weights, and exported files."""
 
 import hashlib
 import json
@@ -11,15 +11,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from cvkit import device as machine
 from cvkit import files
 from cvkit.catalog import TIMM_PREFIX, Pretrained
+from cvkit.device import autocast_dtype, choose_precision
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
-from cvkit.models.exported.exported import ExportedNetwork, check_kind, is_exported
-from cvkit.models.fetch import Say
+from cvkit.models.exported.facts import Facts
+from cvkit.models.exported.network import ExportedNetwork, check_kind, is_exported
+from cvkit.models.loaded import LoadedModel
 from cvkit.models.published import pretrained
 from cvkit.models.weights import read_tensors
+from cvkit.progress import Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.labels import load_labels
 from cvkit.tasks.classification.state_dicts import classes_in, filled, refuse_deeper
@@ -28,21 +30,21 @@ SEED = 0  # of random weights, so that two runs without weights agree
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loaded:
-    """A network with its weights, and where they came from: a file and its sha256, both empty for random weights.
+class LoadedClassifier(LoadedModel):
+    """A classifier with its weights.
 
-    ``note`` says what was taken for granted, for the person who watches; it is empty where nothing was.
+    Attributes:
+        facts: Its preprocessing and the names of its classes.
+        note: An assumption about the weights that the user should know of; empty if there is none.
     """
 
-    module: nn.Module
+    kind: str = "classifier"
     facts: Pretrained
-    file: str
-    sha256: str
     note: str = ""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What results depend on: the model, its weights, how they want their images, and the names of the classes."""
+        """The facts that results depend on: the model, its weights, its preprocessing and the class names."""
         return {
             "model": self.facts.model,
             "weights_sha256": self.sha256 or "random",
@@ -52,31 +54,59 @@ class Loaded:
 
     @property
     def details(self) -> dict[str, Any]:
-        """What else a manifest tells of the weights."""
-        tag = self.facts.tag if self.file and not self.note else None  # of weights that are known
+        """Further facts about the weights, for manifests."""
+        tag = self.facts.tag if self.file and not self.note else None  # only published weights have a tag
         found = {"weights": self.file or "random", "tag": tag, "classes": self.facts.num_classes}
         return found | ({"note": self.note} if self.note else {})
 
+    def to(self, device: torch.device, precision: str) -> Classifier:
+        """Put the classifier on a device; the precision ``auto`` is fp32.
 
-def load(name: str, weights: str = "pretrained", labels: str | None = None, say: Say = lambda _: None) -> Loaded:
-    """Build the classifier ``name`` ("vgg16", "mobilenet_v2.IMAGENET1K_V2", "timm:resnet18") and fill in its weights.
+        bf16 changes 3 of 160 top-1 classes of mobilenet_v2, and heat maps are differences of large numbers. All
+        commands therefore use half precision only on request, so that their ranks agree.
+        """
+        chosen = "fp32" if precision == "auto" else choose_precision(precision, device)
+        if isinstance(self.network, ExportedNetwork):
+            self.network.open(device)
+        dtype = autocast_dtype(chosen) or torch.float32
+        return Classifier(self.network, self.facts, device=device, dtype=dtype)
 
-    ``weights`` is "pretrained" (from the cache of torchvision or timm, else downloaded), "none" (random, the same every
-    time) or a file, whose last layer tells the number of classes. Either may be an exported model (.onnx, .pt2), which
-    brings its own network. ``labels`` is a file with the classes' names. Raises UsageError for an unknown name or
-    labels of another number, WeightsError where the weights cannot be had or do not fit, and DataError for labels that
-    cannot be read.
+
+def load(
+    name: str, weights: str = "pretrained", labels: str | None = None, report: Reporter = ignore
+) -> LoadedClassifier:
+    """Load a classifier of torchvision or timm, or an exported one.
+
+    Args:
+        name: "vgg16", "mobilenet_v2.IMAGENET1K_V2", "timm:resnet18", or an exported file (.onnx, .pt2, .xml).
+        weights: "pretrained" for the published weights, from the cache of torchvision or timm or else downloaded;
+            "none" for random weights, the same every time; or a file, whose last layer determines the number of
+            classes. An exported file given here replaces the network as well.
+        labels: File with the names of the classes.
+        report: Receives notes about a download.
+
+    Raises:
+        UsageError: If the name is unknown, or the labels do not match the number of classes.
+        WeightsError: If the weights are not available or do not fit.
+        DataError: If the labels cannot be read.
     """
     file = next((word for word in (weights, name) if is_exported(word)), None)
-    if file is None:
-        pretrained.check_name(name)
     if file is not None:
-        loaded = _exported(Path(file))
-    elif weights == "none":
-        facts = pretrained.facts(name)
-        loaded = Loaded(module=_random(name, facts.num_classes), facts=facts, file="", sha256="")
+        network = ExportedNetwork(Path(file))
+        loaded = from_exported(network, network.facts, Path(file), files.sha256(Path(file)))
     else:
-        loaded = _load(name, weights, say)
+        pretrained.check_name(name)
+        loaded = _random(name) if weights == "none" else _load(name, weights, report)
+    return with_labels(loaded, labels, name)
+
+
+def with_labels(loaded: LoadedClassifier, labels: str | None, name: str) -> LoadedClassifier:
+    """Return the classifier with the class names of a file; None leaves it unchanged.
+
+    Raises:
+        UsageError: If the file names another number of classes than the weights have.
+        DataError: If the file cannot be read.
+    """
     if labels is None:
         return loaded
     words, class_ids = load_labels(labels)
@@ -86,47 +116,37 @@ def load(name: str, weights: str = "pretrained", labels: str | None = None, say:
     return replace(loaded, facts=replace(loaded.facts, labels=words, class_ids=class_ids))
 
 
-def open_on(loaded: Loaded, precision: str, device: torch.device) -> tuple[Classifier, str]:
-    """Return the classifier on a device, and the precision that is meant: auto is fp32.
+def from_exported(network: nn.Module, facts: Facts, path: Path, sha256: str) -> LoadedClassifier:
+    """Load an exported classifier, or a network that was rebuilt from one.
 
-    bf16 changes 3 of 160 answers of mobilenet_v2, and heat maps are differences of large numbers: half precision is for
-    those who ask for it, in all commands alike, so that their ranks agree.
+    Raises:
+        WeightsError: If the file is no classifier, or does not describe its preprocessing.
     """
-    chosen = "fp32" if precision == "auto" else machine.choose_precision(precision, device)
-    if isinstance(loaded.module, ExportedNetwork):
-        loaded.module.place(device)
-    dtype = machine.autocast_dtype(chosen) or torch.float32
-    return Classifier(loaded.module, loaded.facts, device=device, dtype=dtype), chosen
-
-
-def _exported(path: Path) -> Loaded:
-    network = ExportedNetwork(path)
-    check_kind(network.facts, {"classifier": "logits"}, str(path))
-    facts = network.facts
-    if facts.way is None:
-        raise WeightsError(f"{path}: an exported classifier that does not say how it wants its images.")
+    check_kind(facts, {"classifier": "logits"}, str(path))
+    if facts.classifier_preprocessing is None:
+        raise WeightsError(f"{path}: an exported classifier that does not describe its preprocessing.")
     model, _, tag = facts.model.partition(".")
-    known = Pretrained(
+    entry = Pretrained(
         model=model,
         tag=tag or None,
-        preprocessing=facts.way,
+        preprocessing=facts.classifier_preprocessing,
         num_classes=facts.spec["classes"],
         labels=facts.labels,
         class_ids=facts.class_ids,
         licence=facts.licence,
     )
-    return Loaded(module=network, facts=known, file=str(path), sha256=files.sha256(path))
+    return LoadedClassifier(network=network, facts=entry, file=str(path), sha256=sha256)
 
 
 def _digest(labels: Sequence[str], class_ids: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps([labels, class_ids]).encode()).hexdigest()
 
 
-def _load(name: str, weights: str, say: Say) -> Loaded:
+def _load(name: str, weights: str, report: Reporter) -> LoadedClassifier:
     note = ""
     if weights == "pretrained":
         facts = pretrained.facts(name)
-        file = fetch.download(facts, say)  # checks what is in the cache, and fetches what is not
+        file = fetch.download(facts, report)
     else:
         file = Path(weights)
         if not file.is_file():
@@ -144,7 +164,7 @@ def _load(name: str, weights: str, say: Say) -> Loaded:
         refuse_deeper(module, given, str(file))
     if classes != facts.num_classes:
         facts = replace(facts, num_classes=classes, labels=(), class_ids=(), top1=None)
-    return Loaded(module=module, facts=facts, file=str(file), sha256=files.sha256(file), note=note)
+    return LoadedClassifier(network=module, facts=facts, file=str(file), sha256=files.sha256(file), note=note)
 
 
 def make(name: str, num_classes: int | None = None) -> nn.Module:
@@ -178,10 +198,12 @@ def base_name(name: str) -> str:
     return prefix + name.removeprefix(prefix).split(".")[0]
 
 
-def _random(name: str, num_classes: int) -> nn.Module:
+def _random(name: str) -> LoadedClassifier:
+    """Build a classifier with random weights, the same every time."""
+    facts = pretrained.facts(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        return make(name, num_classes)
+        return LoadedClassifier(network=make(name, facts.num_classes), facts=facts, file="", sha256="")
 
 
 def _meant_a_tag(name: str, weights: str) -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cvkit.errors import DataError
-from cvkit.tasks.classification.labels import imagenet_ids, load_labels
+from cvkit.models.published.imagenet import imagenet_ids
+from cvkit.tasks.classification.labels import load_labels
 
 DATA = Path(__file__).with_name("names.json.gz")
 

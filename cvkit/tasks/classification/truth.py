@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cvkit.errors import DataError, did_you_mean, nearest
-from cvkit.files import Input
+from cvkit.inputs import Input
 
 FOLDERS = "folders"
 CLASS_COLUMNS = ("class_index", "class_id", "wnid", "label")  # the first that a row fills wins

@@ -76,6 +76,19 @@ class Autoencoder(nn.Module):
         return reconstructed if logits else self.sigmoid(reconstructed)
 
 
+class Encoder(nn.Module):
+    """The encoder of an autoencoder."""
+
+    def __init__(self, whole: Autoencoder) -> None:
+        super().__init__()
+        self.spec = whole.spec
+        self.encoder = whole.encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the (N, latent_dim) codes of (N, C, H, W) images from 0 to 1."""
+        return self.encoder(images)
+
+
 def build(spec: AutoencoderSpec) -> Autoencoder:
     """Return the autoencoder of a spec with random weights."""
     return Autoencoder(spec)

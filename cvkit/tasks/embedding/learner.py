@@ -47,9 +47,9 @@ class AutoencoderLearner:
         """Return all parameters at one learning rate."""
         return [Group(list(self.model.parameters()))]
 
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return what rebuilds the embedder from ``best.pt`` alone."""
-        return {**self.embedder.card(), "config": self.config.as_dict()}
+        return {**self.embedder.metadata(), "config": self.config.as_dict()}
 
 
 def noisy(clean: Tensor, index: Tensor, sigma: float, seed: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cvkit.config import TrainSaliencyConfig
 from cvkit.engine.training.optim import Group
 from cvkit.tasks.saliency.data.dataset import SaliencyDataset
-from cvkit.tasks.saliency.losses import Loss, match
+from cvkit.tasks.saliency.losses import Loss, resize_like
 from cvkit.tasks.saliency.metrics.auc import auc_judd
 from cvkit.tasks.saliency.metrics.fixation import nss
 from cvkit.tasks.saliency.metrics.similarity import cc, kl, sim
@@ -30,8 +30,8 @@ class SaliencyLearner:
 
     def _compare(self, maps: Tensor, batch: dict[str, Tensor]) -> Tensor:
         counts = batch.get("counts")
-        matched = None if counts is None else match(counts, maps, counts=True)
-        return self._loss(maps, match(batch["target"], maps), matched)
+        matched = None if counts is None else resize_like(counts, maps, counts=True)
+        return self._loss(maps, resize_like(batch["target"], maps), matched)
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Return the loss at the size of the network's output, with the penalty of the learned prior."""
@@ -65,6 +65,6 @@ class SaliencyLearner:
         backbone = Group(list(self.model.backbone_parameters()), scale, config.epochs if scale == 0 else frozen)
         return [backbone, Group(list(self.model.head_parameters()))]
 
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return what rebuilds the predictor from ``best.pt`` alone."""
-        return {**self.predictor.card(), "config": self.config.as_dict()}
+        return {**self.predictor.metadata(), "config": self.config.as_dict()}

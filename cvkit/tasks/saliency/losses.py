@@ -89,7 +89,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def loss_named(name: str, alpha: float = 1.01) -> Loss:
+def make_loss(name: str, alpha: float = 1.01) -> Loss:
     """Return the loss ``name`` as a function of (pred, target, fixations); ``alpha`` > 1 is read by ``mlnet`` only.
 
     Raises UsageError for an unknown name, and for an alpha of 1 or less.
@@ -101,7 +101,7 @@ def loss_named(name: str, alpha: float = 1.01) -> Loss:
     return partial(LOSSES[name], alpha=alpha)
 
 
-def match(values: Tensor, like: Tensor, *, counts: bool = False) -> Tensor:
+def resize_like(values: Tensor, like: Tensor, *, counts: bool = False) -> Tensor:
     """Bring (N, 1, H, W) maps to the height and width of ``like``, as float32.
 
     Maps are averaged over areas (bilinear where the grid is finer); with ``counts`` the values of each block are added

@@ -1,4 +1,4 @@
-"""The record of a result folder: what is done stays done, whatever happens in between."""
+"""Test that a result folder keeps what succeeded, whatever interrupts the work."""
 
 import csv
 import os
@@ -9,9 +9,10 @@ import pytest
 
 from cvkit.engine.streaming import ledger as ledgers
 from cvkit.engine.streaming.ledger import Counts, Ledger, Rows, Work
-from cvkit.engine.streaming.notes import read_rows
+from cvkit.engine.streaming.records import read_rows
 from cvkit.errors import OutputError
-from cvkit.files import Input, read_json
+from cvkit.files import read_json
+from cvkit.inputs import Input
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def work(tmp_path: Path, inputs: list[Input], **changes: Any) -> Work:
 def do(ledger: Ledger, item: Input, text: str = "map") -> None:
     target = ledger.work.folder / f"{item.stem}.txt"
     target.write_text(text)
-    ledger.note_done(item, [{"image": item.name, "map": text}], [target])
+    ledger.record_done(item, [{"image": item.name, "map": text}], [target])
 
 
 def run(work: Work, *, bad: str = "") -> tuple[list[str], Counts]:
@@ -43,7 +44,7 @@ def run(work: Work, *, bad: str = "") -> tuple[list[str], Counts]:
         todo = list(ledger.todo)
         for item in reversed(todo):  # in another order than the inputs came
             if item.stem in bad:
-                ledger.note_failed(item, "data", f"{item.name}: damaged")
+                ledger.record_failure(item, "data", f"{item.name}: damaged")
             else:
                 do(ledger, item)
         return [item.stem for item in todo], ledger.finish({"device": "cpu"})
@@ -54,7 +55,7 @@ def table(path: Path) -> list[list[str]]:
         return list(csv.reader(stream))
 
 
-def test_a_first_run_does_all_and_reports_in_input_order(tmp_path: Path, inputs: list[Input]) -> None:
+def test_a_first_run_does_all_inputs_and_reports_in_input_order(tmp_path: Path, inputs: list[Input]) -> None:
     todo, counts = run(work(tmp_path, inputs))
     assert todo == list("dagcfbe") and counts == Counts(inputs=7, skipped=0, done=7, failed=0)
     assert table(tmp_path / "out/results.csv") == [["image", "map"]] + [[f"in/{s}.jpg", "map"] for s in "dagcfbe"]
@@ -64,7 +65,7 @@ def test_a_first_run_does_all_and_reports_in_input_order(tmp_path: Path, inputs:
     assert not (tmp_path / "out/failures.csv").exists()
 
 
-def test_a_second_run_skips_what_is_done(tmp_path: Path, inputs: list[Input]) -> None:
+def test_a_second_run_skips_complete_inputs(tmp_path: Path, inputs: list[Input]) -> None:
     run(work(tmp_path, inputs))
     before = (tmp_path / "out/results.csv").read_text()
     todo, counts = run(work(tmp_path, inputs))
@@ -72,7 +73,7 @@ def test_a_second_run_skips_what_is_done(tmp_path: Path, inputs: list[Input]) ->
     assert (tmp_path / "out/results.csv").read_text() == before
 
 
-def test_what_changed_or_is_not_whole_is_done_anew(tmp_path: Path, inputs: list[Input]) -> None:
+def test_changed_inputs_and_incomplete_results_are_redone(tmp_path: Path, inputs: list[Input]) -> None:
     run(work(tmp_path, inputs))
     inputs[0].path.write_text("changed")
     os.utime(inputs[1].path, ns=(1, 1))
@@ -82,13 +83,13 @@ def test_what_changed_or_is_not_whole_is_done_anew(tmp_path: Path, inputs: list[
     assert run(work(tmp_path, inputs))[0] == []
 
 
-def test_overwrite_does_all_anew(tmp_path: Path, inputs: list[Input]) -> None:
+def test_overwrite_redoes_all_inputs(tmp_path: Path, inputs: list[Input]) -> None:
     run(work(tmp_path, inputs))
     assert run(work(tmp_path, inputs, overwrite=True))[0] == list("dagcfbe")
     assert len(table(tmp_path / "out/results.csv")) == 8
 
 
-def test_failures_are_tried_again_and_their_report_goes_when_clean(tmp_path: Path, inputs: list[Input]) -> None:
+def test_failures_are_retried_and_failures_csv_is_removed_at_the_end(tmp_path: Path, inputs: list[Input]) -> None:
     _, counts = run(work(tmp_path, inputs), bad="ag")
     assert counts == Counts(inputs=7, skipped=0, done=5, failed=2)
     assert table(tmp_path / "out/failures.csv") == [
@@ -102,7 +103,7 @@ def test_failures_are_tried_again_and_their_report_goes_when_clean(tmp_path: Pat
     assert not (tmp_path / "out/failures.csv").exists() and len(table(tmp_path / "out/results.csv")) == 8
 
 
-def test_something_done_that_fails_later_leaves_the_results(tmp_path: Path, inputs: list[Input]) -> None:
+def test_an_input_that_fails_later_loses_its_results(tmp_path: Path, inputs: list[Input]) -> None:
     run(work(tmp_path, inputs))
     inputs[0].path.write_text("broken now")
     run(work(tmp_path, inputs), bad="d")
@@ -116,7 +117,7 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path, inputs: 
     run(work(tmp_path, inputs))
     with pytest.raises(OutputError, match=r"other settings \(format was png, is npy; size was \[1, 2\], is None\)"):
         Ledger(work(tmp_path, inputs, identity={"format": "npy", "size": None}))
-    with pytest.raises(OutputError, match="holds the results of 'predict', not 'gradcam'"):
+    with pytest.raises(OutputError, match="already holds results of cvkit predict: name another folder with --out"):
         Ledger(work(tmp_path, inputs, command="gradcam"))
 
 
@@ -124,19 +125,19 @@ def test_a_foreign_folder_is_refused(tmp_path: Path, inputs: list[Input]) -> Non
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").touch()
-    with pytest.raises(OutputError, match=r"holds something else \(no manifest\.json of cvkit\)"):
+    with pytest.raises(OutputError, match=r"already holds other files: name another folder with --out"):
         Ledger(work(tmp_path, inputs))
     (out / "manifest.json").write_text("[]")
-    with pytest.raises(OutputError, match="holds the results of None"):
+    with pytest.raises(OutputError, match="already holds other files"):
         Ledger(work(tmp_path, inputs))
     assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "thesis.txt"]
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(OutputError, match="is a file: name a folder with --out"):
+    with pytest.raises(OutputError, match="is a file, where a folder is needed"):
         Ledger(work(tmp_path, inputs, folder=file))
 
 
-def test_an_empty_folder_will_do(tmp_path: Path, inputs: list[Input]) -> None:
+def test_an_empty_folder_is_used(tmp_path: Path, inputs: list[Input]) -> None:
     (tmp_path / "out").mkdir()
     assert len(run(work(tmp_path, inputs))[0]) == 7
 
@@ -181,7 +182,7 @@ def test_a_line_cut_by_a_kill_costs_one_input(tmp_path: Path, inputs: list[Input
 
 
 @pytest.mark.parametrize("junk", [b"null\n", b"12\n", b"{}\n", b'"in/a.jpg"\n', b"\xff\xfe\x00\n", b"[1, 2]"])
-def test_junk_between_the_notes_is_passed_over(tmp_path: Path, inputs: list[Input], junk: bytes) -> None:
+def test_unreadable_lines_between_the_records_are_ignored(tmp_path: Path, inputs: list[Input], junk: bytes) -> None:
     run(work(tmp_path, inputs))
     with (tmp_path / "out/.cvkit/1-of-1.jsonl").open("ab") as stream:
         stream.write(junk)
@@ -196,23 +197,23 @@ def test_a_kill_before_the_reports_loses_nothing(tmp_path: Path, inputs: list[In
     assert len(table(tmp_path / "out/results.csv")) == 8
 
 
-def test_two_inputs_never_take_one_result(tmp_path: Path, inputs: list[Input]) -> None:
+def test_two_inputs_never_share_a_result(tmp_path: Path, inputs: list[Input]) -> None:
     run(work(tmp_path, inputs))
     other = tmp_path / "in" / "d.png"
     other.touch()
     clash = Input(path=other, name="in/d.png", stem="D")
-    with pytest.raises(OutputError, match=r"holds results of in/d\.jpg, which in/d\.png would replace"):
+    with pytest.raises(OutputError, match=r"holds results of in/d\.jpg, which those of in/d\.png would replace"):
         Ledger(work(tmp_path, [clash]))
 
 
-def test_what_failed_keeps_no_name_from_others(tmp_path: Path, inputs: list[Input]) -> None:
+def test_a_failed_input_reserves_no_result_name(tmp_path: Path, inputs: list[Input]) -> None:
     run(work(tmp_path, inputs[:1]), bad="d")
     other = tmp_path / "in" / "d.png"
     other.touch()
     assert run(work(tmp_path, [Input(path=other, name="in/d.png", stem="d")]))[0] == ["d"]
 
 
-def test_another_batch_adds_to_the_folder(tmp_path: Path, inputs: list[Input]) -> None:
+def test_other_inputs_are_added_to_the_folder(tmp_path: Path, inputs: list[Input]) -> None:
     run(work(tmp_path, inputs[:3]))
     todo, counts = run(work(tmp_path, inputs[3:]))
     assert todo == list("cfbe") and counts.inputs == 4
@@ -251,17 +252,17 @@ def test_a_full_disk_names_the_ledger(tmp_path: Path, inputs: list[Input]) -> No
     ledger._stream.close()
     ledger._stream = Full()  # type: ignore[assignment]
     with pytest.raises(OutputError, match=r"no space left to write .*1-of-1\.jsonl"):
-        ledger.note_failed(inputs[0], "data", "x")
+        ledger.record_failure(inputs[0], "data", "x")
 
 
-def test_a_missing_input_is_to_do(tmp_path: Path) -> None:
+def test_a_missing_input_is_tried_in_every_run(tmp_path: Path) -> None:
     gone = Input(path=tmp_path / "gone.jpg", name="gone.jpg", stem="gone")
     assert ledgers._stamp(gone.path) == []
     assert run(work(tmp_path, [gone]), bad="gone")[0] == ["gone"]
     assert run(work(tmp_path, [gone]), bad="gone")[0] == ["gone"]
 
 
-def test_a_report_gets_the_rows_of_all_that_is_done_as_often_as_it_asks(tmp_path: Path, inputs: list[Input]) -> None:
+def test_a_report_writer_gets_all_rows_as_often_as_it_asks(tmp_path: Path, inputs: list[Input]) -> None:
     run(work(tmp_path, inputs, shard=(1, 2)), bad="g")  # d, f and e are done
     seen: list[list[dict[str, Any]]] = []
 
@@ -271,7 +272,7 @@ def test_a_report_gets_the_rows_of_all_that_is_done_as_often_as_it_asks(tmp_path
 
     with Ledger(work(tmp_path, inputs, shard=(2, 2))) as ledger:
         for item in reversed(ledger.todo):
-            ledger.note_done(item, [{"image": item.name, "more": number} for number in (1, 2)], [])
+            ledger.record_done(item, [{"image": item.name, "more": number} for number in (1, 2)], [])
         ledger.finish({}, report)
     once = [{"image": "in/d.jpg", "map": "map"}, *({"image": "in/a.jpg", "more": number} for number in (1, 2))]
     assert seen[0][:3] == once
@@ -279,7 +280,7 @@ def test_a_report_gets_the_rows_of_all_that_is_done_as_often_as_it_asks(tmp_path
     assert seen[0] == seen[1]
 
 
-def test_a_report_that_fails_leaves_the_notes(tmp_path: Path, inputs: list[Input]) -> None:
+def test_a_failed_report_leaves_the_records(tmp_path: Path, inputs: list[Input]) -> None:
     def full(rows: Rows) -> None:
         raise OutputError(f"no space left to write {len(list(rows()))} rows")
 
@@ -291,7 +292,7 @@ def test_a_report_that_fails_leaves_the_notes(tmp_path: Path, inputs: list[Input
     assert run(work(tmp_path, inputs))[0] == []
 
 
-def test_the_rows_of_a_folder_are_read_back_in_the_order_asked_for(tmp_path: Path, inputs: list[Input]) -> None:
+def test_rows_are_read_in_the_requested_order(tmp_path: Path, inputs: list[Input]) -> None:
     run(work(tmp_path, inputs), bad="g")
     asked = [inputs[5], inputs[2], inputs[0]]  # b, g, d
     assert list(read_rows(tmp_path / "out", asked)) == [{"image": f"in/{s}.jpg", "map": "map"} for s in "bd"]
@@ -301,11 +302,9 @@ def test_the_rows_of_a_folder_are_read_back_in_the_order_asked_for(tmp_path: Pat
     assert list(read_rows(tmp_path / "out", [stranger])) == []
 
 
-def test_what_a_row_holds_beside_the_columns_is_read_back_and_not_in_the_table(
-    tmp_path: Path, inputs: list[Input]
-) -> None:
+def test_extra_values_of_a_row_are_read_back_and_are_not_in_the_table(tmp_path: Path, inputs: list[Input]) -> None:
     with Ledger(work(tmp_path, inputs[:1])) as ledger:
-        ledger.note_done(inputs[0], [{"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}], [])
+        ledger.record_done(inputs[0], [{"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}], [])
         ledger.finish({})
     (row,) = read_rows(tmp_path / "out", inputs)
     assert row == {"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}

@@ -13,9 +13,9 @@ import torch
 
 from cvkit.engine.stop import StopSignal
 from cvkit.engine.streaming.ledger import Counts, Ledger, Work
-from cvkit.engine.streaming.stream import Pace, Stages, Written, ahead, stream
+from cvkit.engine.streaming.stream import Stages, StreamSettings, WriteResult, prefetch, stream
 from cvkit.errors import DataError, OutputError
-from cvkit.files import Input
+from cvkit.inputs import Input
 from cvkit.progress import Event, Stage, StageEnd, Step, ignore
 
 
@@ -23,7 +23,7 @@ def numbered(tmp_path: Path, count: int) -> list[Input]:
     return [Input(path=tmp_path / f"{i}.in", name=f"{i:04d}", stem=f"{i:04d}") for i in range(count)]
 
 
-class Machine:
+class Doubler:
     """Doubles a number: the simplest thing that has the three stages."""
 
     def __init__(self, folder: Path) -> None:
@@ -31,26 +31,26 @@ class Machine:
         self.batches: list[list[int]] = []
         self.bad: dict[str, Callable[[int], None]] = {}
 
-    def meet(self, stage: str, number: int) -> None:
+    def check(self, stage: str, number: int) -> None:
         if stage in self.bad:
             self.bad[stage](number)
 
     def read(self, item: Input) -> int:
         number = int(item.stem)
-        self.meet("read", number)
+        self.check("read", number)
         return number
 
     def infer(self, numbers: list[int]) -> list[int]:
         self.batches.append(numbers)
         for number in numbers:
-            self.meet("infer", number)
+            self.check("infer", number)
         return [2 * number for number in numbers]
 
-    def write(self, item: Input, number: int, result: int) -> Written:
-        self.meet("write", number)
+    def write(self, item: Input, number: int, result: int) -> WriteResult:
+        self.check("write", number)
         target = self.folder / f"{item.stem}.txt"
         target.write_text(str(result))
-        return Written([{"input": item.name, "result": result}], [target])
+        return WriteResult([{"input": item.name, "result": result}], [target])
 
     def stages(self, shape: Callable[[int], Any] = lambda _: None) -> Stages[int, int]:
         return Stages(read=self.read, infer=self.infer, write=self.write, shape=shape)
@@ -59,25 +59,25 @@ class Machine:
 def run(
     tmp_path: Path,
     count: int,
-    machine: Machine,
+    doubler: Doubler,
     *,
-    pace: Pace,
+    settings: StreamSettings,
     shape: Callable[[int], Any] = lambda _: None,
-    listen: Callable[[Event], None] = ignore,
+    report: Callable[[Event], None] = ignore,
     stop: StopSignal | None = None,
 ) -> tuple[bool, Counts]:
     inputs = numbered(tmp_path, count)
-    work = Work(command="double", folder=machine.folder, inputs=inputs, identity={}, columns=["input", "result"])
+    work = Work(command="double", folder=doubler.folder, inputs=inputs, identity={}, columns=["input", "result"])
     with Ledger(work) as ledger:
         try:
-            whole = stream(machine.stages(shape), pace, ledger, listen, stop or StopSignal())
+            whole = stream(doubler.stages(shape), settings, ledger, report, stop or StopSignal())
         finally:
             counts = ledger.finish({})
     return whole, counts
 
 
-def rows(machine: Machine, name: str = "results.csv") -> list[list[str]]:
-    with (machine.folder / name).open(newline="") as stream:
+def rows(doubler: Doubler, name: str = "results.csv") -> list[list[str]]:
+    with (doubler.folder / name).open(newline="") as stream:
         return list(csv.reader(stream))[1:]
 
 
@@ -87,8 +87,8 @@ def of(count: int, without: tuple[int, ...] = ()) -> list[list[str]]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path / "out")
+def doubler(tmp_path: Path) -> Doubler:
+    return Doubler(tmp_path / "out")
 
 
 def threads_left() -> list[str]:
@@ -96,76 +96,76 @@ def threads_left() -> list[str]:
 
 
 def raising(bad: set[int], error: type[Exception], words: str = "it is bad") -> Callable[[int], None]:
-    def meet(number: int) -> None:
+    def check(number: int) -> None:
         if number in bad:
             raise error(words)
 
-    return meet
+    return check
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 100])
-def test_rows_come_in_input_order_whatever_the_pace(tmp_path: Path, machine: Machine, batch_size: int) -> None:
+def test_rows_come_in_input_order_at_every_batch_size(tmp_path: Path, doubler: Doubler, batch_size: int) -> None:
     rng = np.random.default_rng(batch_size)
     delays = rng.uniform(0, 0.004, (2, 30))
-    machine.bad = {
+    doubler.bad = {
         "read": lambda number: time.sleep(delays[0, number]),
         "write": lambda number: time.sleep(delays[1, number]),
     }
-    whole, counts = run(tmp_path, 30, machine, pace=Pace(batch_size=batch_size, readers=4, writers=3))
+    whole, counts = run(tmp_path, 30, doubler, settings=StreamSettings(batch_size=batch_size, readers=4, writers=3))
     assert whole and counts == Counts(inputs=30, skipped=0, done=30, failed=0)
-    assert rows(machine) == of(30)
-    assert max(map(len, machine.batches)) <= batch_size
-    assert [number for batch in machine.batches for number in batch] == list(range(30))
+    assert rows(doubler) == of(30)
+    assert max(map(len, doubler.batches)) <= batch_size
+    assert [number for batch in doubler.batches for number in batch] == list(range(30))
 
 
-def test_batches_hold_one_shape_each(tmp_path: Path, machine: Machine) -> None:
-    run(tmp_path, 50, machine, pace=Pace(batch_size=4), shape=lambda number: number % 3)
-    assert all(len({number % 3 for number in batch}) == 1 for batch in machine.batches)
-    assert rows(machine) == of(50)
+def test_batches_hold_one_shape_each(tmp_path: Path, doubler: Doubler) -> None:
+    run(tmp_path, 50, doubler, settings=StreamSettings(batch_size=4), shape=lambda number: number % 3)
+    assert all(len({number % 3 for number in batch}) == 1 for batch in doubler.batches)
+    assert rows(doubler) == of(50)
 
 
-def test_many_shapes_do_not_pile_up(tmp_path: Path, machine: Machine) -> None:
-    run(tmp_path, 100, machine, pace=Pace(batch_size=4), shape=lambda number: number)
-    assert rows(machine) == of(100)
-    assert machine.batches[0] == [0] and len(machine.batches) == 100
+def test_many_shapes_do_not_pile_up(tmp_path: Path, doubler: Doubler) -> None:
+    run(tmp_path, 100, doubler, settings=StreamSettings(batch_size=4), shape=lambda number: number)
+    assert rows(doubler) == of(100)
+    assert doubler.batches[0] == [0] and len(doubler.batches) == 100
 
 
 @pytest.mark.parametrize("stage", ["read", "infer", "write"])
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_an_error_belongs_to_one_input(tmp_path: Path, machine: Machine, stage: str, batch_size: int) -> None:
-    machine.bad = {stage: raising({0, 5, 19}, DataError)}
-    whole, counts = run(tmp_path, 20, machine, pace=Pace(batch_size=batch_size))
+def test_an_error_belongs_to_one_input(tmp_path: Path, doubler: Doubler, stage: str, batch_size: int) -> None:
+    doubler.bad = {stage: raising({0, 5, 19}, DataError)}
+    whole, counts = run(tmp_path, 20, doubler, settings=StreamSettings(batch_size=batch_size))
     assert whole and counts == Counts(inputs=20, skipped=0, done=17, failed=3)
-    assert rows(machine) == of(20, without=(0, 5, 19))
-    assert rows(machine, "failures.csv") == [[f"{i:04d}", "data", "it is bad"] for i in (0, 5, 19)]
+    assert rows(doubler) == of(20, without=(0, 5, 19))
+    assert rows(doubler, "failures.csv") == [[f"{i:04d}", "data", "it is bad"] for i in (0, 5, 19)]
 
 
-def test_an_error_of_the_shape_belongs_to_one_input(tmp_path: Path, machine: Machine) -> None:
-    counts = run(tmp_path, 5, machine, pace=Pace(batch_size=2), shape=lambda number: 1 // (number - 2))[1]
-    assert counts.failed == 1 and rows(machine, "failures.csv")[0][:2] == ["0002", "ZeroDivisionError"]
+def test_an_error_of_the_shape_belongs_to_one_input(tmp_path: Path, doubler: Doubler) -> None:
+    counts = run(tmp_path, 5, doubler, settings=StreamSettings(batch_size=2), shape=lambda number: 1 // (number - 2))[1]
+    assert counts.failed == 1 and rows(doubler, "failures.csv")[0][:2] == ["0002", "ZeroDivisionError"]
 
 
-def test_an_unknown_error_is_named_on_one_line(tmp_path: Path, machine: Machine) -> None:
-    machine.bad = {"read": raising({1}, KeyError, "two\nlines"), "write": raising({2}, RuntimeError, "")}
-    run(tmp_path, 3, machine, pace=Pace(batch_size=2))
-    failures = rows(machine, "failures.csv")
+def test_an_unknown_error_is_named_on_one_line(tmp_path: Path, doubler: Doubler) -> None:
+    doubler.bad = {"read": raising({1}, KeyError, "two\nlines"), "write": raising({2}, RuntimeError, "")}
+    run(tmp_path, 3, doubler, settings=StreamSettings(batch_size=2))
+    failures = rows(doubler, "failures.csv")
     assert failures[0][:2] == ["0001", "KeyError"] and failures[1] == ["0002", "RuntimeError", "RuntimeError"]
     assert "\n" not in failures[0][2]
 
 
-def test_all_failing_is_a_whole_run_too(tmp_path: Path, machine: Machine) -> None:
-    machine.bad = {"infer": raising(set(range(9)), RuntimeError)}
-    assert run(tmp_path, 9, machine, pace=Pace(batch_size=4)) == (True, Counts(9, 0, 0, 9))
+def test_all_failing_is_a_whole_run_too(tmp_path: Path, doubler: Doubler) -> None:
+    doubler.bad = {"infer": raising(set(range(9)), RuntimeError)}
+    assert run(tmp_path, 9, doubler, settings=StreamSettings(batch_size=4)) == (True, Counts(9, 0, 0, 9))
 
 
-def test_a_failing_batch_is_halved(tmp_path: Path, machine: Machine) -> None:
-    machine.bad = {"infer": raising({2}, RuntimeError)}
-    run(tmp_path, 8, machine, pace=Pace(batch_size=8))
-    assert machine.batches == [list(range(8)), [0, 1, 2, 3], [0, 1], [2, 3], [2], [3], [4, 5, 6, 7]]
+def test_a_failing_batch_is_halved(tmp_path: Path, doubler: Doubler) -> None:
+    doubler.bad = {"infer": raising({2}, RuntimeError)}
+    run(tmp_path, 8, doubler, settings=StreamSettings(batch_size=8))
+    assert doubler.batches == [list(range(8)), [0, 1, 2, 3], [0, 1], [2, 3], [2], [3], [4, 5, 6, 7]]
 
 
-def test_out_of_memory_makes_the_batches_to_come_smaller(tmp_path: Path, machine: Machine) -> None:
-    stages = machine.stages()
+def test_out_of_memory_makes_the_batches_to_come_smaller(tmp_path: Path, doubler: Doubler) -> None:
+    stages = doubler.stages()
 
     def infer(numbers: list[int]) -> list[int]:
         results = stages.infer(numbers)
@@ -174,16 +174,16 @@ def test_out_of_memory_makes_the_batches_to_come_smaller(tmp_path: Path, machine
         return results
 
     inputs = numbered(tmp_path, 24)
-    work = Work(command="double", folder=machine.folder, inputs=inputs, identity={}, columns=["input", "result"])
+    work = Work(command="double", folder=doubler.folder, inputs=inputs, identity={}, columns=["input", "result"])
     small = Stages(read=stages.read, infer=infer, write=stages.write)
     with Ledger(work) as ledger:
-        assert stream(small, Pace(batch_size=8), ledger, ignore, StopSignal())
+        assert stream(small, StreamSettings(batch_size=8), ledger, ignore, StopSignal())
         assert ledger.finish({}).failed == 0
-    assert rows(machine) == of(24)
-    assert sum(len(batch) > 2 for batch in machine.batches) == 3  # 8, and its halves of 4: never again
+    assert rows(doubler) == of(24)
+    assert sum(len(batch) > 2 for batch in doubler.batches) == 3  # 8, and its halves of 4: never again
 
 
-def test_a_failed_batch_is_let_go_of_before_its_halves_run(tmp_path: Path, machine: Machine) -> None:
+def test_a_failed_batch_is_released_before_its_halves_run(tmp_path: Path, doubler: Doubler) -> None:
     alive: list[int] = []
 
     class Tensor:
@@ -195,7 +195,7 @@ def test_a_failed_batch_is_let_go_of_before_its_halves_run(tmp_path: Path, machi
         def __del__(self) -> None:
             Tensor.count -= 1
 
-    def meet(number: int) -> None:
+    def check(number: int) -> None:
         if number == 0:
             alive.append(Tensor.count)
         held = Tensor()
@@ -203,51 +203,51 @@ def test_a_failed_batch_is_let_go_of_before_its_halves_run(tmp_path: Path, machi
             del number
             raise RuntimeError(str(held)[:1])
 
-    machine.bad = {"infer": meet}
-    run(tmp_path, 4, machine, pace=Pace(batch_size=4))
+    doubler.bad = {"infer": check}
+    run(tmp_path, 4, doubler, settings=StreamSettings(batch_size=4))
     assert len(alive) == 3 and set(alive) == {0}
 
 
-def test_a_full_disk_ends_the_work(tmp_path: Path, machine: Machine) -> None:
-    machine.bad = {"write": raising({3}, OutputError, "no space left")}
+def test_a_full_disk_ends_the_stream(tmp_path: Path, doubler: Doubler) -> None:
+    doubler.bad = {"write": raising({3}, OutputError, "no space left")}
     with pytest.raises(OutputError, match="no space left"):
-        run(tmp_path, 200, machine, pace=Pace(batch_size=2))
-    assert len(rows(machine)) < 50 and not threads_left()
-    machine.bad = {}
-    assert run(tmp_path, 200, machine, pace=Pace(batch_size=2))[0] and rows(machine) == of(200)
+        run(tmp_path, 200, doubler, settings=StreamSettings(batch_size=2))
+    assert len(rows(doubler)) < 50 and not threads_left()
+    doubler.bad = {}
+    assert run(tmp_path, 200, doubler, settings=StreamSettings(batch_size=2))[0] and rows(doubler) == of(200)
 
 
-def test_a_signal_stops_after_a_drain_and_the_next_run_finishes(tmp_path: Path, machine: Machine) -> None:
+def test_a_signal_stops_after_a_drain_and_the_next_run_finishes(tmp_path: Path, doubler: Doubler) -> None:
     stop = StopSignal()
 
-    def meet(number: int) -> None:
+    def check(number: int) -> None:
         stop.requested = stop.requested or number == 20
 
-    machine.bad = {"infer": meet}
-    whole, counts = run(tmp_path, 100, machine, pace=Pace(batch_size=4), stop=stop)
+    doubler.bad = {"infer": check}
+    whole, counts = run(tmp_path, 100, doubler, settings=StreamSettings(batch_size=4), stop=stop)
     assert not whole and 20 < counts.done < 50 and counts.failed == 0
-    assert rows(machine) == of(counts.done)  # all that was begun is written
-    machine.bad = {}
-    again, rest = run(tmp_path, 100, machine, pace=Pace(batch_size=4))
+    assert rows(doubler) == of(counts.done)  # all that was begun is written
+    doubler.bad = {}
+    again, rest = run(tmp_path, 100, doubler, settings=StreamSettings(batch_size=4))
     assert again and rest == Counts(inputs=100, skipped=counts.done, done=100 - counts.done, failed=0)
-    assert rows(machine) == of(100)
+    assert rows(doubler) == of(100)
 
 
-def test_a_signal_at_the_very_end_is_no_stop(tmp_path: Path, machine: Machine) -> None:
+def test_a_signal_during_the_last_write_does_not_stop_early(tmp_path: Path, doubler: Doubler) -> None:
     stop = StopSignal()
 
-    def meet(number: int) -> None:
+    def check(number: int) -> None:
         stop.requested = stop.requested or number == 9
 
-    machine.bad = {"write": meet}
-    assert run(tmp_path, 10, machine, pace=Pace(batch_size=2), stop=stop)[0]
+    doubler.bad = {"write": check}
+    assert run(tmp_path, 10, doubler, settings=StreamSettings(batch_size=2), stop=stop)[0]
 
 
-def test_ctrl_c_leaves_no_threads_and_keeps_what_is_done(tmp_path: Path, machine: Machine) -> None:
-    machine.bad = {"infer": raising({40}, KeyboardInterrupt)}  # type: ignore[arg-type]
+def test_ctrl_c_leaves_no_threads_and_keeps_what_is_done(tmp_path: Path, doubler: Doubler) -> None:
+    doubler.bad = {"infer": raising({40}, KeyboardInterrupt)}  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, 100, machine, pace=Pace(batch_size=2))
-    assert not threads_left() and 20 < len(rows(machine)) < 50
+        run(tmp_path, 100, doubler, settings=StreamSettings(batch_size=2))
+    assert not threads_left() and 20 < len(rows(doubler)) < 50
 
 
 class Weight:
@@ -268,41 +268,41 @@ class Weight:
 
 
 @pytest.mark.parametrize("shapes", [1, 500])
-def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path, machine: Machine, shapes: int) -> None:
+def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path, doubler: Doubler, shapes: int) -> None:
     Weight.alive = Weight.most = 0
-    pace = Pace(batch_size=4, readers=3, writers=1)
+    settings = StreamSettings(batch_size=4, readers=3, writers=1)
 
-    def write(item: Input, held: Weight, result: int) -> Written:
+    def write(item: Input, held: Weight, result: int) -> WriteResult:
         time.sleep(0.0005)  # slower than reading: what waits must not pile up
-        return machine.write(item, held.number, result)
+        return doubler.write(item, held.number, result)
 
     stages: Stages[Weight, int] = Stages(
-        read=lambda item: Weight(machine.read(item)),
-        infer=lambda held: machine.infer([each.number for each in held]),
+        read=lambda item: Weight(doubler.read(item)),
+        infer=lambda held: doubler.infer([each.number for each in held]),
         write=write,
         shape=lambda held: held.number % shapes,
     )
     inputs = numbered(tmp_path, 500)
-    work = Work(command="double", folder=machine.folder, inputs=inputs, identity={}, columns=["input", "result"])
+    work = Work(command="double", folder=doubler.folder, inputs=inputs, identity={}, columns=["input", "result"])
     with Ledger(work) as ledger:
-        assert stream(stages, pace, ledger, ignore, StopSignal())
+        assert stream(stages, settings, ledger, ignore, StopSignal())
         ledger.finish({})
     # Read ahead: 2 batches and one a reader; waiting for its shape: 4 batches; being written: 3 batches.
-    assert Weight.most <= 9 * pace.batch_size + pace.readers + 2
-    assert Weight.alive == 0 and rows(machine) == of(500)
+    assert Weight.most <= 9 * settings.batch_size + settings.readers + 2
+    assert Weight.alive == 0 and rows(doubler) == of(500)
 
 
-def test_progress_is_told(tmp_path: Path, machine: Machine) -> None:
-    machine.bad = {"read": raising({1}, DataError)}
+def test_progress_is_reported(tmp_path: Path, doubler: Doubler) -> None:
+    doubler.bad = {"read": raising({1}, DataError)}
     events: list[Event] = []
-    run(tmp_path, 3, machine, pace=Pace(batch_size=2), listen=events.append)
+    run(tmp_path, 3, doubler, settings=StreamSettings(batch_size=2), report=events.append)
     assert events[0] == Stage("double", 3) and events[-1] == StageEnd()
     assert [event.done for event in events if isinstance(event, Step)] == [1, 2, 3]
     last = events[-2]
     assert isinstance(last, Step) and last.done == 3 and last.figures["failed"] == 1
 
 
-def test_reading_ahead_keeps_the_order_and_is_bounded() -> None:
+def test_prefetching_keeps_the_order_and_is_bounded() -> None:
     begun: list[int] = []
 
     def read(number: int) -> int:
@@ -310,19 +310,19 @@ def test_reading_ahead_keeps_the_order_and_is_bounded() -> None:
         time.sleep(0.002 * (number % 3))
         return number * number
 
-    coming = ahead(read, range(50), threads=3)
+    coming = prefetch(read, range(50), threads=3)
     assert next(coming) == 0 and len(begun) <= 7
     assert list(coming) == [number * number for number in range(1, 50)]
-    assert list(ahead(read, [], threads=2)) == []
+    assert list(prefetch(read, [], threads=2)) == []
 
 
-def test_an_error_while_reading_ahead_is_raised() -> None:
+def test_an_error_while_prefetching_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda number: 1 // number, [1, 0, 1], threads=2))
+        list(prefetch(lambda number: 1 // number, [1, 0, 1], threads=2))
 
 
 @pytest.mark.parametrize("slowest", ["reading", "the model"])
-def test_progress_names_what_the_work_waits_for(tmp_path: Path, slowest: str) -> None:
+def test_progress_names_the_slowest_part(tmp_path: Path, slowest: str) -> None:
     shown: list[Any] = []
 
     def read(item: Input) -> int:
@@ -333,12 +333,12 @@ def test_progress_names_what_the_work_waits_for(tmp_path: Path, slowest: str) ->
         time.sleep(0.02 if slowest == "the model" else 0)
         return batch
 
-    def listen(event: Event) -> None:
+    def report(event: Event) -> None:
         if isinstance(event, Step):
             shown.append(event.figures["slowest"])
 
     work = Work(command="test", folder=tmp_path / "out", inputs=numbered(tmp_path, 12), identity={}, columns=["image"])
-    stages = Stages(read=read, infer=infer, write=lambda item, _, __: Written([{"image": item.name}], []))
+    stages = Stages(read=read, infer=infer, write=lambda item, _, __: WriteResult([{"image": item.name}], []))
     with Ledger(work) as ledger:
-        stream(stages, Pace(batch_size=2, readers=1, writers=1), ledger, listen, StopSignal())
+        stream(stages, StreamSettings(batch_size=2, readers=1, writers=1), ledger, report, StopSignal())
     assert shown[-1] == slowest

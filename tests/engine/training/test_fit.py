@@ -20,7 +20,7 @@ from cvkit.engine import checkpoint
 from cvkit.engine.run_folder import RunFolder
 from cvkit.engine.training.fit import FitResult, Job, fit
 from cvkit.engine.training.optim import Group
-from cvkit.errors import StoppedBySignal, TrainingError
+from cvkit.errors import DataError, StoppedBySignal, TrainingError
 
 
 class Points:
@@ -75,7 +75,7 @@ class Line:
     def groups(self) -> list[Group]:
         return [Group(list(self._model.parameters()))]
 
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         return {"spec": {"name": "line"}}
 
 
@@ -119,6 +119,48 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert [int(row["epoch"]) for row in rows] == list(range(1, 31))
     assert [int(row["step"]) for row in rows][:2] == [4, 8]  # ten points in batches of three
+
+
+def test_the_callback_gets_the_history_and_the_best_epoch_so_far(tmp_path: Path) -> None:
+    def call(folder: Path, metric: str) -> list[tuple[int, int | None]]:
+        calls: list[tuple[int, int | None]] = []
+        folder.mkdir()
+        job = Job(
+            learner=Line(),
+            train=Points(),
+            val=Points(6),
+            folder=RunFolder(folder),
+            config=config(folder, best_metric=metric),
+            lr=0.05,
+            batch_size=3,
+            workers=0,
+            kind="line",
+            after_epoch=lambda history, best: calls.append((len(history), best)),
+        )
+        losses = [row["val_loss"] for row in fit(job, Fabric(accelerator="cpu", devices=1)).history]
+        expected = [losses.index(min(losses[: count + 1])) + 1 for count in range(4)]
+        assert metric == "last" or [best for _, best in calls] == expected
+        return calls
+
+    assert [count for count, _ in call(tmp_path / "a", "loss")] == [1, 2, 3, 4]
+    assert call(tmp_path / "b", "last") == [(count, None) for count in (1, 2, 3, 4)]
+
+
+def test_fewer_images_than_processes_are_refused(tmp_path: Path) -> None:
+    class Empty(Points):
+        def __bool__(self) -> bool:
+            return True
+
+    with pytest.raises(DataError, match="0 images cannot be shared by 1 processes"):
+        run(tmp_path, data=Empty(0))
+
+
+def test_a_checkpoint_of_an_earlier_version_resumes(tmp_path: Path) -> None:
+    first = run(tmp_path, epochs=2)
+    content = checkpoint.load(tmp_path / "last.pt", "training-state")
+    content["state"]["best"] = -1.5  # written by version 0.1
+    checkpoint.save(tmp_path / "last.pt", "training-state", content)
+    assert run(tmp_path, epochs=3, resume=True).history[:2] == first.history
 
 
 def test_an_undefined_score_is_left_out_of_the_mean(tmp_path: Path) -> None:

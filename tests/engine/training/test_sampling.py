@@ -37,7 +37,9 @@ def test_an_epoch_goes_on_where_it_was_left() -> None:
 
 @pytest.mark.parametrize(("count", "world"), [(12, 3), (13, 3), (2, 4), (7, 1)])
 def test_shares_for_training_are_equal_and_cover_all(count: int, world: int) -> None:
-    shares = [drawn(EpochSampler(count, 2, seed=1, shuffle=True, rank=rank, world=world), 2) for rank in range(world)]
+    shares = [
+        drawn(EpochSampler(count, 2, seed=1, shuffle=True, rank=rank, world_size=world), 2) for rank in range(world)
+    ]
     assert len({len(share) for share in shares}) == 1
     every = [index for share in shares for index in share]
     assert set(every) == set(range(count)) and len(every) - count < world
@@ -47,7 +49,7 @@ def test_shares_for_training_are_equal_and_cover_all(count: int, world: int) -> 
 
 @pytest.mark.parametrize(("count", "world"), [(12, 3), (13, 3), (2, 4)])
 def test_shares_for_validation_are_disjoint(count: int, world: int) -> None:
-    samplers = [EpochSampler(count, 2, seed=1, shuffle=False, rank=rank, world=world) for rank in range(world)]
+    samplers = [EpochSampler(count, 2, seed=1, shuffle=False, rank=rank, world_size=world) for rank in range(world)]
     assert sorted(index for sampler in samplers for index in drawn(sampler, 0)) == list(range(count))
     assert drawn(samplers[1], 9) == list(range(1, count, world))
 

@@ -7,7 +7,7 @@ import pytest
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models.fetch import file_name, hash_in
 from cvkit.models.published import pretrained
-from cvkit.models.published.pretrained import check_name, entries, facts, identify, names
+from cvkit.models.published.pretrained import backbone_entry, check_name, entries, facts, identify, names
 
 
 def test_a_name_without_a_tag_means_the_default() -> None:
@@ -33,6 +33,27 @@ def test_entries_come_with_the_default_first() -> None:
     assert [entry.tag for entry in entries("vgg16")] == ["IMAGENET1K_V1"]
     assert entries("timm:resnet18")[0].tag == "a1_in1k"
     assert len(entries("timm:resnet18")) >= 7
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("vgg16", "vgg16.IMAGENET1K_V1"),
+        ("mobilenet_v2", "mobilenet_v2.IMAGENET1K_V1"),
+        ("vit_h_14", "vit_h_14.IMAGENET1K_SWAG_E2E_V1"),
+        ("timm:resnet18", "timm:resnet18.a1_in1k"),
+        ("timm:resnet18.tv_in1k", "timm:resnet18.tv_in1k"),
+        ("timm:resnet50_clip", "timm:resnet50_clip.openai"),
+        ("timm:tf_efficientnet_b0_ns", "timm:tf_efficientnet_b0.ns_jft_in1k"),
+        ("timm:resnet50t", "timm:resnet50t"),
+    ],
+)
+def test_a_backbone_starts_with_the_first_weights_of_torchvision_or_the_default_of_timm(
+    name: str, published: str
+) -> None:
+    entry = backbone_entry(name)
+    assert entry.name == published
+    assert bool(entry.source) == (entry.tag is not None)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +147,7 @@ def test_a_file_is_known_by_its_hash_whatever_its_name(tmp_path: Path, hashed: b
 def test_a_file_of_another_entry_than_the_tag_is_refused(tmp_path: Path, hashed: bytes) -> None:
     path = weights_file(tmp_path, "a.pth", hashed)
     assert identify("mobilenet_v2.IMAGENET1K_V1", path)[1]
-    with pytest.raises(UsageError, match=r"holds other weights: say --model mobilenet_v2\.IMAGENET1K_V1"):
+    with pytest.raises(UsageError, match=r"holds the weights of another tag; use --model mobilenet_v2\.IMAGENET1K_V1"):
         identify("mobilenet_v2.IMAGENET1K_V2", path)
 
 

@@ -43,7 +43,7 @@ def load_shared(shared: Path, name: str) -> Classifier:
 
 def _loaded(shared: Path, name: str) -> tuple[nn.Module, "Pretrained"]:
     loaded = loading.load(name, str(shared / f"data/weights/{name}-torchvision.pth"))
-    return loaded.module, loaded.facts
+    return loaded.network, loaded.facts
 
 
 def photographs(shared: Path, classifier: Classifier, more: int = 0) -> Tensor:

@@ -18,8 +18,8 @@ def differences(shared: Path, name: str, dtype: torch.dtype) -> Tensor:
     classifier = load_shared(shared, name)
     target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
     images = photographs(shared, classifier, more=30)
-    full = Explainer(classifier.module, target)(images, lambda logits: logits.topk(3).indices)
-    half = Explainer(classifier.module, target, autocast=lambda: torch.autocast("cpu", dtype=dtype))
+    full = Explainer(classifier.network, target)(images, lambda logits: logits.topk(3).indices)
+    half = Explainer(classifier.network, target, autocast=lambda: torch.autocast("cpu", dtype=dtype))
     return (half(images, lambda _: full.classes).maps - full.maps).abs()
 
 

@@ -57,7 +57,7 @@ def difference(network: nn.Module, target: TargetLayer, method: str, images: Ten
 def test_real_weights_on_real_photographs(shared: Path, name: str, method: str) -> None:
     classifier = load_shared(shared, name)
     target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
-    assert difference(classifier.module, target, method, photographs(shared, classifier, more=8)) < 1e-4
+    assert difference(classifier.network, target, method, photographs(shared, classifier, more=8)) < 1e-4
 
 
 @pytest.mark.shared
@@ -66,7 +66,7 @@ def test_real_weights_on_real_photographs(shared: Path, name: str, method: str) 
 def test_scorecam_with_real_weights_on_real_photographs(shared: Path, name: str) -> None:
     classifier = load_shared(shared, name)
     target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
-    assert difference(classifier.module, target, "scorecam", photographs(shared, classifier), 1) < 1e-4
+    assert difference(classifier.network, target, "scorecam", photographs(shared, classifier), 1) < 1e-4
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -74,7 +74,7 @@ def family(request: pytest.FixtureRequest) -> tuple[nn.Module, TargetLayer]:
     """A network of one family with seeded random weights, and its target layer."""
     name = request.param
     target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
-    network = loading.load(name, "none").module.eval()
+    network = loading.load(name, "none").network.eval()
     if name == "vit_b_16":  # torchvision starts its head at zero: no class would depend on anything
         nn.init.normal_(network.heads.head.weight, std=0.05, generator=torch.Generator().manual_seed(0))
     return network, target

@@ -17,7 +17,7 @@ SMALL = "squeezenet1_1"
 
 
 def classifier(entry: Pretrained | None = None, **settings: torch.dtype) -> Classifier:
-    return Classifier(load(SMALL, "none").module, entry or facts(SMALL), **settings)
+    return Classifier(load(SMALL, "none").network, entry or facts(SMALL), **settings)
 
 
 def images(count: int = 2, side: int = 64) -> Tensor:
@@ -40,11 +40,11 @@ def test_images_are_normalised_as_torchvision_does(name: str) -> None:
 
 def test_the_logits_are_those_of_the_network() -> None:
     network = classifier()
-    assert not network.module.training
-    assert not any(parameter.requires_grad for parameter in network.module.parameters())
+    assert not network.network.training
+    assert not any(parameter.requires_grad for parameter in network.network.parameters())
     way = network.preprocessing
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (way.mean, way.std))
-    usual = load(SMALL, "none").module.eval()
+    usual = load(SMALL, "none").network.eval()
     with torch.inference_mode():
         expected = usual((images() / 255 - mean) / std)
     found = network.logits(images())
@@ -84,7 +84,7 @@ def test_mobilenet_answers_as_in_torchvision_on_160_photographs(shared: Path) ->
     usual.eval()
     transform = models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
     loaded = load("mobilenet_v2", str(weights))
-    ours = Classifier(loaded.module, loaded.facts)
+    ours = Classifier(loaded.network, loaded.facts)
     top1 = top5 = 0
     for start in range(0, len(rows), 4):  # what fits into the processor's cache is twice as fast
         part = rows[start : start + 4]

@@ -55,7 +55,7 @@ def test_every_tensor_comes_from_the_file(tmp_path: Path, name: str, wrap: Calla
     tensors = network(name).state_dict()
     path = save(tmp_path / "mine.pth", wrap(tensors))
     loaded = load(name, path)
-    assert_same(loaded.module, tensors)
+    assert_same(loaded.network, tensors)
     assert (loaded.facts.num_classes, loaded.facts.labels, loaded.facts.class_ids) == (5, (), ())
     assert loaded.facts.top1 is None
     assert loaded.file == path
@@ -69,8 +69,8 @@ def test_safetensors_in_half_precision(tmp_path: Path) -> None:
     halves = {name: value.half().contiguous() for name, value in network(SMALL).state_dict().items()}
     save_file(halves, tmp_path / "mine.safetensors")
     loaded = load(SMALL, str(tmp_path / "mine.safetensors"))
-    assert_same(loaded.module, halves)
-    assert next(loaded.module.parameters()).dtype == torch.float32
+    assert_same(loaded.network, halves)
+    assert next(loaded.network.parameters()).dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ["timm:swin_tiny_patch4_window7_224", "inception_v3", "regnet_y_400mf"])
@@ -79,7 +79,7 @@ def test_a_loaded_network_answers_as_one_that_was_built_the_usual_way(tmp_path: 
     path = save(tmp_path / "mine.pth", usual.state_dict())
     dirt = [torch.full((500_000,), float("nan")) for _ in range(50)]
     del dirt  # memory that is not filled would show
-    loaded = load(name, path).module.eval()
+    loaded = load(name, path).network.eval()
     assert_same(loaded, usual.state_dict())
     side = facts(name).preprocessing.crop[0]
     images = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -104,7 +104,7 @@ def test_inception_brings_its_input_to_its_own_normalisation_and_needs_no_auxili
     for name, extra in (("inception_v3", "AuxLogits."), ("googlenet", "aux1.")):
         usual = models.get_model(name, transform_input=True, aux_logits=True, init_weights=False, num_classes=4).eval()
         assert any(key.startswith(extra) for key in usual.state_dict())
-        loaded = load(name, save(tmp_path / "mine.pth", usual.state_dict())).module.eval()
+        loaded = load(name, save(tmp_path / "mine.pth", usual.state_dict())).network.eval()
         assert not any(key.startswith(extra) for key in loaded.state_dict())
         images = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
@@ -116,7 +116,7 @@ def test_torchvisions_names_of_former_times_are_understood(tmp_path: Path) -> No
     dense = network("densenet121").state_dict()
     old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", name): value for name, value in dense.items()}
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    assert_same(load("densenet121", save(tmp_path / "a.pth", old)).module, dense)
+    assert_same(load("densenet121", save(tmp_path / "a.pth", old)).network, dense)
     names = ["encoder.layers.encoder_layer_0.mlp.linear_1.bias", "mlp.linear_2.weight", "heads.head.bias"]
     given = {name: torch.zeros(1) for name in names}
     renamed = state_dicts._renamed(given, nn.Identity())
@@ -141,19 +141,19 @@ def test_timm_reads_files_of_other_making_in_its_own_way(tmp_path: Path) -> None
             key = re.sub(new, before, key)
         old[key] = value
     assert "head.weight" in old
-    assert_same(load(name, save(tmp_path / "a.pth", old)).module, tensors)
+    assert_same(load(name, save(tmp_path / "a.pth", old)).network, tensors)
 
 
 def test_a_network_that_asks_for_the_version_of_its_tensors(tmp_path: Path) -> None:
     tensors = network("mnasnet0_5").state_dict()
-    assert_same(load("mnasnet0_5", save(tmp_path / "a.pth", tensors)).module, tensors)
+    assert_same(load("mnasnet0_5", save(tmp_path / "a.pth", tensors)).network, tensors)
 
 
 def test_counters_of_batch_norms_may_be_missing(tmp_path: Path) -> None:
     tensors = network("mobilenet_v3_small").state_dict()
     fewer = {name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
     assert len(fewer) < len(tensors)
-    assert_same(load("mobilenet_v3_small", save(tmp_path / "a.pth", fewer)).module, tensors)
+    assert_same(load("mobilenet_v3_small", save(tmp_path / "a.pth", fewer)).network, tensors)
 
 
 @pytest.mark.parametrize(
@@ -189,13 +189,13 @@ def test_what_else_a_file_holds_does_no_harm(tmp_path: Path) -> None:
         "features.3.total_params": torch.zeros(1),
         "decay": torch.ones(1),
     }
-    assert_same(load(SMALL, save(tmp_path / "a.pth", more)).module, tensors)
+    assert_same(load(SMALL, save(tmp_path / "a.pth", more)).network, tensors)
 
 
 def test_norms_that_timm_itself_drops_are_no_further_layers(tmp_path: Path) -> None:
     tensors = network("timm:coat_lite_tiny").state_dict()
     more = tensors | {f"norm{stage}.weight": torch.zeros(3) for stage in (1, 2, 3)}  # the network has norm4 alone
-    assert_same(load("timm:coat_lite_tiny", save(tmp_path / "a.pth", more)).module, tensors)
+    assert_same(load("timm:coat_lite_tiny", save(tmp_path / "a.pth", more)).network, tensors)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", "half"])
@@ -257,7 +257,7 @@ def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone(na
     first = load(name, "none")
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(8)
-    assert_same(load(name, "none").module, first.module.state_dict())
+    assert_same(load(name, "none").network, first.network.state_dict())
     assert (first.file, first.sha256, first.note) == ("", "", "")
     assert first.identity["weights_sha256"] == "random"
     assert first.details["weights"] == "random"
@@ -282,8 +282,8 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_pretrained_weights_come_from_the_cache(published: Path) -> None:
     lines = list[str]()
-    loaded = load(SMALL, say=lines.append)
-    assert_same(loaded.module, network(SMALL, 1000, seed=3).state_dict())
+    loaded = load(SMALL, report=lambda event: lines.append(event.text))
+    assert_same(loaded.network, network(SMALL, 1000, seed=3).state_dict())
     assert loaded.file == str(published)
     assert loaded.sha256.startswith(published.stem.removeprefix("small-"))
     assert (loaded.note, lines) == ("", [])

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from cvkit.errors import UsageError
+from cvkit.models.published import pretrained
+from cvkit.models.published.imagenet import imagenet_ids
+from cvkit.models.published.libraries import timm_names, torchvision_entries, torchvision_names
 from cvkit.tasks.attribution.target_layer import nameable
-from cvkit.tasks.classification import loading, names, pretrained
-from cvkit.tasks.classification.labels import find_class, imagenet_ids
-from cvkit.tasks.classification.libraries import timm_names, torchvision_entries, torchvision_names
+from cvkit.tasks.classification import loading, names
+from cvkit.tasks.classification.labels import find_class
 from tests.test_architecture import HEAVY
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cvkit.errors import DataError
-from cvkit.files import Input, find_inputs
+from cvkit.inputs import Input, find_inputs
 from cvkit.tasks.classification.truth import Truth, read_truth
 
 LABELS = ("tench", "great white shark", "crane", "Cardigan", "crane", "cardigan")

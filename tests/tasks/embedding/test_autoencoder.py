@@ -69,12 +69,12 @@ def embedder(noise: float = 0.0) -> Embedder:
 
 def test_an_embedder_is_rebuilt_from_its_card_and_weights() -> None:
     one = embedder(0.5)
-    other = Embedder.from_card({**one.card(), "weights": one.model.state_dict()})
+    other = Embedder.from_metadata({**one.metadata(), "weights": one.model.state_dict()})
     images = torch.randint(0, 256, (5, 1, 12, 10), dtype=torch.uint8)
     assert torch.equal(torch.cat(list(one.codes(images))), torch.cat(list(other.codes(images))))
     assert other.noise_sigma == 0.5 and other.spec == one.spec
-    with pytest.raises(WeightsError, match="do not go with"):
-        Embedder.from_card({**one.card(), "weights": {}})
+    with pytest.raises(WeightsError, match="do not fit"):
+        Embedder.from_metadata({**one.metadata(), "weights": {}})
 
 
 def test_codes_come_in_blocks_in_evaluation_mode_and_the_mode_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,9 @@ from cvkit.tasks.saliency.losses import (
     kl_cc_loss,
     kl_cc_nss_loss,
     kl_loss,
-    loss_named,
-    match,
+    make_loss,
     mlnet_loss,
+    resize_like,
 )
 
 PRED = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 1, 2, 2)
@@ -95,7 +95,7 @@ MAPS = {
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", LOSSES)
 def test_value_and_gradient_are_finite_on_every_kind_of_map(name: str, dtype: torch.dtype) -> None:
-    loss = loss_named(name)
+    loss = make_loss(name)
     for pred_kind, pred_map in MAPS.items():
         for target_kind in ("zeros", "ones", "constant", "one bright pixel"):
             for fixations in (None, MAPS["zeros"], MAPS["one bright pixel"]):
@@ -112,7 +112,7 @@ def test_gradients_equal_finite_differences(name: str) -> None:
     torch.manual_seed(0)
     pred = (torch.rand(1, 1, 4, 8) * 0.8 + 0.1).requires_grad_()
     target, fixations = torch.rand(1, 1, 4, 8), torch.randint(0, 3, (1, 1, 4, 8)).float()
-    loss, direction, step = loss_named(name), torch.randn(1, 1, 4, 8), 1e-2
+    loss, direction, step = make_loss(name), torch.randn(1, 1, 4, 8), 1e-2
     (gradient,) = torch.autograd.grad(loss(pred, target, fixations), pred)
     with torch.no_grad():
         ahead, behind = (loss(pred + sign * step * direction, target, fixations) for sign in (1, -1))
@@ -128,7 +128,7 @@ def test_descending_from_an_all_constant_map_brings_the_loss_down(name: str) -> 
     target[..., 0:4, 4:8] = 1.0
     free = torch.full((1, 1, 8, 12), 0.5).requires_grad_()
     optimizer = torch.optim.Adam([free], lr=0.05)
-    loss = loss_named(name)
+    loss = make_loss(name)
     first = loss(free.clamp_min(0), target, target).item()
     for _ in range(40):
         optimizer.zero_grad()
@@ -139,24 +139,24 @@ def test_descending_from_an_all_constant_map_brings_the_loss_down(name: str) -> 
 
 def test_unknown_losses_and_alphas_are_refused() -> None:
     with pytest.raises(UsageError, match="Did you mean 'kl-cc-nss'"):
-        loss_named("kl-cc-ns")
+        make_loss("kl-cc-ns")
     with pytest.raises(UsageError, match="greater than 1"):
-        loss_named("mlnet", alpha=1.0)
+        make_loss("mlnet", alpha=1.0)
 
 
 def test_match_averages_maps_over_areas() -> None:
     values = torch.arange(16.0).view(1, 1, 4, 4)
     like = torch.zeros(1, 1, 2, 2)
-    assert match(values, like).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
-    assert match(values, like, counts=True).flatten().tolist() == [10.0, 18.0, 42.0, 50.0]
-    assert torch.equal(match(values, values), values)
+    assert resize_like(values, like).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    assert resize_like(values, like, counts=True).flatten().tolist() == [10.0, 18.0, 42.0, 50.0]
+    assert torch.equal(resize_like(values, values), values)
 
 
 @pytest.mark.parametrize("size", [(3, 4), (1, 1), (7, 5), (20, 30)])
 def test_match_keeps_every_fixation_exactly_once(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     counts = torch.randint(0, 4, (2, 1, 10, 13)).float()
-    matched = match(counts, torch.zeros(2, 1, *size), counts=True)
+    matched = resize_like(counts, torch.zeros(2, 1, *size), counts=True)
     assert matched.shape == (2, 1, *size)
     assert torch.equal(matched.sum((1, 2, 3)), counts.sum((1, 2, 3)))
-    assert match(counts, torch.zeros(2, 1, *size)).shape == (2, 1, *size)
+    assert resize_like(counts, torch.zeros(2, 1, *size)).shape == (2, 1, *size)

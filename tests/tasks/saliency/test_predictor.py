@@ -22,7 +22,7 @@ def test_normalisation_resizing_and_scaling_by_hand() -> None:
     predictor = SaliencyPredictor(Brightness(), (2, 4), normalisation=PLAIN)
     images = torch.zeros(1, 3, 2, 4, dtype=torch.uint8)
     images[..., 2:] = 255  # normalised: -2 and +2
-    torch.testing.assert_close(predictor.raw(images), torch.tensor([[[[0.0, 2.0]]]]))
+    torch.testing.assert_close(predictor.forward(images), torch.tensor([[[[0.0, 2.0]]]]))
     (result,) = predictor(images, [(1, 4)])
     # bilinear, align_corners=False: 0, .25, .75, 1 of the way
     torch.testing.assert_close(result, torch.tensor([[0.0, 0.25, 0.75, 1.0]]))

@@ -1,25 +1,32 @@
-"""Augmentation of an image together with its map and fixation counts."""
+"""Augment an image together with its saliency map and fixation counts."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MIN_SCALE = 0.75  # the smallest side of a random crop, as a share of the whole
-JITTER = 0.2  # brightness, contrast and saturation change by up to this share
+MIN_SCALE = 0.75  # smallest side of a random crop as a fraction of the image
+JITTER = 0.2  # largest relative change of brightness, contrast and saturation
 
 
 def augment(sample: dict[str, Tensor], kind: str, rng: np.random.Generator) -> dict[str, Tensor]:
-    """Return the sample mirrored at random (``flip``), and for ``full`` also cropped and with its colours changed.
+    """Augment a sample at random.
 
-    ``image`` (3, H, W) uint8, ``target`` (1, H, W) float, ``counts`` (1, H, W) integer keep their shapes and dtypes.
-    Fixations that a crop leaves outside are gone; a crop that would leave an empty target is not made.
+    A crop drops the fixations outside it. A crop with an empty target is not applied.
+
+    Args:
+        sample: ``image`` (3, H, W) uint8, ``target`` (1, H, W) float and, optionally, ``counts`` (1, H, W) integer.
+        kind: "flip" mirrors half of the samples; "full" also crops them and changes their colours.
+        rng: Source of the random numbers.
+
+    Returns:
+        A sample of the same shapes and dtypes.
     """
     if rng.random() < 0.5:
         sample = {name: value.flip(-1) for name, value in sample.items()}
     if kind == "full":
         sample = _crop(sample, rng)
-        sample["image"] = _colours(sample["image"], rng)
+        sample["image"] = _jitter_colours(sample["image"], rng)
     return sample
 
 
@@ -42,7 +49,7 @@ def _crop(sample: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tens
 
 
 def _enlarge_counts(counts: Tensor, size: tuple[int, int]) -> Tensor:
-    """Move each counted fixation to where its pixel's centre lands; their number stays."""
+    """Move each fixation to the pixel that its own pixel's centre is scaled to; the number of fixations stays."""
     rows, columns = torch.nonzero(counts[0], as_tuple=True)
     moved = torch.zeros((1, *size), dtype=counts.dtype)
     to_row = ((rows + 0.5) * (size[0] / counts.shape[-2])).long()
@@ -51,7 +58,7 @@ def _enlarge_counts(counts: Tensor, size: tuple[int, int]) -> Tensor:
     return moved
 
 
-def _colours(image: Tensor, rng: np.random.Generator) -> Tensor:
+def _jitter_colours(image: Tensor, rng: np.random.Generator) -> Tensor:
     brightness, contrast, saturation = rng.uniform(1 - JITTER, 1 + JITTER, size=3)
     values = image.float() * brightness
     grey = values.mean(dim=0, keepdim=True)

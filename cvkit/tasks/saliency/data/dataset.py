@@ -1,4 +1,4 @@
-"""Saliency data sets: images with the maps and fixation counts a network learns from."""
+"""Data sets of images with saliency maps and fixation counts, for training."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from cvkit.data.images import read_image, resize_image
-from cvkit.device import free_memory, local_processes
 from cvkit.errors import DataError
+from cvkit.processes import free_memory, local_processes
 from cvkit.tasks.saliency.data.augment import augment
 from cvkit.tasks.saliency.data.ground_truth import read_truth
 from cvkit.tasks.saliency.data.layout import Example
@@ -21,11 +21,14 @@ Sample = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How the files of a data set are brought to what the network sees.
+class SampleSpec:
+    """Settings for reading a sample from files.
 
-    ``size`` is (height, width) in pixels; ``sigma_px`` blurs fixations where there is no map, in pixels of the
-    original image (None: 0.03 of its longer side); ``max_pixels`` refuses larger images.
+    Attributes:
+        size: (height, width) in pixels to which image and map are resized.
+        sigma_px: Standard deviation in pixels of the original image with which fixations are blurred if there is no
+            map; None for 0.03 of the longer side.
+        max_pixels: Images with more pixels are refused.
     """
 
     size: tuple[int, int]
@@ -35,21 +38,25 @@ class Reading:
 
 @dataclass
 class Problems:
-    """What is wrong with the files of a data set: messages by kind."""
+    """Problems of the files of a data set.
+
+    Attributes:
+        by_kind: Messages by kind of problem.
+    """
 
     by_kind: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, kind: str, message: str) -> None:
-        """Note one file's problem."""
+        """Add the problem of one file."""
         self.by_kind.setdefault(kind, []).append(message)
 
-    def take(self, others: "Problems") -> None:
-        """Add what another check found."""
+    def merge(self, others: "Problems") -> None:
+        """Add the problems of another check."""
         for kind, messages in others.by_kind.items():
             self.by_kind[kind] = self.by_kind.get(kind, []) + messages
 
     def lines(self) -> list[str]:
-        """Return a line a kind: how many, and the first few by name."""
+        """Return one line per kind: the number of problems and the first three messages."""
         return [
             f"{kind}: {len(messages)} ({'; '.join(messages[:3])}{'; ...' if len(messages) > 3 else ''})"
             for kind, messages in self.by_kind.items()
@@ -57,22 +64,27 @@ class Problems:
 
     def first(self) -> str:
         """Return the first message."""
-        return next((messages[0] for messages in self.by_kind.values()), "none was found.")
+        return next((messages[0] for messages in self.by_kind.values()), "no file was found.")
 
     def count(self) -> int:
-        """Return how many problems there are."""
+        """Return the number of problems."""
         return sum(len(messages) for messages in self.by_kind.values())
 
 
-def read_sample(example: Example, reading: Reading) -> Sample:
-    """Read one example: ``image`` (3, H, W) uint8, ``target`` (1, H, W) float16 0..1, ``counts`` (1, H, W) int16.
+def read_sample(example: Example, spec: SampleSpec) -> Sample:
+    """Read one image with its ground truth.
 
-    ``counts`` is there when the example has fixations. Raises DataError.
+    Returns:
+        ``image`` (3, H, W) uint8, ``target`` (1, H, W) float16 from 0 to 1, and ``counts`` (1, H, W) int16 if the
+        example has fixations.
+
+    Raises:
+        DataError: If a file cannot be used.
     """
-    image = read_image(example.image, reading.max_pixels)
-    truth = read_truth(example, (image.shape[0], image.shape[1]), reading.size, reading.sigma_px)
+    image = read_image(example.image, spec.max_pixels)
+    truth = read_truth(example, (image.shape[0], image.shape[1]), spec.size, spec.sigma_px)
     sample = {
-        "image": resize_image(image, reading.size),
+        "image": resize_image(image, spec.size),
         "target": torch.from_numpy(truth.map)[None].half(),
     }
     if truth.counts is not None:
@@ -81,25 +93,32 @@ def read_sample(example: Example, reading: Reading) -> Sample:
 
 
 class SaliencyDataset:
-    """Examples by ``(epoch, index)``: read from files, or from memory when they are kept there.
+    """Samples by ``(epoch, index)``, read from files or from memory.
 
-    An item has ``image`` (3, H, W) uint8, ``target`` (1, H, W) float32 0..1, ``counts`` (1, H, W) int16 when every
+    An item has ``image`` (3, H, W) uint8, ``target`` (1, H, W) float32 from 0 to 1, ``counts`` (1, H, W) int16 if every
     example has fixations, and ``index`` () int64. Augmentation draws from a generator seeded by (seed, epoch, index),
-    so that nothing depends on the number of workers or on where a run was interrupted.
+    so that samples do not depend on the number of workers or on where a run was interrupted.
+
+    Args:
+        examples: Files of the samples.
+        spec: Settings for reading them.
+        cached: Samples in memory in the order of the examples; None to read the files in every epoch.
+        augmentation: "none", "flip" or "full", as in ``augment``.
+        seed: Seed of the augmentation.
     """
 
     def __init__(
         self,
         examples: Sequence[Example],
-        reading: Reading,
+        spec: SampleSpec,
         *,
-        kept: Sequence[Sample] | None = None,
+        cached: Sequence[Sample] | None = None,
         augmentation: str = "none",
         seed: int = 0,
     ) -> None:
         self.examples = list(examples)
-        self.reading = reading
-        self.kept = kept
+        self.spec = spec
+        self.cached = cached
         self.augmentation = augmentation
         self.seed = seed
         self.has_fixations = all(example.fixations is not None for example in examples)
@@ -109,16 +128,16 @@ class SaliencyDataset:
 
     @property
     def device(self) -> torch.device:
-        """Return the processor, where samples are."""
+        """The device of the samples: always the CPU."""
         return torch.device("cpu")
 
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Sample:
-        """Return several items, stacked."""
+        """Return the items of (B,) indices, stacked along a new first dimension."""
         return default_collate([self[(epoch, int(index))] for index in indices])
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
-        stored = self.kept[index] if self.kept is not None else read_sample(self.examples[index], self.reading)
+        stored = self.cached[index] if self.cached is not None else read_sample(self.examples[index], self.spec)
         sample = {"image": stored["image"], "target": stored["target"].float()}
         if self.has_fixations:
             sample["counts"] = stored["counts"]
@@ -134,32 +153,43 @@ class SaliencyDataset:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set whose files were all tried: the examples that can be used, their samples when kept, the problems."""
+    """A data set all of whose files have been read once.
+
+    Attributes:
+        examples: The examples that can be used.
+        cached: Their samples, None if they are not kept in memory.
+        problems: The problems of the others.
+    """
 
     examples: list[Example]
-    kept: list[Sample] | None
+    cached: list[Sample] | None
     problems: Problems
 
 
 def prepare(
-    examples: Sequence[Example], reading: Reading, cache: str, threads: int, on_progress: Callable[[int], None]
+    examples: Sequence[Example], spec: SampleSpec, cache: str, threads: int, on_progress: Callable[[int], None]
 ) -> Prepared:
-    """Read every file once, in threads: list what cannot be used, and keep the samples when they fit in memory.
+    """Read every file once in threads, to find those that cannot be used and to fill the cache.
 
-    ``cache``: ``ram`` keeps them, ``none`` does not, ``auto`` does when they take less than a quarter of the memory
-    that is free.
+    Args:
+        examples: Files to read.
+        spec: Settings for reading them.
+        cache: "ram" keeps the samples in memory, "none" does not, "auto" does if they take less than a quarter of the
+            free memory.
+        threads: Number of threads.
+        on_progress: Receives the number of examples read so far.
     """
-    keep = cache == "ram" or (cache == "auto" and _fits(len(examples), reading.size))
+    use_cache = cache == "ram" or (cache == "auto" and _fits(len(examples), spec.size))
     problems = Problems()
     usable: list[Example] = []
-    kept: list[Sample] = []
+    cached: list[Sample] = []
 
     def attempt(example: Example) -> Sample | DataError:
         try:
-            sample = read_sample(example, reading)
+            sample = read_sample(example, spec)
         except DataError as error:
             return error
-        return sample if keep else {}
+        return sample if use_cache else {}
 
     pool = ThreadPoolExecutor(max_workers=threads)
     try:
@@ -168,11 +198,11 @@ def prepare(
                 problems.add("unreadable" if outcome.kind == "data" else outcome.kind, str(outcome))
             else:
                 usable.append(example)
-                kept.append(outcome)
+                cached.append(outcome)
             on_progress(number)
     finally:
-        pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for the files still to come
-    return Prepared(usable, kept if keep else None, problems)
+        pool.shutdown(cancel_futures=True)  # an interruption does not wait for the remaining files
+    return Prepared(usable, cached if use_cache else None, problems)
 
 
 def _fits(count: int, size: tuple[int, int]) -> bool:

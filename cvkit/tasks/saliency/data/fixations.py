@@ -1,4 +1,4 @@
-"""Eye fixations: read them from the formats data sets come in, count them on a grid, blur them into maps."""
+"""Read eye fixations from the formats of common data sets, count them per pixel, and blur the counts into maps."""
 
 import csv
 from dataclasses import dataclass
@@ -7,18 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from cvkit.data.images import read_array, read_map
-from cvkit.errors import DataError
+from cvkit.errors import DataError, first_line
 
-SUFFIXES = (".csv", ".mat", ".npy", ".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
-SIGMA_OF_SIDE = 0.03  # of the longer side: 24 px at 800, about a degree of visual angle in OSIE
+FIXATION_SUFFIXES = (".csv", ".mat", ".npy", ".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
+SIGMA_OF_SIDE = 0.03  # fraction of the longer side: 24 px at 800, about one degree of visual angle in OSIE
 
 
 @dataclass(frozen=True)
 class Fixations:
-    """The fixations on one image, repeats kept: ``x`` (column) and ``y`` (row) in pixels from 0, (n,) float64.
+    """All fixations on one image, repeated ones included.
 
-    ``duration_ms`` and ``subject`` are (n,) arrays where the file tells them, else None. ``size`` is the (height,
-    width) of the image they were measured on where the file tells it.
+    Attributes:
+        x: (n,) float64, columns in pixels from 0.
+        y: (n,) float64, rows in pixels from 0.
+        duration_ms: (n,) float64 durations, None if the file has none.
+        subject: (n,) names of the subjects, None if the file has none.
+        size: (height, width) of the image on which the fixations were measured, None if the file does not give it.
     """
 
     x: np.ndarray
@@ -31,13 +35,13 @@ class Fixations:
         return len(self.x)
 
     def inside(self, size: tuple[int, int]) -> "Fixations":
-        """Return the fixations that lie on an image of (height, width)."""
+        """Return the fixations that lie on an image of ``size`` (height, width)."""
         height, width = size
         keep = (self.x > -0.5) & (self.x < width - 0.5) & (self.y > -0.5) & (self.y < height - 0.5)
         return self.where(keep)
 
     def where(self, keep: np.ndarray) -> "Fixations":
-        """Return the fixations picked by a boolean (n,) array."""
+        """Return the fixations that a boolean (n,) array selects."""
         return Fixations(
             x=self.x[keep],
             y=self.y[keep],
@@ -48,11 +52,18 @@ class Fixations:
 
 
 def read_fixations(path: Path) -> Fixations:
-    """Read fixations from CSV (x, y, optional duration_ms, subject), ``.mat``, ``.npy`` or a binary image.
+    """Read the fixations on one image.
 
-    ``.mat``: SALICON's ``gaze`` (1-based x, y of every observer) or a binary location array as MIT1003 and CAT2000
-    have. ``.npy``: (n, 2) points x, y, or an (H, W) array that is non-zero where a fixation lies. An image is non-zero
-    where a fixation lies, a JPEG, which is never exact, above half its range. Raises DataError.
+    Args:
+        path: One of
+            - CSV with the columns x and y, and optionally duration_ms and subject;
+            - ``.mat`` with the struct array ``gaze`` of SALICON (1-based x, y of each observer), or with a binary array
+              of locations as in MIT1003 and CAT2000;
+            - ``.npy`` with (n, 2) points x, y, or an (H, W) array that is non-zero at fixations;
+            - an image that is non-zero at fixations; a JPEG, which is not exact, must be above half its range there.
+
+    Raises:
+        DataError: If the file cannot be read or holds no fixations in these formats.
     """
     suffix = path.suffix.lower()
     if suffix == ".csv":
@@ -80,12 +91,12 @@ def _read_csv(path: Path) -> Fixations:
     values: dict[str, list[float | str]] = {name: [] for name in columns}
     for line, row in rows:
         try:
-            for name, place in columns.items():
-                cell = row[place].strip()
+            for name, position in columns.items():
+                cell = row[position].strip()
                 values[name].append(cell if name == "subject" else float(cell or "nan"))
         except (ValueError, IndexError) as error:
             reason = error if isinstance(error, ValueError) else f"it has {len(row)} of {len(header)} columns"
-            raise DataError(f"{path}: line {line} is no fixation ({reason}).") from error
+            raise DataError(f"{path}: line {line} is not a fixation ({reason}).") from error
     x, y = (np.array(values[name], dtype=np.float64) for name in ("x", "y"))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise DataError(f"{path}: x and y must be finite numbers.")
@@ -107,10 +118,8 @@ def _read_mat(path: Path) -> Fixations:
         raise DataError(f"{path}: no such file.") from error
     except NotImplementedError as error:
         raise DataError(f"{path}: a MATLAB 7.3 file; save it with -v7 to read it here.") from error
-    except Exception as error:
-        raise DataError(
-            f"{path}: not a readable .mat file ({(str(error).splitlines() or [type(error).__name__])[0][:120]})."
-        ) from error
+    except Exception as error:  # loadmat raises many types on damaged files
+        raise DataError(f"{path}: not a readable .mat file ({first_line(error, 120)}).") from error
     if "gaze" in content:
         return _from_gaze(path, content)
     arrays = {
@@ -118,7 +127,7 @@ def _read_mat(path: Path) -> Fixations:
         for name, value in content.items()
         if isinstance(value, np.ndarray) and value.dtype.kind in "buif" and value.ndim == 2
     }
-    # By the usual names, else the largest array: a small one beside it is a size or a setting.
+    # Arrays of the usual names come first, then the largest one: smaller arrays hold sizes or settings.
     by_size = sorted(arrays, key=lambda name: arrays[name].size, reverse=True)
     for name in ("fixLocs", "fixationPts", *by_size):
         if name in arrays and arrays[name].size:
@@ -127,18 +136,18 @@ def _read_mat(path: Path) -> Fixations:
 
 
 def _from_gaze(path: Path, content: dict) -> Fixations:
-    """SALICON: gaze is a struct array, an entry an observer, whose ``fixations`` are (n, 2) 1-based x, y."""
+    """Read SALICON's struct array ``gaze``: one entry per observer with ``fixations``, (n, 2) 1-based x, y."""
     gaze = content["gaze"].ravel()
     if gaze.dtype.names is None or "fixations" not in gaze.dtype.names:
         raise DataError(f"{path}: 'gaze' has no field 'fixations', as SALICON's files have.")
     points, subjects = [], []
     for number, observer in enumerate(gaze["fixations"], start=1):
         try:
-            seen = np.asarray(observer, dtype=np.float64).reshape(-1, 2)
+            observed = np.asarray(observer, dtype=np.float64).reshape(-1, 2)
         except (TypeError, ValueError) as error:
             raise DataError(f"{path}: the fixations of observer {number} are not (n, 2) numbers.") from error
-        points.append(seen - 1)
-        subjects += [str(number)] * len(seen)
+        points.append(observed - 1)
+        subjects += [str(number)] * len(observed)
     all_points = np.concatenate(points) if points else np.zeros((0, 2))
     if not np.isfinite(all_points).all():
         raise DataError(f"{path}: x and y must be finite numbers.")
@@ -166,25 +175,36 @@ def _from_locations(locations: np.ndarray) -> Fixations:
 
 
 def count_map(fixations: Fixations, measured: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """Count fixations a pixel: (h, w) int16, from points measured on ``measured`` (H, W) brought to ``size``.
+    """Count the fixations of each pixel.
 
-    A point in pixel x lands in the pixel that holds its centre, so the number of fixations never changes.
+    A fixation is counted in the pixel that contains the scaled centre of its own pixel, so resizing keeps the number of
+    fixations.
+
+    Args:
+        fixations: Fixations of one image; those outside the image are left out.
+        measured: (height, width) of the image on which they were measured.
+        size: (height, width) of the result.
+
+    Returns:
+        (h, w) int16.
     """
     counts = np.zeros(size, dtype=np.int16)
-    np.add.at(counts, places(fixations, measured, size), 1)
+    np.add.at(counts, grid_positions(fixations, measured, size), 1)
     return counts
 
 
-def places(fixations: Fixations, measured: tuple[int, int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (rows, columns), (n,) int64, that the fixations on a ``measured`` image have at ``size``."""
+def grid_positions(
+    fixations: Fixations, measured: tuple[int, int], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns, each (n,) int64, of the fixations after resizing an image from ``measured``."""
     on_image = fixations.inside(measured)
     column = np.floor((np.round(on_image.x) + 0.5) * (size[1] / measured[1])).astype(np.int64)
     row = np.floor((np.round(on_image.y) + 0.5) * (size[0] / measured[0])).astype(np.int64)
     return np.clip(row, 0, size[0] - 1), np.clip(column, 0, size[1] - 1)
 
 
-def blur(counts: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Blur a count map with a Gaussian of ``sigma_px`` pixels into an (H, W) float32 map of 0..1."""
+def blur_counts(counts: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Blur (H, W) counts by a Gaussian of standard deviation ``sigma_px`` into an (H, W) float32 map from 0 to 1."""
     from scipy.ndimage import gaussian_filter
 
     blurred = gaussian_filter(counts.astype(np.float32), sigma_px, mode="constant", truncate=4.0)
@@ -193,5 +213,5 @@ def blur(counts: np.ndarray, sigma_px: float) -> np.ndarray:
 
 
 def default_sigma(size: tuple[int, int]) -> float:
-    """Return the sigma in pixels used when none is given: 0.03 of the longer side."""
+    """Return the default standard deviation of the blur in pixels for an image of ``size``: 0.03 of the longer side."""
     return SIGMA_OF_SIDE * max(size)

@@ -1,4 +1,4 @@
-"""Find the images, maps and fixations of a saliency data set and pair them by stem."""
+"""Find the images, maps and fixations of a saliency data set, pair them by stem, and split them."""
 
 import csv
 from collections.abc import Iterable
@@ -8,20 +8,28 @@ from pathlib import Path
 import numpy as np
 
 from cvkit.errors import DataError
-from cvkit.files import IMAGE_SUFFIXES
-from cvkit.tasks.saliency.data import fixations as fixation_files
+from cvkit.inputs import IMAGE_SUFFIXES
+from cvkit.tasks.saliency.data.fixations import FIXATION_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "stimuli")
 MAP_FOLDERS = ("maps", "fixation_maps", "saliency", "density")
 FIXATION_FOLDERS = ("fixations", "fixation_locations", "fixlocs")
 MAP_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy", ".bmp", ".tif", ".tiff")
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-ALL = ""  # the split of a data set that has none
+ALL = ""  # split name in a data set without splits
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image with what is known of where people look: a map, fixations, or both."""
+    """One image with its ground truth: a map, fixations, or both.
+
+    Attributes:
+        key: Path of the image inside its folder, without suffix.
+        split: "train", "val", "test", or ``ALL``.
+        image: Path of the image.
+        map: Path of the saliency map.
+        fixations: Path of the fixations.
+    """
 
     key: str
     split: str
@@ -32,7 +40,13 @@ class Example:
 
 @dataclass
 class Layout:
-    """The pairs found in a data set, and what was found beside them, kind by kind."""
+    """The files of a data set.
+
+    Attributes:
+        root: Folder of the data set.
+        examples: Images with ground truth.
+        unpaired: Files that cannot be used, by kind.
+    """
 
     root: Path
     examples: list[Example]
@@ -43,17 +57,21 @@ class Layout:
         return [example for example in self.examples if example.split == name]
 
     def splits(self) -> list[str]:
-        """Return the names of the splits there are, in the order train, val, test."""
+        """Return the names of the present splits in the order train, val, test."""
         present = {example.split for example in self.examples}
         return [name for name in ("train", "val", "test", ALL) if name in present]
 
 
 def read_layout(root: Path) -> Layout:
-    """Pair the files of a data set folder, or of a manifest CSV (``image,map,fixations,split``).
+    """Pair the files of a data set.
 
-    Folders: ``images/`` with ``maps/`` and/or ``fixations/`` (``fixation_maps``, ``saliency``, ``density`` are names
-    for ``maps``), each with optional split folders inside, or the other way round (``train/images``). Raises DataError
-    that says what was looked for and what was seen when nothing pairs.
+    Args:
+        root: A folder with ``images/`` and ``maps/`` or ``fixations/`` or both (``fixation_maps``, ``saliency`` and
+            ``density`` are other names of ``maps``), each with optional split folders inside, or the other way round
+            (``train/images``); or a CSV manifest with the columns ``image,map,fixations,split``.
+
+    Raises:
+        DataError: If no image has ground truth; the message lists what was looked for and what was found.
     """
     if not root.exists():
         raise DataError(f"{root}: no such folder.")
@@ -62,7 +80,7 @@ def read_layout(root: Path) -> Layout:
     repeats: list[str] = []
     images = _collect(root, IMAGE_FOLDERS, IMAGE_SUFFIXES, repeats)
     maps = _collect(root, MAP_FOLDERS, MAP_SUFFIXES, repeats)
-    points = _collect(root, FIXATION_FOLDERS, fixation_files.SUFFIXES, repeats)
+    points = _collect(root, FIXATION_FOLDERS, FIXATION_SUFFIXES, repeats)
     examples = [
         Example(key=key, split=split, image=path, map=maps.get((split, key)), fixations=points.get((split, key)))
         for (split, key), path in sorted(images.items())
@@ -72,8 +90,8 @@ def read_layout(root: Path) -> Layout:
         raise DataError(_nothing_found(root, len(images), len(maps), len(points)))
     unpaired = {
         "images without a map or fixations": [str(e.image) for e in examples if not (e.map or e.fixations)],
-        "maps without an image": [str(path) for place, path in sorted(maps.items()) if place not in images],
-        "fixations without an image": [str(path) for place, path in sorted(points.items()) if place not in images],
+        "maps without an image": [str(path) for key, path in sorted(maps.items()) if key not in images],
+        "fixations without an image": [str(path) for key, path in sorted(points.items()) if key not in images],
         "files whose stem another file has": repeats,
     }
     return Layout(root=root, examples=paired, unpaired={kind: names for kind, names in unpaired.items() if names})
@@ -82,42 +100,43 @@ def read_layout(root: Path) -> Layout:
 def _collect(
     root: Path, names: Iterable[str], suffixes: Iterable[str], repeats: list[str]
 ) -> dict[tuple[str, str], Path]:
-    """Return {(split, key): file} for the folders called one of ``names``; the first name found wins.
+    """Return {(split, key): file} of the folders with the first of ``names`` that holds any file.
 
     A second file of the same split and key is added to ``repeats``.
     """
-    known = set(suffixes)
+    accepted = set(suffixes)
     for name in names:
         bases = [(ALL, root / name)]
         bases += [(split, root / word / name) for word, split in SPLITS.items()]
-        found: dict[tuple[str, str], Path] = {}
+        files: dict[tuple[str, str], Path] = {}
         for split, base in bases:
             if not base.is_dir():
                 continue
             for path in sorted(base.rglob("*")):
                 relative = path.relative_to(base)
                 hidden = any(part.startswith(".") for part in relative.parts)
-                if path.suffix.lower() not in known or hidden or not path.is_file():
+                if path.suffix.lower() not in accepted or hidden or not path.is_file():
                     continue
                 inner = SPLITS.get(relative.parts[0].lower()) if split == ALL and len(relative.parts) > 1 else None
                 parts = relative.parts[1:] if inner else relative.parts
-                place = (inner or split, Path(*parts).with_suffix("").as_posix())
-                if place in found:
+                key = (inner or split, Path(*parts).with_suffix("").as_posix())
+                if key in files:
                     repeats.append(str(path))
                 else:
-                    found[place] = path
-        if found:
-            return found
+                    files[key] = path
+        if files:
+            return files
     return {}
 
 
 def _nothing_found(root: Path, images: int, maps: int, points: int) -> str:
+    """Return the message that no files pair, from the numbers of files of each kind."""
     entries = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())
-    seen = ", ".join(entries[:12]) or "nothing"
+    listing = ", ".join(entries[:12]) or "nothing"
     return (
         f"no image in {root} has a map or fixations of the same stem: looked for images/ with maps/ "
         f"({', '.join(MAP_FOLDERS[1:])}) or fixations/; found {images} images, {maps} maps, {points} fixation files "
-        f"among {seen}."
+        f"among {listing}."
     )
 
 
@@ -133,33 +152,45 @@ def _read_manifest(path: Path) -> Layout:
         raise DataError(
             f"{path}: a manifest has the columns image,map,fixations,split; this has {', '.join(columns) or 'none'}."
         )
-    examples, lonely, missing = [], [], []
+    examples, without_truth, missing = [], [], []
     for row in rows:
-        places = {name: path.parent / row[name] for name in ("image", "map", "fixations") if row.get(name)}
-        if "image" not in places:
+        files = {name: path.parent / row[name] for name in ("image", "map", "fixations") if row.get(name)}
+        if "image" not in files:
             continue
-        if absent := [str(place) for place in places.values() if not place.is_file()]:
+        if absent := [str(file) for file in files.values() if not file.is_file()]:
             missing += absent
             continue
-        if len(places) == 1:
-            lonely.append(str(places["image"]))
+        if len(files) == 1:
+            without_truth.append(str(files["image"]))
             continue
         word = row.get("split", "").lower()
         if word and word not in SPLITS:
             raise DataError(f"{path}: the split {word!r} is not one of train, val, test.")
         key = Path(row["image"]).with_suffix("").as_posix()
         split = SPLITS.get(word, ALL)
-        examples.append(Example(key, split, places["image"], places.get("map"), places.get("fixations")))
+        examples.append(Example(key, split, files["image"], files.get("map"), files.get("fixations")))
     if not examples:
-        raise DataError(f"{path}: no row names an image that is there with a map or fixations ({len(rows)} rows).")
-    unpaired = {"images without a map or fixations": lonely, "files the manifest names that are not there": missing}
+        raise DataError(f"{path}: no row names an existing image with a map or fixations ({len(rows)} rows).")
+    unpaired = {
+        "images without a map or fixations": without_truth,
+        "missing files of the manifest": missing,
+    }
     return Layout(root=path.parent, examples=examples, unpaired={kind: n for kind, n in unpaired.items() if n})
 
 
-def divide(layout: Layout, val_fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """Return (training, validation) examples: the data set's own splits, else a random share set aside.
+def train_val_split(layout: Layout, val_fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Return the training and the validation examples.
 
-    A data set with ``train`` but no ``val`` gives up ``val_fraction`` of ``train``; its ``test`` is never touched.
+    A data set with both splits keeps them. Otherwise a random part of the training images is used for validation; the
+    test split is never used.
+
+    Args:
+        layout: Files of the data set.
+        val_fraction: Fraction of the training images to use for validation, from 0 to 1; at least one image is used.
+        seed: Seed of the random choice.
+
+    Raises:
+        DataError: If there are no training images, or only one and no validation images.
     """
     train = layout.split("train") or layout.split(ALL)
     val = layout.split("val")
@@ -168,7 +199,7 @@ def divide(layout: Layout, val_fraction: float, seed: int) -> tuple[list[Example
     if val:
         return train, val
     if len(train) < 2:
-        raise DataError(f"{layout.root}: one image only; training needs one to learn from and one to check on.")
+        raise DataError(f"{layout.root}: one image only; training and validation need one image each.")
     order = np.random.default_rng(seed).permutation(len(train))
     held_out = max(1, round(val_fraction * len(train)))
     held_out = min(held_out, len(train) - 1)
@@ -179,14 +210,22 @@ def divide(layout: Layout, val_fraction: float, seed: int) -> tuple[list[Example
     )
 
 
-def for_evaluation(layout: Layout, split: str | None) -> list[Example]:
-    """Return the examples to score: the split named, else val, else test, else all there is."""
+def evaluation_examples(layout: Layout, split: str | None) -> list[Example]:
+    """Return the examples to score.
+
+    Args:
+        layout: Files of the data set.
+        split: Name of a split, or "all"; None for val, else test, else all examples.
+
+    Raises:
+        DataError: If there is no such split.
+    """
     if split is not None:
         word = SPLITS.get(split.lower(), split)
         chosen = layout.examples if split == "all" else layout.split(word)
         if not chosen:
-            there = ", ".join(name or "(none)" for name in layout.splits())
-            raise DataError(f"{layout.root}: no split {split!r}; there are: {there}.")
+            present = ", ".join(name or "(none)" for name in layout.splits())
+            raise DataError(f"{layout.root}: no split {split!r}; there are: {present}.")
         return chosen
     for name in ("val", "test"):
         if layout.split(name):

@@ -1,1 +1,1 @@
-"""What maps and predictions are scored by."""
+"""Metrics of saliency maps."""

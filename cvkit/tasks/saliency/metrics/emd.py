@@ -12,24 +12,30 @@ CELL_PX = 32
 
 
 def emd(pred: Tensor, target: Tensor) -> Tensor:
-    """Return the least work that turns one map into the other, in cells of 32 pixels, >= 0, lower is better.
+    """Compute the earth mover's distance, the least work that turns one map into the other.
 
-    Both are (N, H, W), any scale. Each is averaged over cells of about 32 x 32 pixels (ceil(H / 32) x ceil(W / 32) of
-    them), stretched to 0..1 and divided by its sum; a constant one counts as uniform. Work is mass times the
-    Euclidean distance between cells. NaN for a map with a value that is not finite. The problem is solved exactly, on
-    the CPU. Source: EMD.m of the MIT saliency benchmark; Pele and Werman 2009.
+    Each map is averaged over ceil(H / 32) x ceil(W / 32) cells of about 32 x 32 pixels, scaled to 0..1 and divided by
+    its sum; a constant map counts as uniform. Work is mass times the Euclidean distance between cells. The problem is
+    solved exactly on the CPU. Source: EMD.m of the MIT saliency benchmark; Pele and Werman 2009.
+
+    Args:
+        pred: (N, H, W) of any scale.
+        target: (N, H, W) of any scale.
+
+    Returns:
+        (N,) float64 >= 0 in cells of 32 pixels; NaN for a map with a value that is not finite.
     """
     return by_chunks(_emd, pred, target)
 
 
 def _emd(pred: Tensor, target: Tensor) -> Tensor:
-    # Imported here: the solver takes long to load and only this metric needs it.
+    # Imported here because the solver takes long to load and only this metric needs it.
     import ot
 
     grid = math.ceil(pred.shape[1] / CELL_PX), math.ceil(pred.shape[2] / CELL_PX)
     p, t = _cells(pred, grid), _cells(target, grid)
-    where = torch.cartesian_prod(*(torch.arange(side, dtype=torch.float64) for side in grid)).reshape(-1, 2)
-    cost = torch.cdist(where, where).numpy()
+    centres = torch.cartesian_prod(*(torch.arange(side, dtype=torch.float64) for side in grid)).reshape(-1, 2)
+    cost = torch.cdist(centres, centres).numpy()
     works = []
     for a, b in zip(p.numpy(), t.numpy(), strict=True):
         usable = math.isfinite(a.sum()) and math.isfinite(b.sum())
@@ -38,5 +44,5 @@ def _emd(pred: Tensor, target: Tensor) -> Tensor:
 
 
 def _cells(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Average (N, H, W) maps over a grid of cells and make them densities, (N, cells) float64 on the CPU."""
+    """Average (N, H, W) maps over a grid of cells and scale them to densities, (N, cells) float64 on the CPU."""
     return density(adaptive_avg_pool2d(maps.to(torch.float64), grid).flatten(1), stretch=True).cpu()

@@ -1,29 +1,32 @@
-"""Metrics that read a predicted saliency map at the fixated pixels: NSS and information gain.
-
-``fixations`` is (N, H, W) integer: how often each pixel was fixated. A score is (N,) float64, NaN for an image without
-fixations.
-"""
+"""Metrics that read a predicted saliency map at the fixated pixels: NSS and information gain."""
 
 import torch
 from torch import Tensor
 
-from cvkit.tasks.saliency.metrics.maps import EPS, by_chunks, constant, density, pixels
+from cvkit.tasks.saliency.metrics.maps import EPS, by_chunks, density, is_constant, pixels
 from cvkit.tasks.saliency.metrics.points import at_fixations
 
 
 def nss(pred: Tensor, fixations: Tensor, *, repeats: bool = False, correction: int = 1) -> Tensor:
-    """Return the mean over fixations of the map in units of its own standard deviation; 0 for a constant map.
+    """Compute NSS, the mean over fixations of the map standardised to mean 0 and standard deviation 1.
 
-    ``pred`` is (N, H, W), any scale. ``repeats`` counts a pixel as often as it was fixated; ``correction`` is what the
-    standard deviation subtracts from the number of pixels. MIT (NSS.m): False and 1; Tuebingen: True and 0.
-    Source: Peters et al. 2005.
+    MIT (NSS.m) uses ``repeats`` False and ``correction`` 1, Tuebingen True and 0. Source: Peters et al. 2005.
+
+    Args:
+        pred: (N, H, W) of any scale.
+        fixations: (N, H, W) integers, the number of fixations of each pixel.
+        repeats: Whether a pixel counts as often as it was fixated, not once.
+        correction: The standard deviation divides by the number of pixels minus this.
+
+    Returns:
+        (N,) float64; 0 for a constant map, NaN for an image without fixations.
     """
 
     def score(maps: Tensor, counts: Tensor) -> Tensor:
         rows = pixels(maps)
         points = at_fixations(rows, counts, repeats=repeats)
         std, mean = torch.std_mean(rows, dim=1, keepdim=True, correction=correction)
-        flat = constant(rows)
+        flat = is_constant(rows)
         z = (points.values - mean) / torch.where(flat, torch.ones_like(std), std)
         return points.mean(torch.where(flat, torch.zeros_like(z), z))
 
@@ -33,12 +36,20 @@ def nss(pred: Tensor, fixations: Tensor, *, repeats: bool = False, correction: i
 def information_gain(
     pred: Tensor, fixations: Tensor, baseline: Tensor, *, repeats: bool = False, stretch: bool = True
 ) -> Tensor:
-    """Return how many bits a fixation is more likely under the map than under the baseline, on average.
+    """Compute information gain, the mean over fixations of log2(density of the map / density of the baseline).
 
-    ``pred`` is (N, H, W), ``baseline`` (N, H, W) or (H, W), any scale; both are made densities, a constant one
-    uniform. ``repeats`` counts a pixel as often as it was fixated; ``stretch`` brings the maps to 0..1 before they
-    are divided by their sums. MIT (InfoGain.m): False and True; Tuebingen: True and False. Source: Kuemmerer et al.
+    MIT (InfoGain.m) uses ``repeats`` False and ``stretch`` True, Tuebingen True and False. Source: Kuemmerer et al.
     2015.
+
+    Args:
+        pred: (N, H, W) of any scale; a constant map counts as the uniform density.
+        fixations: (N, H, W) integers, the number of fixations of each pixel.
+        baseline: (N, H, W) or (H, W) of any scale.
+        repeats: Whether a pixel counts as often as it was fixated, not once.
+        stretch: Whether to scale the maps to 0..1 before they are divided by their sums.
+
+    Returns:
+        (N,) float64 in bits per fixation; NaN for an image without fixations.
     """
 
     def score(maps: Tensor, counts: Tensor, base: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every saliency metric needs of its maps: checks, memory bounds, and the usual normalisations."""
+"""Helpers of saliency metrics: checks, processing in chunks of bounded memory, and normalisations."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,26 @@ from torch import Tensor
 # MATLAB's eps with the digits that pysaliency writes; the rest of its digits change no score's 10th decimal.
 EPS = 2.2204e-16
 
-# Pixels worked on at a time. Scores need a few float64 copies of their maps: this bounds them to some 100 MB on a CPU
-# (where small chunks are also the fastest, being in cache) and about 2 GB on a GPU (where large ones are).
+# Number of pixels per chunk. Scores need a few float64 copies of their maps: this limits them to about 100 MB on a CPU,
+# where small chunks are also the fastest because they stay in the cache, and to about 2 GB on a GPU, where large chunks
+# are the fastest.
 CPU_PIXELS = 2**21
 GPU_PIXELS = 2**25
 
 
 def by_chunks(score: Callable[..., Tensor], *maps: Tensor) -> Tensor:
-    """Apply ``score`` to a few images at a time, so that memory does not grow with the number of images.
+    """Score a few images at a time, so that memory does not grow with the number of images.
 
-    ``maps`` are (N, H, W) tensors of one shape; they are moved to the device of the first (a device without float64
-    hands over to the CPU). ``score`` takes the same maps with fewer images and returns (n,). The result is (N,)
-    float64. Raises ValueError when the shapes differ or are not (N, H, W).
+    Args:
+        score: Takes the maps of n images and returns (n,) scores.
+        maps: (N, H, W) tensors of one shape. They are moved to the device of the first, or to the CPU if that device
+            has no float64.
+
+    Returns:
+        (N,) float64.
+
+    Raises:
+        ValueError: If the shapes differ or are not (N, H, W).
     """
     shape = maps[0].shape
     if len(shape) != 3 or any(m.shape != shape for m in maps):
@@ -35,19 +43,19 @@ def by_chunks(score: Callable[..., Tensor], *maps: Tensor) -> Tensor:
 
 
 def pixels(maps: Tensor) -> Tensor:
-    """Return (N, H, W) maps as rows of pixels, (N, H*W) float64."""
+    """Flatten (N, H, W) maps to rows of pixels, (N, H*W) float64."""
     return maps.flatten(1).to(torch.float64)
 
 
-def constant(rows: Tensor) -> Tensor:
-    """Say of each row whether all its values are one finite value, (N, 1) bool."""
+def is_constant(rows: Tensor) -> Tensor:
+    """Return whether all values of each row are the same finite value, (N, 1) bool."""
     low, high = _ends(rows)
     return (low == high) & low.isfinite()
 
 
-def finite(rows: Tensor) -> Tensor:
-    """Say of each row whether all its values are finite, (N,) bool."""
-    # A finite sum, one quick pass, settles nearly all cases; large finite values may still add up to infinity.
+def is_finite(rows: Tensor) -> Tensor:
+    """Return whether all values of each row are is_finite, (N,) bool."""
+    # A finite sum, which takes one fast pass, decides nearly all cases; large finite values may add up to infinity.
     quick = rows.sum(1).isfinite()
     if quick.all():
         return quick
@@ -56,19 +64,21 @@ def finite(rows: Tensor) -> Tensor:
 
 
 def unit_range(rows: Tensor) -> Tensor:
-    """Stretch each row to 0..1; a constant row becomes zeros.
+    """Scale each row of (N, P) float64 linearly to 0..1.
 
-    ``rows`` is (N, P) float64. A row with a value that is not finite becomes NaN throughout.
+    A constant row becomes zeros; a row with a value that is not finite becomes NaN.
     """
     low, high = _ends(rows)
     return (rows - low) / _divisor(high - low)
 
 
 def density(rows: Tensor, *, stretch: bool) -> Tensor:
-    """Turn each row into weights that sum to 1; a row without any weight becomes the uniform one.
+    """Scale each row to sum 1; a row that would be all zero becomes uniform.
 
-    ``rows`` is (N, P) float64. ``stretch`` brings the row to 0..1 first, as MATLAB code of the MIT benchmark does for
-    SIM and information gain; otherwise only a negative minimum is lifted to zero, as pysaliency does.
+    Args:
+        rows: (N, P) float64.
+        stretch: Whether to scale the row to 0..1 first, as the MATLAB code of the MIT benchmark does for SIM and
+            information gain; otherwise only a negative minimum is raised to zero, as in pysaliency.
     """
     lifted = unit_range(rows) if stretch else rows - rows.amin(1, keepdim=True).clamp_max(0)
     total = lifted.sum(1, keepdim=True)
@@ -82,5 +92,5 @@ def _ends(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _divisor(scale: Tensor) -> Tensor:
-    """Replace 0 by 1, and what is not finite by NaN: a row divided by infinity would look like a map."""
+    """Replace 0 by 1, and values that are not finite by NaN, as division by infinity would give a valid-looking map."""
     return torch.where(scale.isfinite(), torch.where(scale == 0, 1.0, scale), torch.nan)

@@ -1,4 +1,4 @@
-"""Values of a map at fixated pixels, and counts of values above thresholds."""
+"""Read the values of maps at fixated pixels, and count values below thresholds."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -8,46 +8,50 @@ import torch
 from torch import Tensor
 
 
-class Points(NamedTuple):
-    """The values at the fixations of each image, one row an image, padded at the end.
+class FixatedValues(NamedTuple):
+    """Values of maps at the fixations of each image.
 
-    ``values`` is (N, F) in the dtype of the map, padded with +inf, F being the largest number of fixations of any image
-    (at least 1); ``number`` is (N,) int64, how many of them are real.
+    Attributes:
+        values: (N, F) in the dtype of the map, padded with +inf at the end, where F is the largest number of fixations
+            of an image, at least 1.
+        number: (N,) int64, the number of fixations of each image.
     """
 
     values: Tensor
     number: Tensor
 
     def mean(self, terms: Tensor) -> Tensor:
-        """Return the mean over fixations of ``terms``, (N, F) float64; NaN for an image without any."""
+        """Return the mean over fixations of (N, F) float64 ``terms``, (N,); NaN for an image without fixations."""
         real = torch.arange(terms.shape[1], device=terms.device) < self.number[:, None]
         return torch.where(real, terms, 0.0).sum(1) / self.number
 
-    def in_order(self) -> "Points":
-        """Return the same points with ascending values; the padding stays last."""
-        return Points(ascending(self.values), self.number)
+    def in_order(self) -> "FixatedValues":
+        """Return the values in ascending order; the padding stays last."""
+        return FixatedValues(ascending(self.values), self.number)
 
 
-def at_fixations(rows: Tensor, fixations: Tensor, *, repeats: bool) -> Points:
-    """Read the rows at their fixated pixels.
+def at_fixations(rows: Tensor, fixations: Tensor, *, repeats: bool) -> FixatedValues:
+    """Read maps at their fixated pixels.
 
-    ``rows`` is (N, P) float, ``fixations`` (N, H, W) integer or bool with H*W = P: how often each pixel was fixated.
-    ``repeats`` lists a pixel as often as it was fixated, otherwise once.
+    Args:
+        rows: (N, P) float, the pixels of each map.
+        fixations: (N, H, W) integer or bool with H*W = P, the number of fixations of each pixel.
+        repeats: Whether a pixel is listed as often as it was fixated, not once.
     """
     flat = positions(fixations, repeats=repeats)
-    # The positions come in order, image by image: where each image begins among them says how many it has.
+    # The positions ascend, image by image, so that the limits between images give the number of each image.
     begins = torch.arange(rows.shape[0] + 1, device=flat.device) * rows.shape[1]
     number = torch.searchsorted(flat, begins).diff()
     real = torch.arange(max(1, int(number.max())), device=flat.device) < number[:, None]
     values = torch.full_like(real, torch.inf, dtype=rows.dtype)
     values.masked_scatter_(real, rows.reshape(-1)[flat])
-    return Points(values, number)
+    return FixatedValues(values, number)
 
 
 def positions(fixations: Tensor, *, repeats: bool) -> Tensor:
-    """List the fixated pixels in rising order, (M,) int64, of the flattened counts of any shape."""
+    """Return the flat indices of fixated pixels in ascending order, (M,) int64, for counts of any shape."""
     counts = fixations.reshape(-1)
-    if counts.device.type == "cpu":  # numpy finds the few among many in a third of torch's time
+    if counts.device.type == "cpu":  # numpy needs a third of the time of torch for few non-zero values
         flat = torch.from_numpy(np.flatnonzero(counts.numpy() != 0))
     else:
         flat = torch.nonzero(counts).squeeze(1)
@@ -55,16 +59,16 @@ def positions(fixations: Tensor, *, repeats: bool) -> Tensor:
 
 
 def ranked(maps: Tensor) -> Tensor:
-    """Return (N, H, W) maps as rows, (N, P) float32 or float64, whichever holds their values exactly."""
+    """Flatten (N, H, W) maps to rows, (N, P) float32 or float64, whichever represents their values exactly."""
     narrow = maps.is_floating_point() and maps.dtype != torch.float64
     return maps.flatten(1).to(torch.float32 if narrow else torch.float64)
 
 
 def ascending(rows: Tensor) -> Tensor:
-    """Sort each row, (N, P); NaN goes last.
+    """Sort each row of (N, P) in ascending order, with NaN last.
 
-    On a CPU this is numpy's vectorised sort, rows in parallel: measured ten times as fast as torch's, and several
-    times as fast as looking the pixels up in the few fixated values.
+    On a CPU, numpy's vectorised sort runs on several rows in parallel. It was measured ten times as fast as torch's
+    sort, and several times as fast as searching for each pixel among the few fixated values.
     """
     if rows.device.type != "cpu":
         return rows.sort(1).values
@@ -72,7 +76,7 @@ def ascending(rows: Tensor) -> Tensor:
     ordered = np.empty_like(source)
 
     def fill(n: int) -> None:
-        ordered[n] = source[n]  # copied one by one: a row is still in the cache when it is sorted
+        ordered[n] = source[n]  # copied one by one, so that a row is in the cache when it is sorted
         ordered[n].sort()
 
     workers = min(len(ordered), torch.get_num_threads())
@@ -86,8 +90,14 @@ def ascending(rows: Tensor) -> Tensor:
 
 
 def count_below(ordered: Tensor, thresholds: Tensor, *, equal: bool = False) -> Tensor:
-    """Count in each ascending row the values < each threshold of that row, (N, T) int64.
+    """Count the values of each row below each threshold of that row.
 
-    ``ordered`` is (N, P), ``thresholds`` (N, T) of the same dtype. ``equal`` counts the values <= it.
+    Args:
+        ordered: (N, P), ascending rows.
+        thresholds: (N, T) of the same dtype.
+        equal: Whether to count values equal to the threshold as well.
+
+    Returns:
+        (N, T) int64.
     """
     return torch.searchsorted(ordered.contiguous(), thresholds.contiguous(), right=equal)

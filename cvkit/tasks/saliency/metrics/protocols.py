@@ -1,4 +1,4 @@
-"""Saliency metrics as two benchmarks define them: which columns, and with which conventions."""
+"""Saliency metrics with the conventions of two benchmarks, MIT and Tuebingen."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,12 +16,15 @@ from cvkit.tasks.saliency.metrics.similarity import cc, kl, sim
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreInputs:
-    """What scores are computed from; what is None leaves the columns that need it undefined.
+    """Inputs of the metrics; a metric whose input is None is undefined (NaN).
 
-    ``pred`` and ``target`` are (N, H, W), any scale. ``fixations`` is (N, H, W) integer, how often each pixel was
-    fixated on this image. ``others`` is the same for the other images, the negatives of shuffled AUC: (N, H, W), or
-    (H, W) for all images together, from which each image's own are taken out again. ``baseline`` is (N, H, W) or
-    (H, W), the map that information gain is measured against.
+    Attributes:
+        pred: (N, H, W) predicted maps of any scale.
+        target: (N, H, W) human maps of any scale.
+        fixations: (N, H, W) integers, the number of fixations of each pixel.
+        others: Fixations of other images, the negatives of shuffled AUC: (N, H, W), or (H, W) for all images together,
+            from which the fixations of each image itself are subtracted.
+        baseline: (N, H, W) or (H, W), the map against which information gain is measured.
     """
 
     pred: Tensor
@@ -33,13 +36,18 @@ class ScoreInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column of a score table: a metric and the fields of ``ScoreInputs`` that it takes after ``pred``."""
+    """One column of a score table.
+
+    Attributes:
+        metric: Function of ``pred`` and further inputs.
+        takes: Names of the fields of ``ScoreInputs`` that follow ``pred``.
+    """
 
     metric: Callable[..., Tensor]
     takes: tuple[str, ...]
 
     def score(self, inputs: ScoreInputs) -> Tensor:
-        """Return the scores, (N,) float64; NaN throughout when an input is missing."""
+        """Return the scores, (N,) float64; all NaN if an input is None."""
         rest = [getattr(inputs, name) for name in self.takes]
         if any(part is None for part in rest):
             return torch.full((len(inputs.pred),), torch.nan, dtype=torch.float64)
@@ -48,7 +56,12 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """A benchmark's way to score: its name and its columns in order."""
+    """The conventions of a benchmark.
+
+    Attributes:
+        name: Name of the benchmark.
+        metrics: Columns by name, in the order of the score table.
+    """
 
     name: str
     metrics: Mapping[str, Column]
@@ -59,10 +72,18 @@ class Protocol:
         return tuple(self.metrics)
 
     def score(self, inputs: ScoreInputs, columns: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Return the scores of each image by column, (N,) float64 on the CPU.
+        """Compute the scores of each image.
 
-        ``columns`` is all by default. NaN means undefined: an input is missing, the image has no fixations, or a map
-        holds a value that is not finite; leave it out of means. Raises UsageError for an unknown column.
+        Args:
+            inputs: Maps and ground truth.
+            columns: Names of the columns to compute, all by default.
+
+        Returns:
+            {column: (N,) float64 on the CPU}. NaN means undefined and must be left out of means: an input is missing,
+            the image has no fixations, or a map holds a value that is not finite.
+
+        Raises:
+            UsageError: If there is no such column.
         """
         wanted = self.columns if columns is None else tuple(columns)
         for name in wanted:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cvkit.models.init import start_relu
+from cvkit.models.init import init_relu
 from cvkit.tasks.saliency.networks.base import SaliencyModel, SaliencySpec
 from cvkit.tasks.saliency.networks.vgg import VGG16
 
@@ -51,7 +51,7 @@ class Decoder(nn.Module):
             if block < 10:
                 self._add(f"upsample{block - 5}", nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
         self.output = nn.Conv2d(before, 1, 1)
-        start_relu(self)
+        init_relu(self)
         # The first map is nearly constant: sigmoid(-2) = 0.12, about the mean of a human map.
         nn.init.normal_(self.output.weight, std=0.1 / before**0.5)
         nn.init.constant_(self.output.bias, -2.0)  # type: ignore[arg-type]

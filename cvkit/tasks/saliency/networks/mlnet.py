@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cvkit.models.backbones import foreign_backbone
-from cvkit.models.init import start_relu
+from cvkit.models.backbones import library_backbone
+from cvkit.models.init import init_relu
 from cvkit.tasks.saliency.networks.base import SaliencyModel, SaliencySpec
 from cvkit.tasks.saliency.networks.vgg import VGG16
 
@@ -33,7 +33,7 @@ class MLNet(SaliencyModel):
             self.backbone, channels = vgg, sum(vgg.channels)
             self.join: nn.Module = JoinSame()
         else:
-            other = foreign_backbone(spec.backbone, first_stride=self.stride)
+            other = library_backbone(spec.backbone, first_stride=self.stride)
             self.min_size = max(self.min_size, other.min_size)
             self.backbone, channels = other, PROJECTED * len(other.channels)
             self.join = JoinProjected(other.channels)
@@ -41,8 +41,8 @@ class MLNet(SaliencyModel):
         self.features = nn.Conv2d(channels, 64, 3, padding=1)
         self.output = nn.Conv2d(64, 1, 1)
         self.prior = LearnedPrior() if spec.prior else None
-        start_relu(self.features)
-        start_alive(self.output)
+        init_relu(self.features)
+        init_positive(self.output)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (N, 1, h, w) float32 raw maps >= 0 of (N, 3, H, W) normalised images; DataError for too small ones."""
@@ -68,7 +68,7 @@ class MLNet(SaliencyModel):
         return self.output.weight.new_zeros(()) if self.prior is None else self.prior.penalty()
 
 
-def start_alive(layer: nn.Conv2d) -> None:
+def init_positive(layer: nn.Conv2d) -> None:
     """Set the last layer before a ReLU to give a positive, varied map at first: its inputs are >= 0, so are weights."""
     with torch.no_grad():
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu").abs_()
@@ -89,7 +89,7 @@ class JoinProjected(nn.Module):
     def __init__(self, channels: list[int]) -> None:
         super().__init__()
         self.projections = nn.ModuleList(nn.Conv2d(count, PROJECTED, 1) for count in channels)
-        start_relu(self)
+        init_relu(self)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Return (N, 64 * levels, h, w), where h and w are of the first (finest) level."""

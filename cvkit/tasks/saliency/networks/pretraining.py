@@ -1,70 +1,91 @@
 """Load pretrained weights into the backbone of a saliency network."""
 
-import sys
-from contextlib import redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from cvkit.catalog import TIMM_PREFIX
-from cvkit.errors import WeightsError
+from cvkit.errors import WeightsError, first_line
 from cvkit.models import fetch
-from cvkit.models.backbones import ForeignBackbone
+from cvkit.models.backbones import LibraryBackbone
+from cvkit.models.published.pretrained import backbone_entry
 from cvkit.models.weights import fill, read_tensors
+from cvkit.progress import Reporter, ignore
 from cvkit.tasks.saliency.networks.base import SaliencyModel
 from cvkit.tasks.saliency.networks.vgg import TORCHVISION_INDEX, VGG16
 
 
-def load_backbone(model: SaliencyModel, source: str | Path, *, zero_bias: bool | None = None) -> None:
-    """Put pretrained weights into the backbone of ``model``: ``source`` is "none", "imagenet" or a file.
+def load_backbone(
+    model: SaliencyModel, source: str | Path, *, zero_bias: bool | None = None, report: Reporter = ignore
+) -> None:
+    """Load pretrained weights into the backbone of a saliency network, and fix the statistics of its batch norms.
 
-    With ``zero_bias`` the backbone's biases are then set to zero; None does so for ``mlnet`` on VGG16 only, as document
-    000 has it. The backbone's batch norms are fixed from then on. "imagenet" may download. Raises WeightsError naming
-    the first tensors that are missing or do not fit.
+    Args:
+        model: The network, changed in place.
+        source: "none" leaves the network as it is; "imagenet" takes the published weights from the cache of torchvision
+            or timm, or downloads them; otherwise a weights file.
+        zero_bias: Whether to set the biases of the backbone to zero. None sets them to zero for ``mlnet`` on VGG16
+            only (docs/models.md gives the reason).
+        report: Receives the progress of a download.
+
+    Raises:
+        WeightsError: If the weights are not available, or tensors are missing or have other shapes.
+        OutputError: If downloaded weights cannot be written to the cache.
     """
     if str(source) == "none":
         return
-    backbone = model.backbone
-    if str(source) == "imagenet":
-        given, label = _imagenet(model.spec.backbone), "the ImageNet weights"
-    else:
-        given, label = read_tensors(source), str(source)
-    if isinstance(backbone, VGG16):
-        fill(backbone, given, label, also_named=_torchvision_vgg_name)
-    elif isinstance(backbone, ForeignBackbone):
-        # timm's extractors join the names of flattened modules by "_" ("stages_0.x" for "stages.0.x").
-        same = _flat if model.spec.backbone.startswith(TIMM_PREFIX) else None
-        fill(backbone.body, given, label, canonical=same)
-    else:
-        raise WeightsError(f"{type(backbone).__name__} has no pretrained weights.")
+    tensors, label = _imagenet(model.spec.backbone, report) if str(source) == "imagenet" else _from_file(source)
+    _fill_backbone(model, tensors, label)
     if zero_bias is None:
         zero_bias = model.spec.name == "mlnet" and model.spec.backbone == "vgg16"
     if zero_bias:
-        for name, value in backbone.named_parameters():
+        for name, value in model.backbone.named_parameters():
             if name.endswith(".bias"):
                 nn.init.zeros_(value)
     model.fix_norm()
 
 
-def _imagenet(backbone: str) -> dict[str, Tensor]:
-    """Fetch the ImageNet weights of a backbone through torchvision or timm (kept in their own caches)."""
+def _fill_backbone(model: SaliencyModel, tensors: dict[str, Tensor], label: str) -> None:
+    backbone = model.backbone
+    if isinstance(backbone, VGG16):
+        fill(backbone, tensors, label, also_named=_torchvision_vgg_name)
+    elif isinstance(backbone, LibraryBackbone):
+        # timm's extractors join the names of flattened modules by "_" ("stages_0.x" for "stages.0.x").
+        canonical: Callable[[str], str] | None = None
+        if model.spec.backbone.startswith(TIMM_PREFIX):
+            canonical = _flat
+        fill(backbone.body, tensors, label, canonical=canonical)
+    else:
+        raise WeightsError(f"{type(backbone).__name__} has no pretrained weights.")
+
+
+def _from_file(path: str | Path) -> tuple[dict[str, Tensor], str]:
+    return read_tensors(path), str(path)
+
+
+def _imagenet(backbone: str, report: Reporter) -> tuple[dict[str, Tensor], str]:
+    """Return the published tensors of a backbone under the names of its library, and their name for messages."""
+    entry = backbone_entry(backbone)
+    path = fetch.download(entry, report)
+    tensors = read_tensors(path)
+    if backbone.startswith(TIMM_PREFIX):
+        tensors = _convert_for_timm(entry.name, tensors, path)
+    return tensors, f"{entry.name} ({path})"
+
+
+def _convert_for_timm(name: str, tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a published file under the names that timm uses now: timm converts them when it loads."""
+    import timm
+
     try:
-        if backbone.startswith(TIMM_PREFIX):
-            import timm
-
-            with redirect_stdout(sys.stderr):
-                return timm.create_model(backbone.removeprefix(TIMM_PREFIX), pretrained=True).state_dict()
-        from torchvision.models import get_model_weights
-
-        weights = get_model_weights(backbone)
-        chosen = next((entry for entry in weights if entry.name == "IMAGENET1K_V1"), weights.DEFAULT)
-        with redirect_stdout(sys.stderr):  # stdout is for results: torch says there what it downloads
-            return chosen.get_state_dict(progress=False, check_hash=True)
-    except Exception as error:  # whatever the network, its proxy and two libraries raise: the way out is the same
-        raise WeightsError(
-            f"The ImageNet weights of {backbone} cannot be fetched here ({type(error).__name__}). "
-            f"{fetch.offline_hint(backbone)} Or start with --weights none."
-        ) from error
+        network = timm.create_model(
+            name.removeprefix(TIMM_PREFIX), pretrained=True, pretrained_cfg_overlay={"state_dict": tensors}
+        )
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} does not fit {name}: {first_line(error)}.") from error
+    state: dict[str, Tensor] = network.state_dict()
+    return state
 
 
 def _torchvision_vgg_name(name: str) -> str:

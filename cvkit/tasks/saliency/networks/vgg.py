@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cvkit.models.init import start_relu
+from cvkit.models.init import init_relu
 
 # (convolutions, channels) of each block; a pooling closes every block.
 VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -44,7 +44,7 @@ class VGG16(nn.Module):
                 channels = VGG16_BLOCKS[int(name[4]) - 1][1]
                 self.add_module(name, nn.Conv2d(before, channels, 3, padding=1))
                 before = channels
-        start_relu(self)
+        init_relu(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the output of each tapped layer for (N, 3, H, W) images."""

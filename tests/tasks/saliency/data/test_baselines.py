@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from cvkit.tasks.saliency.data.baselines import (
-    KEPT_SIZES,
+    MAX_CACHED_SIZES,
     MEAN_SIZE,
     OBSERVER_SPREAD,
     MeanMap,
     Negatives,
     centre_prior,
-    halves,
     observer_map,
+    split_subjects,
 )
 from cvkit.tasks.saliency.data.fixations import Fixations
 
@@ -71,23 +71,23 @@ def test_empty_maps_add_nothing() -> None:
 
 def test_halves_part_the_subjects() -> None:
     seen = points((0, 0), (1, 1), (2, 2), (3, 3), (4, 4), subjects="aabbc")
-    parts = halves(seen, (0, 7))
+    parts = split_subjects(seen, (0, 7))
     assert parts is not None
     first, second = (set(part.subject.tolist()) for part in parts if part.subject is not None)
     assert len(first) == 1 and len(second) == 2 and not first & second
-    again = halves(seen, (0, 7))
+    again = split_subjects(seen, (0, 7))
     assert again is not None and again[0].x.tolist() == parts[0].x.tolist()
     assert len(parts[0]) + len(parts[1]) == 5
 
 
 def test_no_halves_without_two_subjects() -> None:
-    assert halves(points((0, 0)), (0,)) is None
-    assert halves(points((0, 0), (1, 1), subjects="aa"), (0,)) is None
+    assert split_subjects(points((0, 0)), (0,)) is None
+    assert split_subjects(points((0, 0), (1, 1), subjects="aa"), (0,)) is None
 
 
 def test_negatives_are_the_fixations_of_all_other_images() -> None:
     every = [points((0, 0), (0, 0)), points((3, 1)), points((1, 0))]
-    negatives = Negatives(every, [(2, 4), (2, 4), (1, 2)], some=None, seed=0)
+    negatives = Negatives(every, [(2, 4), (2, 4), (1, 2)], max_images=None, seed=0)
     first = negatives.for_image(0)
     # Of image 2, which is 1 x 2, pixel 1 is the right half: its centre lands in column 3, row 1 of 2 x 4.
     assert first is not None and first.dtype == np.int32
@@ -99,34 +99,34 @@ def test_negatives_are_the_fixations_of_all_other_images() -> None:
 def test_some_negatives_are_drawn_by_seed_and_index() -> None:
     every = [points((i, 0)) for i in range(30)]
     sizes = [(1, 30)] * 30
-    negatives = Negatives(every, sizes, some=10, seed=4)
+    negatives = Negatives(every, sizes, max_images=10, seed=4)
     drawn = negatives.for_image(5)
     assert drawn is not None and drawn.sum() == 10 and drawn[0, 5] == 0
-    again = Negatives(every, sizes, some=10, seed=4).for_image(5)
-    other = Negatives(every, sizes, some=10, seed=5).for_image(5)
+    again = Negatives(every, sizes, max_images=10, seed=4).for_image(5)
+    other = Negatives(every, sizes, max_images=10, seed=5).for_image(5)
     assert again is not None and other is not None
     assert (again == drawn).all() and (other != drawn).any()
 
 
 def test_more_negatives_than_there_are_means_all() -> None:
-    negatives = Negatives([points((0, 0)), points((1, 0))], [(1, 2)] * 2, some=10, seed=0)
+    negatives = Negatives([points((0, 0)), points((1, 0))], [(1, 2)] * 2, max_images=10, seed=0)
     first = negatives.for_image(0)
     assert first is not None and first.tolist() == [[0, 1]]
 
 
 def test_one_image_has_no_negatives() -> None:
-    assert Negatives([points((0, 0))], [(1, 1)], some=None, seed=0).for_image(0) is None
+    assert Negatives([points((0, 0))], [(1, 1)], max_images=None, seed=0).for_image(0) is None
 
 
 def test_images_nobody_looked_at_give_nothing() -> None:
-    negatives = Negatives([points(), points((0, 0))], [(1, 1), (1, 1)], some=None, seed=0)
+    negatives = Negatives([points(), points((0, 0))], [(1, 1), (1, 1)], max_images=None, seed=0)
     assert negatives.for_image(1) is not None and not np.any(negatives.for_image(1))
 
 
 def test_many_sizes_do_not_fill_the_memory() -> None:
-    sizes = [(2, 2 + i) for i in range(3 * KEPT_SIZES)]
-    negatives = Negatives([points((1, 1))] * len(sizes), sizes, some=None, seed=0)
+    sizes = [(2, 2 + i) for i in range(3 * MAX_CACHED_SIZES)]
+    negatives = Negatives([points((1, 1))] * len(sizes), sizes, max_images=None, seed=0)
     for index in range(len(sizes)):
         counts = negatives.for_image(index)
         assert counts is not None and counts.sum() == len(sizes) - 1
-    assert len(negatives._totals) <= KEPT_SIZES
+    assert len(negatives._totals) <= MAX_CACHED_SIZES

@@ -9,11 +9,11 @@ from PIL import Image
 
 from cvkit.errors import DataError
 from cvkit.tasks.saliency.data import dataset
-from cvkit.tasks.saliency.data.dataset import Problems, Reading, SaliencyDataset, prepare, read_sample
+from cvkit.tasks.saliency.data.dataset import Problems, SaliencyDataset, SampleSpec, prepare, read_sample
 from cvkit.tasks.saliency.data.ground_truth import read_truth
 from cvkit.tasks.saliency.data.layout import Example
 
-READING = Reading(size=(24, 32), sigma_px=3.0)
+READING = SampleSpec(size=(24, 32), sigma_px=3.0)
 
 
 def write(path: Path, array: np.ndarray) -> Path:
@@ -100,7 +100,7 @@ def test_what_cannot_be_learned_from(tmp_path: Path) -> None:
     good = example(tmp_path, "good")
     seen: list[int] = []
     prepared = prepare([wrong, empty, good, nobody, outside, broken, none], READING, "ram", 2, seen.append)
-    assert prepared.examples == [good] and prepared.kept is not None and len(prepared.kept) == 1
+    assert prepared.examples == [good] and prepared.cached is not None and len(prepared.cached) == 1
     assert seen == [1, 2, 3, 4, 5, 6, 7]
     kinds = prepared.problems.by_kind
     assert {kind: len(messages) for kind, messages in kinds.items()} == {
@@ -121,15 +121,15 @@ def test_some_fixations_outside_are_dropped(tmp_path: Path) -> None:
 
 def test_too_large_an_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="max-pixels"):
-        read_sample(example(tmp_path, "a"), Reading(size=(24, 32), max_pixels=100))
+        read_sample(example(tmp_path, "a"), SampleSpec(size=(24, 32), max_pixels=100))
 
 
 @pytest.mark.parametrize("augmentation", ["none", "flip", "full"])
 def test_kept_in_memory_or_read_anew_is_the_same(tmp_path: Path, augmentation: str) -> None:
     examples = [example(tmp_path, name) for name in "abc"]
-    kept = prepare(examples, READING, "ram", 2, lambda _: None).kept
-    assert prepare(examples, READING, "none", 2, lambda _: None).kept is None
-    ram = SaliencyDataset(examples, READING, kept=kept, augmentation=augmentation, seed=3)
+    kept = prepare(examples, READING, "ram", 2, lambda _: None).cached
+    assert prepare(examples, READING, "none", 2, lambda _: None).cached is None
+    ram = SaliencyDataset(examples, READING, cached=kept, augmentation=augmentation, seed=3)
     disk = SaliencyDataset(examples, READING, augmentation=augmentation, seed=3)
     for _ in range(2):  # twice: what is kept must not be changed by handing it out
         for epoch in range(3):
@@ -141,10 +141,10 @@ def test_kept_in_memory_or_read_anew_is_the_same(tmp_path: Path, augmentation: s
 
 def test_augmentation_follows_from_seed_epoch_and_index(tmp_path: Path) -> None:
     examples = [example(tmp_path, name) for name in "ab"]  # two equal images
-    kept = prepare(examples, READING, "ram", 2, lambda _: None).kept
+    kept = prepare(examples, READING, "ram", 2, lambda _: None).cached
 
     def picture(seed: int, epoch: int, index: int) -> bytes:
-        data = SaliencyDataset(examples, READING, kept=kept, augmentation="full", seed=seed)
+        data = SaliencyDataset(examples, READING, cached=kept, augmentation="full", seed=seed)
         return data[(epoch, index)]["image"].numpy().tobytes()
 
     assert picture(1, 2, 0) == picture(1, 2, 0)
@@ -155,8 +155,8 @@ def test_auto_keeps_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     examples = [example(tmp_path, "a")]
     need = 24 * 32 * 7  # bytes: uint8 RGB, a float16 target, int16 counts
     monkeypatch.setattr(dataset, "free_memory", lambda: 4 * need)
-    assert prepare(examples, READING, "auto", 1, lambda _: None).kept is None
+    assert prepare(examples, READING, "auto", 1, lambda _: None).cached is None
     monkeypatch.setattr(dataset, "free_memory", lambda: 4 * need + 4)
-    assert prepare(examples, READING, "auto", 1, lambda _: None).kept is not None
+    assert prepare(examples, READING, "auto", 1, lambda _: None).cached is not None
     monkeypatch.setattr(dataset, "local_processes", lambda: 2)
-    assert prepare(examples, READING, "auto", 1, lambda _: None).kept is None
+    assert prepare(examples, READING, "auto", 1, lambda _: None).cached is None

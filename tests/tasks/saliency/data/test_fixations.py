@@ -8,7 +8,14 @@ from PIL import Image
 from scipy.io import savemat
 
 from cvkit.errors import DataError
-from cvkit.tasks.saliency.data.fixations import Fixations, blur, count_map, default_sigma, places, read_fixations
+from cvkit.tasks.saliency.data.fixations import (
+    Fixations,
+    blur_counts,
+    count_map,
+    default_sigma,
+    grid_positions,
+    read_fixations,
+)
 
 
 def points(*pairs: tuple[float, float]) -> Fixations:
@@ -46,8 +53,8 @@ def test_csv_with_x_and_y_alone_and_no_rows(tmp_path: Path) -> None:
     [
         ("", "needs the columns x and y, has none"),
         ("x,time\n1,2\n", "needs the columns x and y, has x, time"),
-        ("x,y\n1,2\n3,left\n", r"line 3 is no fixation .*left"),
-        ("x,y\n1\n", r"line 2 is no fixation \(it has 1 of 2 columns\)"),
+        ("x,y\n1,2\n3,left\n", r"line 3 is not a fixation .*left"),
+        ("x,y\n1\n", r"line 2 is not a fixation \(it has 1 of 2 columns\)"),
         ("x,y\nnan,1\n", "finite"),
         ("x,y\ninf,1\n", "finite"),
         ("x,y\n,1\n", "finite"),
@@ -180,7 +187,7 @@ def test_counts_at_another_size_by_hand() -> None:
     # Measured on 4x4, halved: pixels 0 and 1 fall into 0, 2 and 3 into 1. Doubled: the centre of 3 lands in 7.
     seen = points((0, 0), (1, 1), (2, 0), (3, 3))
     assert count_map(seen, (4, 4), (2, 2)).tolist() == [[2, 1], [0, 1]]
-    rows, columns = places(seen, (4, 4), (8, 8))
+    rows, columns = grid_positions(seen, (4, 4), (8, 8))
     assert rows.tolist() == [1, 3, 1, 7] and columns.tolist() == [1, 3, 5, 7]
 
 
@@ -193,7 +200,7 @@ def test_scaling_keeps_the_number(size: tuple[int, int]) -> None:
 
 def test_blur_is_a_gaussian_with_its_peak_at_the_fixation() -> None:
     counts = count_map(points((30, 20)), (41, 61), (41, 61))
-    values = blur(counts, 3.0)
+    values = blur_counts(counts, 3.0)
     assert (
         values.dtype == np.float32 and values.max() == 1 and np.unravel_index(values.argmax(), values.shape) == (20, 30)
     )
@@ -204,7 +211,7 @@ def test_blur_is_a_gaussian_with_its_peak_at_the_fixation() -> None:
 
 
 def test_blur_of_nothing_is_nothing() -> None:
-    assert not blur(np.zeros((4, 4), np.int16), 2.0).any()
+    assert not blur_counts(np.zeros((4, 4), np.int16), 2.0).any()
 
 
 def test_default_sigma_is_of_the_longer_side() -> None:

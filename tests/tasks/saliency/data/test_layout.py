@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cvkit.errors import DataError
-from cvkit.tasks.saliency.data.layout import ALL, Example, Layout, divide, for_evaluation, read_layout
+from cvkit.tasks.saliency.data.layout import ALL, Example, Layout, evaluation_examples, read_layout, train_val_split
 
 
 def make(root: Path, *names: str) -> Path:
@@ -120,7 +120,7 @@ def test_manifest_with_relative_and_absolute_paths(tmp_path: Path) -> None:
     ]
     assert {kind: [Path(name).name for name in names] for kind, names in layout.unpaired.items()} == {
         "images without a map or fixations": ["c.jpg"],
-        "files the manifest names that are not there": ["gone.jpg", "gone.png"],
+        "missing files of the manifest": ["gone.jpg", "gone.png"],
     }
 
 
@@ -131,7 +131,7 @@ def test_manifest_with_relative_and_absolute_paths(tmp_path: Path) -> None:
         ("picture,map\n", "this has picture, map"),
         ("image,split\na.jpg,train\n", "this has image, split"),
         ("image,map,split\na.jpg,a.png,holdout\n", "split 'holdout' is not one of train, val, test"),
-        ("image,map\nb.jpg,b.png\n", r"no row names an image that is there .*\(1 rows\)"),
+        ("image,map\nb.jpg,b.png\n", r"no row names an existing image .*\(1 rows\)"),
     ],
 )
 def test_damaged_manifest(tmp_path: Path, text: str, words: str) -> None:
@@ -158,40 +158,40 @@ def layout_of(**counts: int) -> Layout:
 
 
 def test_own_splits_are_kept() -> None:
-    train, val = divide(layout_of(train=3, val=2, test=4), 0.5, seed=0)
+    train, val = train_val_split(layout_of(train=3, val=2, test=4), 0.5, seed=0)
     assert [e.key for e in train] == ["train0", "train1", "train2"] and [e.key for e in val] == ["val0", "val1"]
 
 
 @pytest.mark.parametrize("name", ["train", "whole"])
 def test_a_share_is_set_aside_by_the_seed(name: str) -> None:
     layout = layout_of(**{name: 20, "test": 3})
-    train, val = divide(layout, 0.1, seed=1)
+    train, val = train_val_split(layout, 0.1, seed=1)
     assert len(train) == 18 and len(val) == 2
     assert {e.key for e in train} | {e.key for e in val} == {f"{name}{i}" for i in range(20)}
     assert {e.split for e in train} == {"train"} and {e.split for e in val} == {"val"}
-    assert divide(layout, 0.1, seed=1) == (train, val)
-    assert any(divide(layout, 0.1, seed=seed)[1] != val for seed in (2, 3, 4))
+    assert train_val_split(layout, 0.1, seed=1) == (train, val)
+    assert any(train_val_split(layout, 0.1, seed=seed)[1] != val for seed in (2, 3, 4))
 
 
 def test_a_share_is_at_least_one_and_never_all() -> None:
-    assert [len(part) for part in divide(layout_of(whole=2), 0.01, 0)] == [1, 1]
-    assert [len(part) for part in divide(layout_of(whole=2), 0.99, 0)] == [1, 1]
+    assert [len(part) for part in train_val_split(layout_of(whole=2), 0.01, 0)] == [1, 1]
+    assert [len(part) for part in train_val_split(layout_of(whole=2), 0.99, 0)] == [1, 1]
     with pytest.raises(DataError, match="one image only"):
-        divide(layout_of(whole=1), 0.5, 0)
+        train_val_split(layout_of(whole=1), 0.5, 0)
     with pytest.raises(DataError, match=r"no training images; the splits found are val, test"):
-        divide(layout_of(val=1, test=1), 0.5, 0)
+        train_val_split(layout_of(val=1, test=1), 0.5, 0)
 
 
 def test_what_is_scored() -> None:
     both = layout_of(train=1, val=2, test=3)
-    assert len(for_evaluation(both, None)) == 2
-    assert len(for_evaluation(layout_of(train=1, test=3), None)) == 3
-    assert len(for_evaluation(layout_of(whole=4), None)) == 4
-    assert len(for_evaluation(both, "training")) == 1 and len(for_evaluation(both, "all")) == 6
+    assert len(evaluation_examples(both, None)) == 2
+    assert len(evaluation_examples(layout_of(train=1, test=3), None)) == 3
+    assert len(evaluation_examples(layout_of(whole=4), None)) == 4
+    assert len(evaluation_examples(both, "training")) == 1 and len(evaluation_examples(both, "all")) == 6
     with pytest.raises(DataError, match="no split 'tset'; there are: train, val, test"):
-        for_evaluation(both, "tset")
+        evaluation_examples(both, "tset")
     with pytest.raises(DataError, match=r"there are: \(none\)"):
-        for_evaluation(layout_of(whole=1), "val")
+        evaluation_examples(layout_of(whole=1), "val")
 
 
 @pytest.mark.shared

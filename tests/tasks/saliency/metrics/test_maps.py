@@ -42,21 +42,21 @@ def test_density() -> None:
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-def test_what_is_not_finite_does_not_pass_for_a_map(bad: float) -> None:
+def test_a_map_with_a_value_that_is_not_finite_has_no_score(bad: float) -> None:
     rows = torch.tensor([[0.0, 1.0, bad]], dtype=torch.float64)
     assert maps.density(rows, stretch=False).isnan().all()
     assert maps.density(rows, stretch=True).isnan().all()
-    assert not maps.finite(rows).item()
-    assert not maps.constant(torch.full((1, 3), bad)).item()
+    assert not maps.is_finite(rows).item()
+    assert not maps.is_constant(torch.full((1, 3), bad)).item()
 
 
-def test_constant_is_decided_on_the_values_not_on_their_spread() -> None:
+def test_a_row_is_constant_only_if_its_values_are_equal() -> None:
     rows = torch.full((1, 7), 0.1, dtype=torch.float64)
-    assert maps.constant(rows).item()
+    assert maps.is_constant(rows).item()
     rows[0, 3] = 0.2
-    assert not maps.constant(rows).item()
+    assert not maps.is_constant(rows).item()
 
 
 def test_large_finite_values_are_finite() -> None:
     rows = torch.tensor([[3e38, 3e38, 0.0], [3e38, torch.inf, 0.0]])
-    assert maps.finite(rows).tolist() == [True, False]
+    assert maps.is_finite(rows).tolist() == [True, False]

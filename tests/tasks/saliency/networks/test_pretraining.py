@@ -1,13 +1,22 @@
+import hashlib
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
 from cvkit.errors import WeightsError
+from cvkit.models import fetch
+from cvkit.models.published import pretrained
+from cvkit.models.published.libraries import torchvision_entries
+from cvkit.models.published.pretrained import backbone_entry
 from cvkit.models.weights import read_tensors
+from cvkit.progress import Event
 from cvkit.tasks.saliency.networks.base import SaliencyModel
 from cvkit.tasks.saliency.networks.build import SaliencySpec, build
 from cvkit.tasks.saliency.networks.pretraining import load_backbone
@@ -63,7 +72,7 @@ def test_vgg16_loads_in_every_naming(
     }[form]
     path = tmp_path / f"weights{suffix}"
     save_file(content, path) if suffix == ".safetensors" else torch.save(content, path)
-    start_again(mlnet)
+    set_to_zero(mlnet)
     load_backbone(mlnet, path, zero_bias=False)
     for name, value in mlnet.backbone.state_dict().items():
         torch.testing.assert_close(value, vgg_tensors[name], rtol=1e-3, atol=0)
@@ -71,13 +80,13 @@ def test_vgg16_loads_in_every_naming(
     assert mlnet.spec.fixed_norm
 
 
-def start_again(model: SaliencyModel) -> None:
+def set_to_zero(model: SaliencyModel) -> None:
     with torch.no_grad():
         for value in model.backbone.parameters():
             value.zero_()
 
 
-def test_biases_become_zero_for_mlnet_unless_told_otherwise(
+def test_biases_become_zero_for_mlnet_unless_zero_bias_is_false(
     mlnet: SaliencyModel, vgg_tensors: dict[str, Tensor], tmp_path: Path
 ) -> None:
     path = tmp_path / "vgg16-conv.pth"
@@ -121,7 +130,7 @@ def test_full_classifiers_load_into_feature_extractors(name: str, tmp_path: Path
 def test_a_wrong_file_names_the_first_tensors_and_changes_nothing(
     mlnet: SaliencyModel, vgg_tensors: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    start_again(mlnet)
+    set_to_zero(mlnet)
     wrong = {**vgg_tensors, "conv1_1.weight": torch.zeros(64, 1, 3, 3)}
     del wrong["conv2_1.bias"]
     torch.save(wrong, tmp_path / "wrong.pth")
@@ -137,14 +146,113 @@ def test_a_wrong_file_names_the_first_tensors_and_changes_nothing(
         load_backbone(mlnet, tmp_path / "other.pth")
 
 
-def test_imagenet_without_internet_says_how_to_go_on(mlnet: SaliencyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_network(*_: object, **__: object) -> None:
-        raise OSError("no network")
+@pytest.fixture
+def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of empty caches of torch hub and the Hugging Face hub, on a machine without internet."""
 
-    monkeypatch.setattr("torch.hub.load_state_dict_from_url", no_network)
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
-    with pytest.raises(WeightsError, match=r"cvkit models download vgg16.*--weights FILE.*--weights none"):
-        load_backbone(mlnet, "imagenet")
+    def no_network(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(fetch, "urlopen", no_network)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("empty_caches")
+@pytest.mark.parametrize(
+    ("name", "published"), [("vgg16", "vgg16.IMAGENET1K_V1"), ("timm:resnet10t", "timm:resnet10t.c3_in1k")]
+)
+def test_imagenet_without_internet_names_the_weights_the_command_and_the_option(name: str, published: str) -> None:
+    model = build(SaliencySpec.of("mlnet", backbone=name))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(WeightsError) as caught:
+        load_backbone(model, "imagenet")
+    for part in (
+        f"The weights {published} cannot be downloaded",
+        f"`cvkit models download {published}`",
+        "--weights FILE",
+    ):
+        assert part in str(caught.value)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_imagenet_takes_the_first_torchvision_weights_from_the_cache(
+    empty_caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torchvision
+
+    torch.manual_seed(2)
+    classifier = torchvision.models.mobilenet_v2(weights=None)
+    content = BytesIO()
+    torch.save(classifier.state_dict(), content)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()[:8]
+    path = empty_caches / f"torch/hub/checkpoints/mobilenet_v2-{digest}.pth"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content.getvalue())
+    second, first = torchvision_entries("mobilenet_v2")
+    first = replace(first, source=f"https://example.org/{path.name}")
+    monkeypatch.setattr(pretrained, "torchvision_entries", lambda _: (second, first))
+    model, events = build(SaliencySpec.of("mlnet", backbone="mobilenet_v2")), list[Event]()
+    load_backbone(model, "imagenet", report=events.append)
+    expected = classifier.state_dict()
+    body = model.backbone.get_submodule("body").state_dict()
+    assert body
+    assert all(torch.equal(value, expected[name]) for name, value in body.items())
+    assert events == []
+
+
+def put_into_hub_cache(folder: Path, content: bytes) -> None:
+    commit = "0" * 40
+    files = {"refs/main": commit.encode(), f"snapshots/{commit}/model.safetensors": content}
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(text)
+
+
+@pytest.mark.filterwarnings("ignore:Mapping deprecated model name")
+@pytest.mark.parametrize("name", ["resnet10t", "resnet18.tv_in1k", "tf_efficientnet_lite0", "tf_efficientnet_b0_ns"])
+def test_imagenet_loads_the_tensors_that_timm_loads_itself(name: str, empty_caches: Path) -> None:
+    import timm
+
+    torch.manual_seed(3)
+    source = backbone_entry(f"timm:{name}").source
+    content = save(timm.create_model(name).state_dict())
+    folder = empty_caches / f"hub/models--{source.replace('/', '--')}"
+    for path, text in (
+        (folder / "refs/main", b"0" * 40),
+        (folder / f"snapshots/{'0' * 40}/model.safetensors", content),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(text)
+    model = build(SaliencySpec.of("mlnet", backbone=f"timm:{name}"))
+    load_backbone(model, "imagenet")
+    extractor = timm.create_model(name, pretrained=True, features_only=True)
+    expected = extractor.state_dict()
+    body = model.backbone.get_submodule("body").state_dict()
+    assert body.keys() == expected.keys()
+    assert all(torch.equal(value, expected[key]) for key, value in body.items())
+
+
+def test_damaged_timm_weights_are_a_weights_error(empty_caches: Path) -> None:
+    folder = empty_caches / "hub/models--timm--resnet10t.c3_in1k"
+    content = save({"conv1.weight": torch.zeros(1)})
+    for path, text in (
+        (folder / "refs/main", b"0" * 40),
+        (folder / f"snapshots/{'0' * 40}/model.safetensors", content),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(text)
+    with pytest.raises(WeightsError, match=r"model\.safetensors does not fit timm:resnet10t"):
+        load_backbone(build(SaliencySpec.of("mlnet", backbone="timm:resnet10t")), "imagenet")
+
+
+def test_a_backbone_without_published_weights_is_a_weights_error() -> None:
+    model = build(SaliencySpec.of("mlnet", backbone="timm:resnet50t"))
+    with pytest.raises(WeightsError, match="There are no pretrained weights of timm:resnet50t"):
+        load_backbone(model, "imagenet")
 
 
 @pytest.mark.shared

@@ -1,10 +1,10 @@
-"""The notes of a result folder: the last one of each input, whichever process wrote it."""
+"""Test that the last record of each input is found, whichever process wrote it."""
 
 import json
 from pathlib import Path
 
-from cvkit.engine.streaming.notes import Notes, read_rows
-from cvkit.files import Input
+from cvkit.engine.streaming.records import Records, read_rows
+from cvkit.inputs import Input
 
 
 def item(name: str) -> Input:
@@ -16,19 +16,19 @@ def write(path: Path, *entries: object) -> None:
     path.write_text("".join(f"{entry if isinstance(entry, str) else json.dumps(entry)}\n" for entry in entries))
 
 
-def test_the_last_note_counts_whatever_file_it_is_in(tmp_path: Path) -> None:
+def test_the_last_record_counts_whatever_file_it_is_in(tmp_path: Path) -> None:
     state = tmp_path / ".cvkit"
     write(state / "1-of-1.jsonl", {"input": "a", "at": 1, "kind": "data"}, {"input": "b", "at": 9, "rows": [{"n": 1}]})
     write(state / "1-of-2.jsonl", "", {"input": "a", "at": 5, "rows": [{"n": 2}, {"n": 3}]}, {"input": "b", "at": 2})
     write(state / "2-of-2.jsonl", {"input": "c", "at": 3, "kind": "data", "message": "bad"})
-    notes = Notes(state)
-    assert (len(notes), notes.failed) == (3, 1)
-    assert notes.in_order([item("c"), item("b")]) == ["c", "b", "a"]
-    assert list(notes.rows(["b", "c", "a", "unknown"])) == [{"n": 1}, {"n": 2}, {"n": 3}]
-    assert [entry.get("message") for entry in notes.entries(["c"])] == ["bad"]
+    records = Records(state)
+    assert (len(records), records.failed) == (3, 1)
+    assert records.in_order([item("c"), item("b")]) == ["c", "b", "a"]
+    assert list(records.rows(["b", "c", "a", "unknown"])) == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert [entry.get("message") for entry in records.entries(["c"])] == ["bad"]
 
 
-def test_a_line_cut_short_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+def test_an_incomplete_line_is_ignored(tmp_path: Path) -> None:
     whole = {"input": "ä", "at": 1, "rows": [{"n": 1}]}
     write(
         tmp_path / ".cvkit" / "1-of-1.jsonl", whole, '{"input": "ä", "at": 2, "ro', "\xff\xfe", "[1]", '{"input": "b"}'
@@ -36,6 +36,6 @@ def test_a_line_cut_short_is_as_if_it_were_not_there(tmp_path: Path) -> None:
     assert list(read_rows(tmp_path, [item("b"), item("ä")])) == [{"n": 1}]
 
 
-def test_an_empty_folder_has_no_notes(tmp_path: Path) -> None:
-    assert len(Notes(tmp_path / ".cvkit")) == 0
+def test_a_new_folder_has_no_records(tmp_path: Path) -> None:
+    assert len(Records(tmp_path / ".cvkit")) == 0
     assert list(read_rows(tmp_path, [item("a")])) == []

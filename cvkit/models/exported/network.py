@@ -86,12 +86,20 @@ class ExportedNetwork(nn.Module):
         super().__init__()
         self.path, self.facts = path, read_facts(path)
         self.takes_bytes = self.facts.input == "uint8"
-        self.place(device or torch.device("cpu"))
+        self.device: torch.device | None = None
+        self.open(device or torch.device("cpu"))
 
-    def place(self, device: torch.device) -> None:
-        """Open the file anew, to run on a device."""
+    def open(self, device: torch.device) -> None:
+        """Open the file in its runtime, unless it is open on this device already.
+
+        Raises:
+            WeightsError: If the file cannot be loaded.
+        """
+        if device == self.device:
+            return
         try:
             self.run: Run = OPENERS[self.path.suffix.lower()](self.path, device)
+            self.device = device
         except (UsageError, WeightsError):
             raise
         except Exception as error:

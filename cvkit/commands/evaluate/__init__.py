@@ -1,0 +1,183 @@
+"""Score saliency maps or a saliency model against eye fixations."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvkit.commands.evaluate.sources import (
+    choose_baseline,
+    collect_negatives,
+    make_mean_map,
+    maps_of_folder,
+    maps_of_model,
+)
+from cvkit.config import EvaluateConfig
+from cvkit.data.images import image_size
+from cvkit.device import choose_device
+from cvkit.engine.scores import ScoreTable, open_scores, write_scores
+from cvkit.engine.streaming.stream import prefetch
+from cvkit.errors import DataError, UsageError
+from cvkit.intervals import MeanInterval
+from cvkit.processes import launched_processes, worker_count
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
+from cvkit.tasks.saliency.data import baselines, layout
+from cvkit.tasks.saliency.data.fixations import read_fixations
+from cvkit.tasks.saliency.data.ground_truth import read_truth
+from cvkit.tasks.saliency.data.layout import Example
+from cvkit.tasks.saliency.metrics.protocols import PROTOCOLS
+from cvkit.tasks.saliency.scoring import EvaluationSample, MapSource, Scorer
+
+MAX_WARNINGS = 5  # failed images that are named on stderr
+OBSERVERS = "inter-observer"
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """Mean scores with 95 % intervals, and the images that could not be scored.
+
+    Attributes:
+        protocol: Conventions of the scores.
+        split: Name of the scored split.
+        images: Number of images in it.
+        failed: Input, kind and message of each failure.
+        scores: Intervals by source of the maps and by column.
+        out: Folder of the scores; None if none was written.
+    """
+
+    protocol: str
+    split: str
+    images: int
+    failed: list[dict[str, str]]
+    scores: dict[str, dict[str, MeanInterval]]
+    out: Path | None
+
+
+Outcome = EvaluationSample | tuple[Example, DataError]
+Failures = list[dict[str, str]]
+
+
+def evaluate(config: EvaluateConfig, report: Reporter = ignore) -> EvaluateResult:
+    """Score the maps of a folder or of a model on one split of a data set.
+
+    Raises:
+        DataError: If no image can be scored.
+        UsageError: If the baseline is unknown, or several processes were started.
+        WeightsError: If the model cannot be loaded.
+        OutputError: If the folder holds other files, or scores without ``overwrite``.
+    """
+    if launched_processes() is not None:
+        raise UsageError("evaluate runs in one process: start it without torchrun or several Slurm tasks.")
+    protocol = PROTOCOLS[config.protocol]
+    columns = [name for name in protocol.columns if name != "emd" or config.emd]
+    out = open_scores(config.out, overwrite=config.overwrite)
+    data = layout.read_layout(Path(config.data))
+    examples = layout.evaluation_examples(data, config.split)
+    _warn_about_data(data, examples, config.split, report)
+    maps = maps_of_folder(config, examples) if config.maps else maps_of_model(config, report)
+    mean = make_mean_map(config, data, examples, report)
+    sources = {"maps" if config.maps else "model": maps, **_baselines(config, mean)}
+    scorer = Scorer(
+        config,
+        protocol,
+        columns,
+        choose_baseline(config, mean),
+        collect_negatives(config, examples, report),
+        choose_device(config.device),
+    )
+    tables, failed = _score_all(config, examples, sources, scorer, report)
+    result = EvaluateResult(
+        protocol=protocol.name,
+        split="all" if config.split == "all" else examples[0].split or "all",
+        images=len(examples),
+        failed=failed,
+        scores={name: table.means(columns) for name, table in tables.items()},
+        out=out,
+    )
+    if out is not None:
+        head = {"protocol": result.protocol, "split": result.split, "images": result.images}
+        write_scores(out, tables, columns, failed, {**head, "settings": config.as_dict()})
+    return result
+
+
+def _warn_about_data(data: layout.Layout, examples: Sequence[Example], split: str | None, report: Reporter) -> None:
+    """Report unpaired files, and scores that include training images."""
+    for kind, names in data.unpaired.items():
+        report(Note(f"left out, {kind}: {len(names)} (such as {names[0]})", "warning"))
+    if split is None and examples[0].split not in ("val", "test"):
+        report(Note("no val or test split: all images are scored, including those a model was trained on", "warning"))
+
+
+def _baselines(config: EvaluateConfig, mean: MapSource | None) -> dict[str, MapSource]:
+    """Return the baselines that are scored beside the maps."""
+    if not config.with_baselines:
+        return {}
+    centre: dict[str, MapSource] = {"centre prior": lambda sample: baselines.centre_prior(sample.size)}
+    return centre | ({"mean map": mean} if mean is not None else {})
+
+
+def _score_all(
+    config: EvaluateConfig,
+    examples: Sequence[Example],
+    sources: dict[str, MapSource],
+    scorer: Scorer,
+    report: Reporter,
+) -> tuple[dict[str, ScoreTable], Failures]:
+    """Score the images one after the other; return the tables that have rows, and the failures.
+
+    Raises:
+        DataError: If no image could be scored.
+    """
+    tables = {name: ScoreTable() for name in (*sources, *([OBSERVERS] if config.with_baselines else []))}
+    failed: Failures = []
+    report(Stage("scoring", len(examples)))
+    for done, outcome in enumerate(_read_samples(config, examples), start=1):
+        if isinstance(outcome, EvaluationSample):
+            failed += _score_sample(outcome, sources, tables, scorer)
+        else:
+            failed.append(_failure(*outcome))
+        report(Step(done, {"failed": len(failed)} if failed else {}))
+    report(StageEnd())
+    if len(failed) == len(examples):
+        raise DataError(f"none of the {len(examples)} images could be scored: {failed[0]['message']}")
+    for failure in failed[:MAX_WARNINGS]:
+        report(Note(failure["message"], "warning"))
+    if len(failed) > MAX_WARNINGS:
+        report(Note(f"{len(failed) - MAX_WARNINGS} more images could not be scored", "warning"))
+    return {name: table for name, table in tables.items() if table.rows}, failed
+
+
+def _score_sample(
+    sample: EvaluationSample, sources: dict[str, MapSource], tables: dict[str, ScoreTable], scorer: Scorer
+) -> Failures:
+    """Score one image by every source; if one source fails, the image is left out of all tables."""
+    rows = {}
+    for name, source in sources.items():
+        try:
+            rows[name] = scorer.row(sample, source(sample))
+        except DataError as error:
+            return [_failure(sample.example, error)]
+    if OBSERVERS in tables and (row := scorer.observers(sample)) is not None:
+        rows[OBSERVERS] = row
+    for name, row in rows.items():
+        tables[name].rows.append(row)
+    return []
+
+
+def _failure(example: Example, error: DataError) -> dict[str, str]:
+    return {"input": str(example.image), "kind": error.kind, "message": str(error)}
+
+
+def _read_samples(config: EvaluateConfig, examples: Sequence[Example]) -> Iterator[Outcome]:
+    """Yield every image with its ground truth in order, or with the error of reading it; threads read ahead."""
+
+    def read(numbered: tuple[int, Example]) -> Outcome:
+        index, example = numbered
+        try:
+            size = image_size(example.image, config.max_pixels)
+            truth = read_truth(example, size, size, config.sigma_px)
+            points = read_fixations(example.fixations) if example.fixations else None
+        except DataError as error:
+            return example, error
+        return EvaluationSample(index, example, size, truth, points)
+
+    return prefetch(read, enumerate(examples), threads=max(2, worker_count(config.workers)))

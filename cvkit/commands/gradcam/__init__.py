@@ -1,0 +1,157 @@
+"""Explain the decision of a classifier for every image."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cvkit import files, render
+from cvkit.catalog import TargetLayer
+from cvkit.commands.gradcam.explaining import SCORES, TOP, ImageExplainer, choose_classes
+from cvkit.config import GradcamConfig
+from cvkit.engine.distributed import assign_process
+from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, inputs_of_shard, run_batch
+from cvkit.engine.streaming.ledger import Rows
+from cvkit.engine.streaming.records import read_rows
+from cvkit.engine.streaming.stream import Stages
+from cvkit.errors import UsageError
+from cvkit.inputs import Input
+from cvkit.intervals import MeanInterval, mean_interval
+from cvkit.models.loaded import Request
+from cvkit.processes import is_main_process
+from cvkit.progress import Note, Reporter, ignore
+from cvkit.tasks.attribution import METHODS, Explainer
+from cvkit.tasks.attribution.target_layer import default_target, named_target
+from cvkit.tasks.classification import loading
+from cvkit.tasks.classification.columns import CLASS_COLUMNS
+from cvkit.tasks.classification.loading import LoadedClassifier
+from cvkit.tasks.registry import load_classifier
+
+
+@dataclass(frozen=True)
+class GradcamResult:
+    """The counts of the batch, the target layer, and the mean faithfulness scores.
+
+    Attributes:
+        batch: Counts, folder and speed.
+        layer: Name of the target layer.
+        faithfulness: Mean of each score with its interval; None without ``--faithfulness``.
+        columns: Columns of ``results.csv``.
+        inputs: The inputs of this job.
+    """
+
+    batch: BatchResult
+    layer: str
+    faithfulness: dict[str, MeanInterval] | None
+    columns: Sequence[str] = field(repr=False)
+    inputs: Sequence[Input] = field(repr=False)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of ``results.csv`` for the inputs of this job, in their order, read from the folder."""
+        for row in read_rows(self.batch.folder, self.inputs):
+            yield {name: row[name] for name in self.columns}
+
+    def predictions(self) -> Iterator[tuple[str, list[tuple[int, str, float]]]]:
+        """Yield each image with its three most likely classes and the explained ones.
+
+        A class is (rank, label or index, probability).
+        """
+        for row in read_rows(self.batch.folder, self.inputs):
+            if TOP in row:
+                yield row["image"], [(rank, label, probability) for rank, label, probability in row[TOP]]
+
+
+def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[str] | None = None) -> GradcamResult:
+    """Explain every input for the requested classes, and write maps, overlays and panels into the result folder.
+
+    A bad image becomes a row of ``failures.csv``.
+
+    Args:
+        config: The settings.
+        report: Receives progress events.
+        stdin: Lines of the list that ``-`` stands for; None reads standard input.
+
+    Raises:
+        DataError: If an input is not found.
+        UsageError: If the model, layer, class or method is unknown, or the model is an exported file.
+        WeightsError: If the weights are not available or do not fit.
+        OutputError: If the result folder holds other files, or the disk is full.
+        StoppedBySignal: If a signal stopped the command after saving.
+    """
+    inputs = command_inputs(config, stdin)
+    render.colour_map(config.colormap)  # refuses an unknown name before any work
+    request = Request(name=config.model, weights=config.weights, labels=config.labels, report=report)
+    loaded = load_classifier(request)
+    if loaded.is_exported:
+        raise UsageError("gradcam needs gradients, which exported files do not provide: name the network itself.")
+    choose = choose_classes(config, loaded.facts)
+    target = find_target(config, loaded)
+    share = assign_process(config)
+    classifier = loaded.to(share.device, config.precision)
+    explainer = Explainer(
+        classifier.network, target, method=config.method, smooth=config.smooth, autocast=classifier.autocast
+    )
+    batch = _batch(config, loaded, target, classifier.precision)
+    position = f" at {_layer_name(target)}, {target.grid[0]}x{target.grid[1]}"
+    report(Note(f"{loaded.facts.name}, {config.method}{'' if config.method == 'guided-backprop' else position}"))
+    steps = ImageExplainer(config, classifier, explainer, choose)
+    stages = Stages(read=steps.read, infer=steps.infer, write=steps.write)
+    result = run_batch(config, batch, inputs, stages, share, report)
+    means = None
+    if config.faithfulness and is_main_process():
+        means = _means(read_rows(result.folder, inputs))
+    return GradcamResult(result, _layer_name(target), means, batch.columns, inputs_of_shard(config, inputs))
+
+
+def find_target(config: GradcamConfig, loaded: LoadedClassifier) -> TargetLayer:
+    """Return the layer whose activation is explained: the one that ``--layer`` names, or the model's default."""
+    height, width = loaded.facts.preprocessing.crop
+    build = loading.blueprint(loaded.facts.name, loaded.facts.num_classes)
+    shape = (1, 3, height, width)
+    if config.layer is not None:
+        return named_target(build, shape, config.layer)
+    return default_target(build, shape, loaded.facts.num_classes)
+
+
+def _batch(config: GradcamConfig, loaded: LoadedClassifier, target: TargetLayer, precision: str) -> BatchJob:
+    slow = config.faithfulness or METHODS[config.method].needs == "scores"
+    return BatchJob(
+        command="gradcam",
+        folder=Path(config.folder),
+        identity=_identity(config, loaded, target, precision),
+        columns=[*CLASS_COLUMNS, *config.save, *(SCORES if config.faithfulness else ())],
+        details=loaded.details,
+        write_reports=lambda rows: _write_means(config, rows),
+        default_batch_size=1 if slow else None,  # so that a signal stops the command between two images
+    )
+
+
+def _identity(config: GradcamConfig, loaded: LoadedClassifier, target: TargetLayer, precision: str) -> dict[str, Any]:
+    """Return the settings that the files depend on."""
+    names = ("rank", "classes", "fit", "method", "smooth", "save", "format", "colormap", "alpha", "faithfulness")
+    settings = {name: getattr(config, name) for name in names}
+    if config.classes:
+        settings.pop("rank")
+    return loaded.identity | {"precision": precision, "layer": _layer_name(target)} | settings
+
+
+def _layer_name(target: TargetLayer) -> str:
+    return f"{target.name}+relu" if target.relu else target.name
+
+
+def _means(rows: Iterable[dict[str, Any]]) -> dict[str, MeanInterval]:
+    scores = torch.tensor([[row[name] for name in SCORES] for row in rows], dtype=torch.float64).view(-1, len(SCORES))
+    return {name: mean_interval(scores[:, index]) for index, name in enumerate(SCORES)}
+
+
+def _write_means(config: GradcamConfig, rows: Rows) -> None:
+    """Write the mean faithfulness scores of all images in the folder."""
+    if config.faithfulness:
+        plain = {
+            name: {part: None if math.isnan(value) else value for part, value in asdict(mean).items()}
+            for name, mean in _means(rows()).items()
+        }
+        files.write_json(Path(config.folder) / "faithfulness.json", plain)

@@ -1,0 +1,68 @@
+"""Read and check the training and validation images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvkit.config import TrainSaliencyConfig
+from cvkit.config.values import format_size
+from cvkit.errors import DataError
+from cvkit.processes import cpu_count
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
+from cvkit.tasks.saliency.data.dataset import Prepared, Problems, SaliencyDataset, SampleSpec, prepare
+from cvkit.tasks.saliency.data.layout import Example, read_layout, train_val_split
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The training and validation images, and the number of files that were left out."""
+
+    train: SaliencyDataset
+    val: SaliencyDataset
+    problems: int
+
+
+def read_data(config: TrainSaliencyConfig, size: tuple[int, int], report: Reporter) -> TrainingData:
+    """Read every file once, so that problems show before the training starts.
+
+    Args:
+        config: The settings.
+        size: (height, width) of the network's input in pixels.
+        report: Receives progress events, and a warning per kind of problem.
+
+    Raises:
+        DataError: If no training or no validation image can be used, or with ``strict`` if any file has a problem.
+    """
+    spec = SampleSpec(size=size, sigma_px=config.sigma_px, max_pixels=config.max_pixels)
+    layout = read_layout(Path(config.data))
+    examples = train_val_split(layout, config.val_fraction, config.seed)
+    problems = Problems(dict(layout.unpaired))
+    parts = []
+    for name, part in zip(("training", "validation"), examples, strict=True):
+        prepared = _prepare(config, part[: config.limit], spec, f"reading {name} images", report)
+        problems.merge(prepared.problems)
+        parts.append(prepared)
+    for line in problems.lines():
+        report(Note(f"left out, {line}", "warning"))
+    if config.strict and problems.count():
+        raise DataError(f"{problems.count()} problems in the data, and --strict is set: {problems.first()}")
+    train, val = parts
+    for name, prepared in (("training", train), ("validation", val)):
+        if not prepared.examples:
+            raise DataError(f"{config.data}: no usable {name} image is left: {problems.first()}")
+    storage = "kept in memory" if train.cached is not None else "read again in each epoch"
+    counts = f"{len(train.examples)} training and {len(val.examples)} validation images"
+    report(Note(f"{counts} at {format_size(size)}, {storage}"))
+    return TrainingData(
+        SaliencyDataset(train.examples, spec, cached=train.cached, augmentation=config.augment, seed=config.seed),
+        SaliencyDataset(val.examples, spec, cached=val.cached),
+        problems.count(),
+    )
+
+
+def _prepare(
+    config: TrainSaliencyConfig, examples: list[Example], spec: SampleSpec, title: str, report: Reporter
+) -> Prepared:
+    report(Stage(title, len(examples)))
+    prepared = prepare(examples, spec, config.cache, cpu_count(), lambda done: report(Step(done)))
+    report(StageEnd())
+    return prepared

@@ -1,0 +1,123 @@
+"""Start the processes of a command on their devices, through Lightning Fabric."""
+
+import atexit
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cvkit.config import ComputeConfig
+from cvkit.device import choose_device, choose_precision
+from cvkit.errors import UsageError
+from cvkit.processes import launched_processes, process_plan
+
+if TYPE_CHECKING:
+    import torch
+    from lightning_fabric import Fabric
+
+FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabric":
+    """Start Lightning Fabric with one process, or with as many as the launcher or the settings say.
+
+    Each of several processes has its own device (DDP). Processes that this call starts run the same command line.
+
+    Args:
+        config: Device, precision and number of processes.
+        deterministic: Whether to allow only algorithms that repeat bit for bit (those of a processor always do).
+
+    Raises:
+        UsageError: If the device does not exist, or several nodes have no launcher.
+    """
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
+
+    if config.nodes > 1 and launched_processes() is None and "MASTER_ADDR" not in os.environ:
+        raise UsageError(f"--nodes {config.nodes} needs a launcher on every node: use srun or torchrun.")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its banner repeats the settings
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    devices, nodes = process_plan(config)
+    if device.type == "cuda":
+        _set_up_cuda(devices, deterministic)
+    several = devices * nodes > 1
+    if several:
+        os.environ.setdefault("CVKIT_LOCAL_PROCESSES", str(devices))
+    one_gpu = device.type == "cuda" and device.index is not None
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=[device.index] if one_gpu else devices,
+        num_nodes=nodes,
+        strategy="ddp" if several else "auto",
+        precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
+        # Fabric takes any Slurm variables for those of a launcher, and would wait for processes that nobody starts.
+        plugins=[LightningEnvironment()] if launched_processes() is None else None,
+    )
+    if several:
+        fabric.launch()
+        atexit.register(_leave_group)
+    return fabric
+
+
+def _set_up_cuda(devices: int, deterministic: bool) -> None:
+    import torch
+
+    if devices > torch.cuda.device_count():
+        raise UsageError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs.")
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _leave_group() -> None:
+    """Close the connections between processes. At the end of the interpreter, their threads may abort it."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of an inference command.
+
+    Attributes:
+        rank: Number of the process, from 0.
+        world_size: Number of processes.
+        device: Its device.
+        fabric: Connects the processes; None if there is only one.
+    """
+
+    rank: int
+    world_size: int
+    device: "torch.device"
+    fabric: "Fabric | None" = None
+
+    def total(self, numbers: list[int]) -> list[int]:
+        """Return the sums of whole numbers over all processes. Every process waits here for the others."""
+        if self.fabric is None:
+            return numbers
+        import torch
+
+        summed = self.fabric.all_reduce(torch.tensor(numbers, device=self.device), reduce_op="sum")
+        return [int(number) for number in summed]
+
+
+def assign_process(config: ComputeConfig) -> Process:
+    """Return the rank and the device of this process in an inference command, and start the other processes.
+
+    Raises:
+        UsageError: If the device does not exist, or several nodes have no launcher.
+    """
+    devices, nodes = process_plan(config)
+    if devices * nodes == 1:
+        device = choose_device(config.device)
+        if device.type == "cuda":
+            import torch
+
+            torch.backends.cudnn.benchmark = True
+        return Process(0, 1, device)
+    fabric = start_fabric(config)
+    return Process(fabric.global_rank, fabric.world_size, fabric.device, fabric)

@@ -1,0 +1,149 @@
+"""Take optimiser steps with a network, and save and restore everything that changes in them."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from cvkit.config import TrainingConfig
+from cvkit.engine import checkpoint
+from cvkit.engine.training.learner import Batch, Learner
+from cvkit.engine.training.optim import WeightAverage, make_optimizer, schedule_factor, set_rates
+from cvkit.engine.training.state import State
+from cvkit.errors import TrainingError
+
+KIND = "training-state"  # kind of the checkpoint last.pt
+
+
+class Trainer:
+    """A network with its optimiser, gradient scaler and optional moving average of the weights.
+
+    Attributes:
+        network: The network itself, whose weights are saved.
+        model: The network as it is run forward, compiled and set up for several processes.
+        average: The moving average of the weights, None if it is switched off.
+    """
+
+    def __init__(self, learner: Learner, fabric: Fabric, config: TrainingConfig, lr: float, batches: int) -> None:
+        """Set up the network on the device of ``fabric``.
+
+        Args:
+            learner: The network and its loss.
+            fabric: The processes.
+            config: Settings of the run.
+            lr: Peak learning rate.
+            batches: Number of batches per epoch and process.
+        """
+        self.learner, self.fabric, self.config, self.lr, self.batches = learner, fabric, config, lr, batches
+        self.network = learner.model
+        if fabric.device.type == "cuda":
+            self.network.to(memory_format=torch.channels_last)
+        optimizer = make_optimizer(learner.groups(), config, lr)
+        runnable: nn.Module = torch.compile(self.network) if config.compile else self.network  # type: ignore[assignment]
+        self.model, self.optimizer = fabric.setup(runnable, optimizer)
+        self.average = WeightAverage(self.network, config.ema) if config.ema else None
+        self.steps_per_epoch = math.ceil(batches / config.accumulate)
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of an optimiser step, counted from 0."""
+        return self.lr * schedule_factor(self.config, step, self.steps_per_epoch)
+
+    def train_batch(self, batch: Batch, state: State) -> Tensor:
+        """Run one batch forward and backward, and update the weights after the last batch of a group.
+
+        A group has ``config.accumulate`` batches, fewer at the end of an epoch. Counts the step in ``state``.
+
+        Returns:
+            The loss, a detached scalar.
+        """
+        config = self.config
+        position = state.batch % config.accumulate
+        group = min(config.accumulate, self.batches - (state.batch - position))
+        last = position == group - 1
+        seed = np.random.SeedSequence((config.seed, state.epoch, state.batch, self.fabric.global_rank))
+        torch.manual_seed(int(seed.generate_state(1)[0]))
+        with self.fabric.no_backward_sync(self.model, enabled=not last):
+            loss = self.learner.loss(self.model, batch)
+            self.fabric.backward(loss / group)
+        if last:
+            self._update_weights(state)
+        return loss.detach()
+
+    def _update_weights(self, state: State) -> None:
+        set_rates(self.optimizer, self.learning_rate(state.step), state.epoch)
+        if self.config.clip_norm:
+            self.fabric.clip_gradients(
+                self.model, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        if self.average:
+            self.average.update(self.network, state.step)
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Give the network its averaged weights inside the context, if there is an average."""
+        if self.average is None:
+            yield
+            return
+        current = {name: value.clone() for name, value in _weights(self.network).items()}
+        self.network.load_state_dict(self.average.values)
+        try:
+            yield
+        finally:
+            self.network.load_state_dict(current)
+
+    def validated_weights(self) -> dict[str, Tensor]:
+        """Return the weights that validation uses and ``best.pt`` holds: the average if there is one."""
+        return self.average.values if self.average else _weights(self.network)
+
+    def check_finite(self, epoch: int, kept: str) -> None:
+        """Raise TrainingError if a weight is not finite, naming the epoch and the checkpoint file that is ``kept``."""
+        if not all(bool(torch.isfinite(value).all()) for value in _weights(self.network).values()):
+            raise TrainingError(
+                f"a gradient was not finite in epoch {epoch}, and the weights no longer are: use a lower --lr; "
+                f"{kept} keeps the last good state."
+            )
+
+    def save(self, path: Path, state: State) -> None:
+        """Write everything that resuming needs to a checkpoint, atomically."""
+        content = {
+            "model": _weights(self.network),
+            "optimizer": self.optimizer.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "average": self.average.values if self.average else None,
+            "state": asdict(state),
+            "batches": self.batches,
+        }
+        checkpoint.save(path, KIND, content)
+
+    def restore(self, path: Path) -> State:
+        """Load everything from a checkpoint that ``save`` wrote, and return the progress of the run.
+
+        Raises:
+            TrainingError: If an epoch had another number of batches, which means other data or processes.
+        """
+        content = checkpoint.load(path, KIND)
+        if content["batches"] != self.batches:
+            raise TrainingError(
+                f"{path}: an epoch had {content['batches']} batches and has {self.batches} now; "
+                "resume with the same data and the same number of processes."
+            )
+        self.network.load_state_dict(content["model"])
+        self.optimizer.optimizer.load_state_dict(content["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(content["precision"])
+        if self.average:
+            self.average.load(content["average"])
+        return State.from_dict(content["state"])
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's weights and buffers, detached and not copied."""
+    return {name: value.detach() for name, value in model.state_dict().items()}

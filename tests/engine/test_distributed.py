@@ -1,0 +1,61 @@
+"""Test how the processes of a command are started."""
+
+import pytest
+import torch
+
+from cvkit.config import ComputeConfig
+from cvkit.engine.distributed import Process, assign_process, start_fabric
+from cvkit.errors import UsageError
+
+LAUNCHER_VARIABLES = ("TORCHELASTIC_RUN_ID", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK")
+SLURM_VARIABLES = ("SLURM_PROCID", "SLURM_STEP_ID", "SLURM_NTASKS", "SLURM_NNODES", "CVKIT_LOCAL_PROCESSES")
+
+
+@pytest.fixture(autouse=True)
+def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in LAUNCHER_VARIABLES + SLURM_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def set_env(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, str(value))
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_the_totals_of_one_process_are_its_own_numbers() -> None:
+    assert Process(0, 1, torch.device("cpu")).total([1, 2]) == [1, 2]
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_single_process_needs_no_fabric() -> None:
+    process = assign_process(ComputeConfig())
+    assert (process.rank, process.world_size, process.device.type, process.fabric) == (0, 1, "cpu", None)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_more_devices_than_the_machine_has_are_refused() -> None:
+    with pytest.raises(UsageError, match="--devices 3: this machine has 2 GPUs"):
+        start_fabric(ComputeConfig(device="cuda", precision="fp32", devices=3))
+
+
+def test_slurm_variables_of_an_allocation_start_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_env(monkeypatch, SLURM_JOB_ID=1, SLURM_PROCID=0, SLURM_NTASKS=4, SLURM_NNODES=1, SLURM_JOB_NAME="batch")
+    fabric = start_fabric(ComputeConfig(device="cpu"))
+    assert fabric.world_size == 1
+
+
+def test_several_nodes_need_a_launcher() -> None:
+    with pytest.raises(UsageError, match="srun or torchrun"):
+        start_fabric(ComputeConfig(device="cpu", nodes=2))

@@ -1,0 +1,124 @@
+"""Test how inputs are found, ordered and named."""
+
+from pathlib import Path
+
+import pytest
+
+from cvkit.errors import DataError, UsageError
+from cvkit.inputs import check_stdin_is_unshared, find_inputs
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of files to be in."""
+    for name in ("d/b.jpg", "d/a.PNG", "d/sub/c.tiff", "d/.hidden/x.jpg", "d/.x.jpg", "d/notes.txt", "one.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def pairs(words: list[str], stdin: list[str] | None = None) -> list[tuple[str, str]]:
+    return [(item.path.as_posix(), item.stem) for item in find_inputs(words, stdin)]
+
+
+def test_a_folder_is_searched_recursively_and_sorted(here: Path) -> None:
+    del here
+    assert pairs(["d"]) == [("d/a.PNG", "a"), ("d/b.jpg", "b"), ("d/sub/c.tiff", "sub/c")]
+
+
+def test_a_named_file_needs_no_image_suffix(here: Path) -> None:
+    del here
+    assert pairs(["one.jpg", "d/notes.txt"]) == [("one.jpg", "one"), ("d/notes.txt", "notes")]
+
+
+def test_glob_patterns(here: Path) -> None:
+    del here
+    assert pairs(["d/*.jpg"]) == [("d/b.jpg", "b")]
+    assert pairs(["**/*.[jt]*"]) == [
+        ("d/b.jpg", "d/b"),
+        ("d/notes.txt", "d/notes"),
+        ("d/sub/c.tiff", "d/sub/c"),
+        ("one.jpg", "one"),
+    ]
+
+
+def test_a_file_whose_name_looks_like_a_glob(here: Path) -> None:
+    (here / "a[1].jpg").touch()
+    assert pairs(["a[1].jpg"]) == [("a[1].jpg", "a[1]")]
+
+
+def test_a_list_file_is_mirrored_as_it_is_written(here: Path) -> None:
+    (here / "list.txt").write_text(
+        "\ufeffd/b.jpg\n\n# a remark\n  one.jpg  \n../gone.jpg\n./d/sub/c.tiff\n/\n", encoding="utf-8"
+    )
+    found = pairs(["@list.txt"])
+    assert found[:4] == [("d/b.jpg", "d/b"), ("one.jpg", "one"), ("../gone.jpg", "gone"), ("d/sub/c.tiff", "d/sub/c")]
+    assert found[4][1] == "input"  # nonsense gets a name too, and fails by itself when it is read
+
+
+def test_lines_on_standard_input(here: Path) -> None:
+    del here
+    assert pairs(["-"], ["d/b.jpg\n", "one.jpg\n"]) == [("d/b.jpg", "d/b"), ("one.jpg", "one")]
+
+
+def test_a_mix_keeps_the_order_of_the_arguments_without_repeats(here: Path) -> None:
+    (here / "list.txt").write_text("one.jpg\nd/a.PNG\n")
+    found = pairs(["d/b.jpg", "@list.txt", "./d", "-"], ["./one.jpg"])
+    assert [path for path, _ in found] == ["d/b.jpg", "one.jpg", "d/a.PNG", "d/sub/c.tiff"]
+
+
+def test_two_inputs_never_share_a_result(here: Path) -> None:
+    for name in ("c/a.jpg", "c/a.png", "c/b.jpg", "c/a.jpg.gif", "c/B.bmp", "c/x.y.jpg"):
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).touch()
+    found = dict(pairs(["c"]))
+    assert found["c/a.jpg"] == "a.jpg" and found["c/a.png"] == "a.png" and found["c/x.y.jpg"] == "x.y"
+    assert found["c/b.jpg"] == "b.jpg" and found["c/B.bmp"] == "B.bmp"  # one file where case does not count
+    assert found["c/a.jpg.gif"] not in ("a.jpg", "a.png")
+    assert len({stem.lower() for stem in found.values()}) == len(found)
+
+
+def test_equal_names_in_two_folders_are_numbered(here: Path) -> None:
+    for name in ("p/a.jpg", "q/a.jpg"):
+        (here / name).parent.mkdir()
+        (here / name).touch()
+    assert pairs(["p", "q"]) == [("p/a.jpg", "a.jpg"), ("q/a.jpg", "a.jpg-2")]
+
+
+def test_a_result_folder_inside_is_left_out(here: Path) -> None:
+    for name in ("d/maps/.cvkit/1-of-1.jsonl", "d/maps/b.png", "d/maps/sub/c.png"):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).touch()
+    assert [path for path, _ in pairs(["d"])] == ["d/a.PNG", "d/b.jpg", "d/sub/c.tiff"]
+    assert [path for path, _ in pairs(["d/**/*.[jp]*"])] == ["d/b.jpg"]
+    with pytest.raises(DataError, match="matches no file"):
+        find_inputs(["d/**/*.png"])
+    assert [path for path, _ in pairs(["d/maps"])] == ["d/maps/b.png", "d/maps/sub/c.png"]  # asked for by name
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("gone.jpg", "no such file or folder: gone.jpg"),
+        ("gone/*.jpg", "the pattern gone/.*matches no file"),
+        ("@gone.txt", "the list gone.txt cannot be read"),
+        ("@empty.txt", "empty.txt lists no files"),
+        ("@binary.txt", "the list binary.txt cannot be read"),
+        ("bare", r"no images in the folder bare \(looked for \.bmp"),
+        ("-", "standard input lists no files"),
+    ],
+)
+def test_arguments_that_match_nothing_are_refused(here: Path, word: str, words: str) -> None:
+    (here / "bare").mkdir()
+    (here / "empty.txt").write_text("\n# nothing\n")
+    (here / "binary.txt").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(DataError, match=words):
+        find_inputs([word], [])
+
+
+def test_standard_input_is_refused_in_several_processes() -> None:
+    check_stdin_is_unshared(["-"], 1)
+    check_stdin_is_unshared(["a"], 4)
+    with pytest.raises(UsageError, match=r"write the list to a file and name it @list\.txt"):
+        check_stdin_is_unshared(["a", "-"], 2)
