@@ -73,9 +73,8 @@ def evaluate(config: EvaluateConfig, report: Reporter = ignore) -> EvaluateResul
     data = layout.read_layout(Path(config.data))
     examples = layout.evaluation_examples(data, config.split)
     _warn_about_data(data, examples, config.split, report)
-    maps = maps_of_folder(config, examples) if config.maps else maps_of_model(config, report)
+    maps = {"maps": maps_of_folder(config, examples)} if config.maps else {"model": maps_of_model(config, report)}
     mean = make_mean_map(config, data, examples, report)
-    sources = {"maps" if config.maps else "model": maps, **_baselines(config, mean)}
     scorer = Scorer(
         config,
         protocol,
@@ -84,7 +83,7 @@ def evaluate(config: EvaluateConfig, report: Reporter = ignore) -> EvaluateResul
         collect_negatives(config, examples, report),
         choose_device(config.device),
     )
-    tables, failed = _score_all(config, examples, sources, scorer, report)
+    tables, failed = _score_all(config, examples, {**maps, **_baselines(config, mean)}, scorer, report)
     result = EvaluateResult(
         protocol=protocol.name,
         split="all" if config.split == "all" else examples[0].split or "all",

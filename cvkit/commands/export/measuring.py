@@ -104,18 +104,14 @@ def benchmark(
         outputs = {name: _all_outputs(variant, samples, batch) for name, variant in variants.items()}
         report(Step(3))
     report(StageEnd())
-    likeness = {name: KINDS[plain.kind].likeness(outputs[EAGER], each, true) for name, each in outputs.items()}
-    return [
-        Row(
-            name=name,
-            batch=batch,
-            images_per_second=batch / throughput[name],
-            latency_ms=1000 * latency[name],
-            bytes=variant.bytes,
-            **{score: likeness[name].get(score) for score in ("agreement", "accuracy", "cc")},
-        )
-        for name, variant in variants.items()
-    ]
+    rows = []
+    for name, variant in variants.items():
+        likeness = KINDS[plain.kind].likeness(outputs[EAGER], outputs[name], true)
+        scores: dict[str, float | None] = {score: likeness.get(score) for score in ("agreement", "accuracy", "cc")}
+        speed, delay = batch / throughput[name], 1000 * latency[name]
+        row = Row(name=name, batch=batch, images_per_second=speed, latency_ms=delay, bytes=variant.bytes, **scores)
+        rows.append(row)
+    return rows
 
 
 def _variants(

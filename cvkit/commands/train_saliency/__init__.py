@@ -77,9 +77,7 @@ def train_saliency(config: TrainSaliencyConfig, report: Reporter = ignore) -> Tr
     with StopSignal() as stop:
         data = read_data(config, settings.size, interruptible(stop, report, STOPPED_BEFORE_TRAINING))
     if config.best_metric in FIXATION_METRICS and not data.val.has_fixations:
-        raise UsageError(
-            f"--best-metric {config.best_metric} needs fixations for every validation image: use cc or kl."
-        )
+        raise UsageError(f"--best-metric {config.best_metric} needs fixations for every validation image: use cc.")
     parameters = sum(p.numel() for p in predictor.model.parameters())
     if fabric.global_rank == 0:
         facts = {name: getattr(settings, name) for name in RESOLVED}
