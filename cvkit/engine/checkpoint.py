@@ -8,14 +8,20 @@ import torch
 
 import cvkit
 from cvkit import files
-from cvkit.errors import WeightsError, nearest
+from cvkit.errors import WeightsError, nearest, reason
 from cvkit.files import atomic_path
 
 FORMAT = 1
 
 
 def save(path: Path, kind: str, content: dict[str, Any]) -> None:
-    """Write a checkpoint of a kind (``saliency``, ``training-state``): tensors and plain values only."""
+    """Write a checkpoint atomically.
+
+    Args:
+        path: The file.
+        kind: Kind of the checkpoint (``saliency``, ``training-state``), which ``load`` checks.
+        content: Tensors and plain values only, so that the file loads without unpickling code.
+    """
     with atomic_path(path) as temporary:
         try:
             torch.save({"cvkit": cvkit.__version__, "format": FORMAT, "kind": kind, **content}, temporary)
@@ -26,37 +32,54 @@ def save(path: Path, kind: str, content: dict[str, Any]) -> None:
 
 
 def load(path: Path, *kinds: str) -> dict[str, Any]:
-    """Read a checkpoint of one of these kinds onto the processor; raises WeightsError for anything else."""
+    """Read a checkpoint into memory.
+
+    Args:
+        path: The file.
+        kinds: The kinds that are accepted.
+
+    Raises:
+        WeightsError: If the file is missing, damaged, of another kind or of a newer version.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: no such checkpoint.") from error
     except OSError as error:
-        # A file that is cut off is asked for what lies behind its end.
-        reason = "it is damaged" if error.errno == errno.EINVAL else error.strerror or error
-        raise WeightsError(f"{path}: the checkpoint cannot be read ({reason}).") from error
+        # In a truncated file, torch seeks beyond the end.
+        cause = "it is damaged" if error.errno == errno.EINVAL else reason(error)
+        raise WeightsError(f"{path}: the checkpoint cannot be read ({cause}).") from error
     except Exception as error:
         raise WeightsError(f"{path}: not a cvkit checkpoint (it does not load as plain tensors).") from error
-    found = content.get("kind") if isinstance(content, dict) else None
-    if found is None:
-        raise WeightsError(f"{path}: holds bare weights, not a cvkit checkpoint; train with --weights {path.name}.")
-    if found not in kinds:
-        wanted = " or ".join(map(repr, kinds))
-        raise WeightsError(f"{path}: a checkpoint of kind {found!r}; this command needs one of kind {wanted}.")
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if kind is None:
+        raise WeightsError(
+            f"{path}: holds weights alone, not a cvkit checkpoint; use it as the weights of a named model."
+        )
+    if kind not in kinds:
+        accepted = " or ".join(map(repr, kinds))
+        raise WeightsError(f"{path}: a checkpoint of kind {kind!r}; this command needs one of kind {accepted}.")
     if content.get("format", 0) > FORMAT:
         raise WeightsError(f"{path}: written by cvkit {content.get('cvkit')}, newer than this {cvkit.__version__}.")
     return content
 
 
-def find(place: str) -> Path:
-    """Return the checkpoint file a run folder or file name means (``best.pt`` of a run)."""
-    path = Path(place)
-    if files.is_folder(place):
+def find(name: str) -> Path:
+    """Find the checkpoint file of a run.
+
+    Args:
+        name: A run folder, for its ``best.pt``, or a file.
+
+    Raises:
+        WeightsError: If there is no such file.
+    """
+    path = Path(name)
+    if files.is_folder(name):
         if (path / "best.pt").is_file():
             return path / "best.pt"
         hint = " It has last.pt: finish it with --resume." if (path / "last.pt").is_file() else ""
         raise WeightsError(f"{path}: no best.pt in this folder.{hint}")
-    if not files.is_file(place):
+    if not files.is_file(name):
         near = [p.name for p in path.parent.iterdir()] if files.is_folder(str(path.parent)) else []
-        raise WeightsError(f"--checkpoint {place}: no such run folder or file.{nearest(path.name, near)}")
+        raise WeightsError(f"{name}: no such run folder or file.{nearest(path.name, near)}")
     return path

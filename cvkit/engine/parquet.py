@@ -1,4 +1,4 @@
-"""Tables as Parquet files, where ``pyarrow`` is installed."""
+"""Write tables as Parquet files if ``pyarrow`` is installed."""
 
 import importlib.util
 import itertools
@@ -9,19 +9,23 @@ from typing import Any
 from cvkit import files
 from cvkit.errors import UsageError
 
-ROWS_AT_ONCE = 100_000  # in memory at a time
+ROWS_PER_GROUP = 100_000  # held in memory at a time
 
 
 def need_parquet() -> None:
-    """Raise UsageError where ``pyarrow`` is not installed."""
+    """Raise UsageError if ``pyarrow`` is not installed."""
     if importlib.util.find_spec("pyarrow") is None:
-        raise UsageError("--format parquet needs pyarrow, which is not here: pip install 'cvkit[parquet]'.")
+        raise UsageError("Parquet files need pyarrow, which is not installed: pip install 'cvkit[parquet]'.")
 
 
 def write_parquet(path: Path, columns: Mapping[str, str], rows: Iterator[dict[str, Any]]) -> None:
-    """Write rows, whole or not at all; ``columns`` names each column's kind (``string``, ``int32``, ``float64``).
+    """Write rows as a Parquet file, atomically.
 
-    What of a text is no UTF-8 is written as an escape, as in CSV files.
+    Args:
+        path: The file.
+        columns: Type of each column (``string``, ``int32``, ``float64``). Parts of strings that are not UTF-8 are
+            written as escapes, as in CSV files.
+        rows: The rows by column name.
     """
     import pyarrow
     from pyarrow import parquet
@@ -29,7 +33,7 @@ def write_parquet(path: Path, columns: Mapping[str, str], rows: Iterator[dict[st
     texts = [name for name, kind in columns.items() if kind == "string"]
     schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in columns.items()])
     with files.atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
-        while part := list(itertools.islice(rows, ROWS_AT_ONCE)):
+        while part := list(itertools.islice(rows, ROWS_PER_GROUP)):
             for row in part:
                 row.update({name: _utf8(row[name]) for name in texts})
             writer.write_table(pyarrow.Table.from_pylist(part, schema))

@@ -1,4 +1,4 @@
-"""Tables of scores: a row an image, means with intervals, and the folder they are written to."""
+"""Compute the means of a table of scores with intervals, and write the tables to a folder."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from cvkit.intervals import MeanInterval, mean_interval
 
 @dataclass
 class ScoreTable:
-    """The scores of one source of maps: rows with ``image`` and a float a column, NaN where undefined."""
+    """The scores of one source of maps: one row per image with ``image`` and one float per column, NaN if undefined."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def means(self, columns: Sequence[str]) -> dict[str, MeanInterval]:
-        """Return the mean of each column over the images where it is defined, with its 95 % interval."""
+        """Return the mean of each column over the images where it is defined, with its 95 % confidence interval."""
         return {
             name: mean_interval(torch.tensor([row[name] for row in self.rows], dtype=torch.float64)) for name in columns
         }
@@ -53,11 +53,18 @@ def write_scores(
 ) -> None:
     """Write ``scores.csv`` (the first table), ``scores-NAME.csv`` (the others), ``failures.csv`` and ``summary.json``.
 
-    An undefined score is an empty cell. ``head`` goes into the summary beside the means.
+    An undefined score is an empty cell.
+
+    Args:
+        folder: The folder.
+        tables: The scores by source of maps.
+        columns: The scores to write.
+        failed: Rows of ``failures.csv``.
+        head: Further entries of the summary.
     """
-    for place, (name, table) in enumerate(tables.items()):
+    for position, (name, table) in enumerate(tables.items()):
         rows = [{column: _or_none(value) for column, value in row.items()} for row in table.rows]
-        file_name = "scores.csv" if place == 0 else f"scores-{name.replace(' ', '-')}.csv"
+        file_name = "scores.csv" if position == 0 else f"scores-{name.replace(' ', '-')}.csv"
         files.write_csv(folder / file_name, ["image", *columns], rows)
     if failed:
         files.write_csv(folder / "failures.csv", ("input", "kind", "message"), failed)

@@ -104,19 +104,9 @@ def run_batch(
         OutputError: If the folder must not be written, or the disk is full.
         StoppedBySignal: If a signal came. Everything inferred before is written.
     """
-    shard = ((config.shard[0] - 1) * process.world_size + process.rank + 1, config.shard[1] * process.world_size)
-    work = Work(
-        command=job.command,
-        folder=job.folder,
-        inputs=inputs,
-        identity=job.identity,
-        columns=job.columns,
-        shard=shard,
-        overwrite=config.overwrite,
-    )
     began = time.perf_counter()
-    with StopSignal() as stop, Ledger(work) as ledger:
-        report(Note(f"{len(ledger.todo)} of {len(inputs)} images to do, into {work.folder}"))
+    with StopSignal() as stop, Ledger(_work(config, job, inputs, process)) as ledger:
+        report(Note(f"{len(ledger.todo)} of {len(inputs)} images to do, into {job.folder}"))
         try:
             complete = stream(stages, _settings(config, job, process), ledger, report, stop)
         finally:
@@ -127,12 +117,25 @@ def run_batch(
     if stopped:
         left = counts.inputs - counts.skipped - counts.done - counts.failed
         raise StoppedBySignal(f"stopped by a signal with {left} images left: run the same command again to continue.")
-    return BatchResult(work.folder, counts, seconds, (counts.done + counts.failed) / max(1e-9, seconds))
+    return BatchResult(job.folder, counts, seconds, (counts.done + counts.failed) / max(1e-9, seconds))
 
 
 def inputs_of_shard(config: InferenceConfig, inputs: list[Input]) -> list[Input]:
     """Return the inputs of this job: all of them, or every N-th with ``--shard K/N``."""
     return inputs[config.shard[0] - 1 :: config.shard[1]]
+
+
+def _work(config: InferenceConfig, job: BatchJob, inputs: list[Input], process: Process) -> Work:
+    k, n = config.shard
+    return Work(
+        command=job.command,
+        folder=job.folder,
+        inputs=inputs,
+        identity=job.identity,
+        columns=job.columns,
+        shard=((k - 1) * process.world_size + process.rank + 1, n * process.world_size),
+        overwrite=config.overwrite,
+    )
 
 
 def _environment(process: Process) -> dict[str, Any]:

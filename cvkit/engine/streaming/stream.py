@@ -162,22 +162,12 @@ class _Pipeline(Generic[Loaded, Inferred]):
 def stream(
     stages: Stages[Loaded, Inferred], settings: StreamSettings, ledger: Ledger, report: Reporter, stop: StopSignal
 ) -> bool:
-    """Send the ledger's inputs through the stages.
+    """Send the ledger's inputs through the stages, and return whether all were processed.
 
     An error in any stage belongs to one input and goes to the ledger; only OutputError (a full disk) ends the stream.
     The inputs that are read in advance and the results that wait to be written are bounded, so memory does not grow
-    with the number of files. After a signal, the results of the model are written, and inputs that were only read are
-    left for the next run.
-
-    Args:
-        stages: The reading, inference and writing of an input.
-        settings: Batch size and threads.
-        ledger: Holds the inputs and records the results.
-        report: Receives the progress.
-        stop: Ends the stream early.
-
-    Returns:
-        Whether all inputs were processed; False after a signal.
+    with the number of files. After a signal (``stop``), the results of the model are written, inputs that were only
+    read are left for the next run, and the function returns False.
 
     Raises:
         OutputError: If a result cannot be written.

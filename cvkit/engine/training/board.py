@@ -1,4 +1,4 @@
-"""TensorBoard events, when ``tensorboard`` is installed."""
+"""Write TensorBoard events if ``tensorboard`` is installed."""
 
 import importlib.util
 import warnings
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Board:
-    """Writes the rows of a run as TensorBoard scalars; does nothing where ``tensorboard`` is not installed."""
+    """A writer of a run's history as TensorBoard scalars; it does nothing if ``tensorboard`` is not installed."""
 
     def __init__(self, folder: Path, *, enabled: bool = True) -> None:
         self._writer: Any = None
@@ -20,7 +20,7 @@ class Board:
                 self._writer = SummaryWriter(str(folder))
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Write one epoch's row."""
+        """Write the row of one epoch."""
         if self._writer is None:
             return
         for name, value in row.items():
@@ -29,6 +29,6 @@ class Board:
         self._writer.flush()
 
     def close(self) -> None:
-        """End the file."""
+        """Close the event file."""
         if self._writer is not None:
             self._writer.close()

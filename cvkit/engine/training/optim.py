@@ -1,4 +1,4 @@
-"""Optimizers, learning rates as a pure function of the step, and an average of the weights."""
+"""Build optimisers, compute learning rates from the step number, and average weights."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,13 @@ from cvkit.config import TrainingConfig
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that share a learning rate: ``scale`` times the run's, and zero for the first ``frozen_epochs``."""
+    """Parameters that share a learning rate.
+
+    Attributes:
+        parameters: The parameters.
+        scale: Factor on the learning rate of the run.
+        frozen_epochs: Number of epochs at the start in which the learning rate is 0.
+    """
 
     parameters: list[nn.Parameter]
     scale: float = 1.0
@@ -20,7 +26,7 @@ class Group:
 
 
 def make_optimizer(groups: Sequence[Group], config: TrainingConfig, lr: float) -> torch.optim.Optimizer:
-    """Build the optimizer; biases and norms (one dimension) have no weight decay."""
+    """Build the optimiser at peak learning rate ``lr``; biases and norms (one dimension) have no weight decay."""
     parts = []
     for group in groups:
         for decay in (True, False):
@@ -42,7 +48,7 @@ def make_optimizer(groups: Sequence[Group], config: TrainingConfig, lr: float) -
 
 
 def schedule_factor(config: TrainingConfig, step: int, steps_per_epoch: int) -> float:
-    """Return what the learning rate is multiplied by at a step (counted from 0): warm-up, then the schedule."""
+    """Return the factor on the learning rate at a step (counted from 0): linear warm-up, then the schedule."""
     warmup = round(config.warmup_epochs * steps_per_epoch)
     total = config.epochs * steps_per_epoch
     if step < warmup:
@@ -51,18 +57,18 @@ def schedule_factor(config: TrainingConfig, step: int, steps_per_epoch: int) -> 
         return 1.0
     if config.schedule == "step":
         return config.step_factor ** (step // (config.step_epochs * steps_per_epoch))
-    share = (step - warmup) / max(1, total - warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    progress = (step - warmup) / max(1, total - warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
 def set_rates(optimizer: torch.optim.Optimizer, lr: float, epoch: int) -> None:
-    """Give every group of parameters its learning rate for this step."""
+    """Set the learning rate of every parameter group from that of the run; ``epoch`` counts from 0."""
     for group in optimizer.param_groups:
         group["lr"] = 0.0 if epoch < group["frozen_epochs"] else lr * group["scale"]
 
 
 class WeightAverage:
-    """An exponential moving average of a model's weights and buffers, held beside it."""
+    """An exponential moving average of a model's weights and buffers."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -70,18 +76,18 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Move the average towards the model; early steps weigh more, so that the start is soon forgotten."""
+        """Move the average towards the model. In early steps the decay is smaller, to forget the initial weights."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        mine, theirs = [], []
+        averages, current = [], []
         for name, value in model.state_dict().items():
             if value.is_floating_point():
-                mine.append(self.values[name])
-                theirs.append(value.detach())
+                averages.append(self.values[name])
+                current.append(value.detach())
             else:
                 self.values[name].copy_(value)
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        torch._foreach_lerp_(averages, current, 1 - decay)
 
     def load(self, values: dict[str, Tensor]) -> None:
-        """Take over saved averages."""
+        """Load saved averages."""
         for name, value in values.items():
             self.values[name].copy_(value)

@@ -47,6 +47,11 @@ def mean_scores(
         if fabric.world_size == 1 and interrupted():
             return None
     report(StageEnd())
+    return _means(fabric, sums)
+
+
+def _means(fabric: Fabric, sums: dict[str, Tensor]) -> dict[str, float]:
+    """Return the means over all processes from each score's (sum, count)."""
     means = {}
     for name in sorted(sums):
         reduced = fabric.all_reduce(sums[name], reduce_op="sum")
