@@ -1,1 +1,1 @@
-"""Images, fixations and the data sets made of them."""
+"""Readers of images and data sets that several tasks share."""

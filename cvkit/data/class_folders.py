@@ -1,4 +1,4 @@
-"""Folders of images: flat, or with a folder for each class, or with one for each split and class."""
+"""Read folders of images that are sorted by class, by split and class, or not at all."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image file and the index of its class, None where it has none."""
+    """An image file and the index of its class; None if it has no class."""
 
     path: Path
     label: int | None
@@ -20,9 +20,12 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class Folder:
-    """The images of a folder by split (one, ``train``, where it is not divided), and its classes' names by index.
+    """The images of a folder.
 
-    ``remarks`` are sentences about what was made of its layout.
+    Attributes:
+        splits: Images by split; only ``train`` if the folder has no splits.
+        classes: Names of the classes by index; empty if the images have no classes.
+        remarks: Sentences about how the folder was interpreted.
     """
 
     splits: dict[str, list[LabelledImage]]
@@ -31,52 +34,58 @@ class Folder:
 
 
 def read_folder(source: str) -> Folder:
-    """Return what a folder of images holds, in one stable order; hidden files and result folders are left out.
+    """Find the images of a data set and their classes, in a stable order.
 
-    ``SPLIT/CLASS/*`` and ``SPLIT/*`` with splits named train, val or test; ``CLASS/*``; or images directly in it, which
-    have no classes. Classes are the same in all splits, numbered by their names' order. A glob, ``@list.txt`` or ``-``
-    gives images without classes. Raises DataError where there is no image.
+    The layouts ``SPLIT/CLASS/*``, ``SPLIT/*`` (splits named train, val or test), ``CLASS/*``, and images directly in
+    the folder are recognised. All splits have the same classes, numbered in the order of their names. Hidden files and
+    result folders are left out.
+
+    Args:
+        source: A folder; or a glob, ``@list.txt`` or ``-``, whose images have no classes.
+
+    Raises:
+        DataError: There is no image, or two folders are the same split.
     """
     folder = Path(source)
     if not files.is_folder(source):
-        return Folder({"train": _plain(source)}, ())
-    below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    splits = [path for path in below if path.name.lower() in SPLITS]
+        return Folder({"train": _unlabelled(source)}, ())
+    subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    splits = [path for path in subfolders if path.name.lower() in SPLITS]
     if not any(path.name.lower().startswith("train") for path in splits):
-        return _of({"train": folder})
+        return _read_splits({"train": folder})
     named: dict[str, Path] = {}
     for path in splits:
         name = SPLITS[path.name.lower()]
         if name in named:
             raise DataError(f"{folder}: {named[name].name} and {path.name} are the same split; keep one of them.")
         named[name] = path
-    others = [path.name for path in below if path not in splits]
-    beside = f"{', '.join(others)} beside the splits of {folder} is left out"
-    return _of(named, (beside,) if others else ())
+    others = [path.name for path in subfolders if path not in splits]
+    remark = f"{', '.join(others)} beside the splits of {folder} is left out"
+    return _read_splits(named, (remark,) if others else ())
 
 
-def _of(places: dict[str, Path], remarks: tuple[str, ...] = ()) -> Folder:
-    """Read the folder of each split; the classes are those of all of them."""
-    found = {split: _classes_of(place) for split, place in places.items()}
-    classes = tuple(sorted({name for groups in found.values() for name in groups if name}))
-    numbers = {name: number for number, name in enumerate(classes)}
-    for split, groups in found.items():
-        if any(path.parent != places[split] for path in groups.get("", ())):
-            remarks += (f"images lie directly in {places[split]}: the folders below it are not taken for classes",)
+def _read_splits(folders: dict[str, Path], remarks: tuple[str, ...] = ()) -> Folder:
+    """Read the folder of each split; the classes are those of all splits together."""
+    by_split = {split: _group_by_class(folder) for split, folder in folders.items()}
+    classes = tuple(sorted({name for groups in by_split.values() for name in groups if name}))
+    indices = {name: index for index, name in enumerate(classes)}
+    for split, groups in by_split.items():
+        if any(path.parent != folders[split] for path in groups.get("", ())):
+            remarks += (f"images lie directly in {folders[split]}: the folders below it are not taken for classes",)
     return Folder(
         {
-            split: [LabelledImage(path, numbers.get(name)) for name, paths in groups.items() for path in paths]
-            for split, groups in found.items()
+            split: [LabelledImage(path, indices.get(name)) for name, paths in groups.items() for path in paths]
+            for split, groups in by_split.items()
         },
         classes,
         remarks,
     )
 
 
-def _classes_of(place: Path) -> dict[str, list[Path]]:
-    """Return the images of a folder by the folder they lie in; by "" where any lies in it directly: it is flat then."""
-    images = [item.path for item in find_inputs([str(place)])]
-    parts = [path.relative_to(place).parts for path in images]
+def _group_by_class(folder: Path) -> dict[str, list[Path]]:
+    """Return the images of a folder by subfolder; all of them under "" if any image lies directly in the folder."""
+    images = [item.path for item in find_inputs([str(folder)])]
+    parts = [path.relative_to(folder).parts for path in images]
     if any(len(part) == 1 for part in parts):
         return {"": images}
     groups: dict[str, list[Path]] = {}
@@ -85,5 +94,5 @@ def _classes_of(place: Path) -> dict[str, list[Path]]:
     return groups
 
 
-def _plain(source: str) -> list[LabelledImage]:
+def _unlabelled(source: str) -> list[LabelledImage]:
     return [LabelledImage(item.path, None) for item in find_inputs([source])]

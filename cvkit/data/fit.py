@@ -1,4 +1,4 @@
-"""From a photograph to a classifier's input, and where that input lies in the photograph."""
+"""Fit an image to the input of a classifier, and map results back to the image."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,14 +12,15 @@ from cvkit.data.scaling import min_max
 if TYPE_CHECKING:
     import torch
 
-_MOST_RESIZED = 2**26  # pixels of a resized image; more come of very long and narrow ones only
+_MAX_RESIZED_PIXELS = 2**26  # only very long and narrow images exceed it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The part of a photograph that a network sees: edges in pixels of the photograph, from its upper left corner.
+    """The part of an image that a network processes.
 
-    Edges may lie outside the photograph where the preprocessing pads.
+    Edges are in pixels of the image, from its upper left corner. They lie outside of the image if the preprocessing
+    pads it.
     """
 
     top: float
@@ -29,84 +30,118 @@ class Window:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """The edges (top, left, bottom, right) rounded to whole pixels; it is never smaller than one."""
+        """The edges (top, left, bottom, right) rounded to whole pixels; the box is at least one pixel in size."""
         top, left = round(self.top), round(self.left)
         return top, left, max(top + 1, round(self.bottom)), max(left + 1, round(self.right))
 
 
-def fit_crop(image: np.ndarray, way: Preprocessing) -> "tuple[torch.Tensor, Window]":
-    """Return an image (H, W, 3) uint8 resized and cropped as the weights want it, (3, h, w) uint8, and its window.
+def fit_crop(image: np.ndarray, preprocessing: Preprocessing) -> "tuple[torch.Tensor, Window]":
+    """Resize an image and crop its centre, as the preprocessing of the weights prescribes.
 
-    The arithmetic is torchvision's on PIL images (``transforms.functional.resize`` and ``center_crop``), which timm's
-    evaluation transforms use as well, so that the pixels are the same.
+    The arithmetic is that of torchvision on PIL images (``transforms.functional.resize`` and ``center_crop``), which
+    timm's evaluation transforms use as well, so that the pixels are equal.
+
+    Args:
+        image: (H, W, 3) uint8.
+        preprocessing: Size and interpolation of the weights.
+
+    Returns:
+        The network's input, (3, h, w) uint8, and the window of the image that it shows.
     """
     height, width = image.shape[:2]
-    tall, wide = _resized(height, width, way)
-    top, left = _offset(tall, way.crop[0]), _offset(wide, way.crop[1])
+    tall, wide = _resized(height, width, preprocessing)
+    top, left = _offset(tall, preprocessing.crop[0]), _offset(wide, preprocessing.crop[1])
     window = Window(
         top=top * height / tall,
         left=left * width / wide,
-        bottom=(top + way.crop[0]) * height / tall,
-        right=(left + way.crop[1]) * width / wide,
+        bottom=(top + preprocessing.crop[0]) * height / tall,
+        right=(left + preprocessing.crop[1]) * width / wide,
     )
-    if tall * wide > _MOST_RESIZED:
-        return _to_tensor(_cut(*_resize_middle(image, (tall, wide), (top, left), way), way.crop)), window
-    resized = _resize(image, (tall, wide), way.interpolation)
-    return _to_tensor(_cut(resized, (top, left), way.crop)), window
+    if tall * wide > _MAX_RESIZED_PIXELS:
+        return _to_tensor(
+            _cut(*_resize_middle(image, (tall, wide), (top, left), preprocessing), preprocessing.crop)
+        ), window
+    resized = _resize(image, (tall, wide), preprocessing.interpolation)
+    return _to_tensor(_cut(resized, (top, left), preprocessing.crop)), window
 
 
-def fit_squash(image: np.ndarray, way: Preprocessing) -> "tuple[torch.Tensor, Window]":
-    """Return the whole image (H, W, 3) uint8 brought to the input size, (3, h, w) uint8, and its window: all of it."""
+def fit_squash(image: np.ndarray, preprocessing: Preprocessing) -> "tuple[torch.Tensor, Window]":
+    """Resize a whole image to the input size, without keeping its aspect ratio.
+
+    Args:
+        image: (H, W, 3) uint8.
+        preprocessing: Size and interpolation of the weights.
+
+    Returns:
+        The network's input, (3, h, w) uint8, and the window, which is the whole image.
+    """
     height, width = image.shape[:2]
-    return _to_tensor(_resize(image, way.crop, way.interpolation)), Window(top=0, left=0, bottom=height, right=width)
+    return _to_tensor(_resize(image, preprocessing.crop, preprocessing.interpolation)), Window(
+        top=0, left=0, bottom=height, right=width
+    )
 
 
 def place_map(values: np.ndarray, window: Window, size: tuple[int, int]) -> np.ndarray:
-    """Lay a map (h, w) float over its window in a photograph of ``size`` (H, W), bilinear; zero outside.
+    """Resize a map of the network's input to its window in the image, bilinear, and scale it to 0..1.
 
-    The result (H, W) float32 is scaled to 0..1 by its least and largest value inside the window; a constant map is all
-    zeros.
+    Args:
+        values: (h, w) float.
+        window: The window of the image that the network's input shows.
+        size: (H, W) of the image in pixels.
+
+    Returns:
+        (H, W) float32, scaled by the minimum and maximum inside the window, and 0 outside. All zeros if the map is
+        constant.
     """
     height, width = size
     top, left, bottom, right = window.box
-    laid = min_max(resize_map(values, (max(1, bottom - top), max(1, right - left))))
+    scaled = min_max(resize_map(values, (max(1, bottom - top), max(1, right - left))))
     if (top, left, bottom, right) == (0, 0, height, width):
-        return laid
+        return scaled
     placed = np.zeros(size, dtype=np.float32)
     rows, columns = slice(max(0, top), min(height, bottom)), slice(max(0, left), min(width, right))
-    placed[rows, columns] = laid[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    placed[rows, columns] = scaled[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     return placed
 
 
-def _resized(height: int, width: int, way: Preprocessing) -> tuple[int, int]:
-    if not isinstance(way.resize, int):
-        return way.resize
-    long = int(way.resize * max(height, width) / min(height, width))
-    return (way.resize, long) if height <= width else (long, way.resize)
+def _resized(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    if not isinstance(preprocessing.resize, int):
+        return preprocessing.resize
+    long = int(preprocessing.resize * max(height, width) / min(height, width))
+    return (preprocessing.resize, long) if height <= width else (long, preprocessing.resize)
 
 
 def _offset(side: int, crop: int) -> int:
     if side >= crop:
         return round((side - crop) / 2.0)  # to even, as torchvision rounds
-    return -((crop - side) // 2)  # padded: what is odd goes to the right and to the bottom
+    return -((crop - side) // 2)  # padded: an odd pixel is added on the right or at the bottom
 
 
 def _resize_middle(
-    image: np.ndarray, size: tuple[int, int], corner: tuple[int, int], way: Preprocessing
+    image: np.ndarray, size: tuple[int, int], corner: tuple[int, int], preprocessing: Preprocessing
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return what the crop at ``corner`` sees of the image resized to ``size``, and where the crop begins in that.
+    """Resize only the part of an image that a crop of the resized image shows.
 
-    A strip of 1x30000 pixels would else become one of 8 GB. The rounding is not quite that of the whole: PIL may go
-    through rows and columns in another order.
+    Resizing a strip of 1x30000 pixels as a whole would take 8 GB. Values may differ by rounding from those of the whole
+    image, because Pillow may resize rows and columns in another order.
+
+    Args:
+        image: (H, W, 3) uint8.
+        size: (height, width) that the whole image would have.
+        corner: (top, left) of the crop in the resized image.
+        preprocessing: Crop size and interpolation.
+
+    Returns:
+        The resized part, and (top, left) of the crop in it.
     """
     from PIL import Image
 
     start = [max(0, edge) for edge in corner]
-    stop = [min(side, edge + crop) for side, edge, crop in zip(size, corner, way.crop, strict=True)]
+    stop = [min(side, edge + crop) for side, edge, crop in zip(size, corner, preprocessing.crop, strict=True)]
     down, across = (side / new for side, new in zip(image.shape, size, strict=False))
     box = (start[1] * across, start[0] * down, stop[1] * across, stop[0] * down)
     shape = (stop[1] - start[1], stop[0] - start[0])
-    part = Image.fromarray(image).resize(shape, Image.Resampling[way.interpolation.upper()], box=box)
+    part = Image.fromarray(image).resize(shape, Image.Resampling[preprocessing.interpolation.upper()], box=box)
     return np.asarray(part), (corner[0] - start[0], corner[1] - start[1])
 
 
@@ -126,8 +161,8 @@ def _resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.
 
     if image.shape[:2] == size:
         return image
-    way = Image.Resampling[interpolation.upper()]
-    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), way))
+    resampling = Image.Resampling[interpolation.upper()]
+    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), resampling))
 
 
 def _to_tensor(image: np.ndarray) -> "torch.Tensor":

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST and of its likes, plain or compressed by gzip."""
+"""Read IDX files, the format of MNIST, plain or compressed by gzip."""
 
 import gzip
 import re
@@ -23,12 +23,21 @@ _FILE = re.compile(
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes, of the shape its header gives.
+    """Read an IDX file of unsigned bytes.
 
-    Raises DataError for a file that cannot be read, is no IDX file, holds another kind of numbers, is shorter or longer
-    than its header says, or does not fit in memory. Source: the format's description beside the MNIST database.
+    Source: the description of the format on the page of the MNIST database.
+
+    Args:
+        path: The file, plain or compressed by gzip.
+
+    Returns:
+        An array of the shape that the header gives, 1 to 4 dimensions.
+
+    Raises:
+        DataError: The file cannot be read, is no IDX file, holds another type of numbers, is shorter or longer than its
+            header says, or does not fit in memory.
     """
-    with _reading(path) as stream:
+    with _open(path) as stream:
         head = stream.read(4)
         if len(head) < 4 or head[:2] != b"\0\0" or not 1 <= head[3] <= 4:
             raise DataError(f"{path}: not an IDX file (its header is broken).")
@@ -51,12 +60,12 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[IO[bytes]]:
+def _open(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as plain:
-            packed = plain.read(2) == GZIP
+            compressed = plain.read(2) == GZIP
             plain.seek(0)
-            with gzip.open(plain) if packed else plain as stream:
+            with gzip.open(plain) if compressed else plain as stream:
                 yield stream  # type: ignore[misc]
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: the compressed file is damaged ({error}).") from error
@@ -65,26 +74,36 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
 
 
 def is_idx_name(name: str) -> bool:
-    """Tell whether a file is called like one of an IDX data set."""
+    """Tell whether a file name follows the pattern of IDX data sets, such as ``train-images-idx3-ubyte.gz``."""
     return _FILE.fullmatch(name) is not None
 
 
 def find_idx(folder: Path) -> dict[str, dict[str, Path]]:
-    """Return the IDX files of a folder by split (train, test) and by what they hold (images, labels).
+    """Find the IDX files of a data set in a folder, in its ``raw`` or in a ``*/raw`` (the layout of torchvision).
 
-    They may lie in the folder itself, in ``raw`` or in ``*/raw`` of it (as torchvision keeps them); {} for none. A file
-    that is there plain and compressed counts once. Raises DataError where files of two data sets lie together.
+    A file that exists plain and compressed counts once.
+
+    Args:
+        folder: The folder to search.
+
+    Returns:
+        Paths by split (``train``, ``test``) and content (``images``, ``labels``); empty if there are none.
+
+    Raises:
+        DataError: Files of two data sets lie in one folder.
     """
-    for place in (folder, folder / "raw", *sorted(folder.glob("*/raw"))):
-        found: dict[str, dict[str, Path]] = {}
-        for path in sorted(place.iterdir()) if place.is_dir() else ():
+    for candidate in (folder, folder / "raw", *sorted(folder.glob("*/raw"))):
+        splits: dict[str, dict[str, Path]] = {}
+        for path in sorted(candidate.iterdir()) if candidate.is_dir() else ():
             match = _FILE.fullmatch(path.name)
             if match is None or not path.is_file():
                 continue
             split = "train" if match["split"].lower().endswith("train") else "test"
-            other = found.setdefault(split, {}).setdefault(match["what"].lower(), path)
+            other = splits.setdefault(split, {}).setdefault(match["what"].lower(), path)
             if other != path and other.name != path.name.removesuffix(".gz"):
-                raise DataError(f"{place} holds several data sets ({other.name}, {path.name}): name a folder of one.")
-        if found:
-            return found
+                raise DataError(
+                    f"{candidate} holds several data sets ({other.name}, {path.name}): name a folder of one."
+                )
+        if splits:
+            return splits
     return {}

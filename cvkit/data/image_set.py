@@ -177,13 +177,13 @@ def read_images(
     threads: int,
     report: Reporter = ignore,
 ) -> tuple[ImageSet, list[UnreadableImage]]:
-    """Read image files into memory as RGB, resized to one size.
+    """Read image files in threads, as RGB of one size.
 
     Args:
         sources: The image files and their labels.
         size: (height, width) of the result.
         max_pixels: Largest number of pixels to accept in a file.
-        threads: Number of threads that read and resize.
+        threads: Number of threads.
         report: Receives a ``Step`` after each image.
 
     Returns:
@@ -207,10 +207,7 @@ def read_images(
             report(Step(index + 1))
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the remaining files
-    kept = [sources[index] for index in usable]
-    labels = np.array([image.label for image in kept], dtype=np.int64) if _all_labelled(kept) else None
-    names = [str(image.path) for image in kept]
-    return ImageSet(images=_moved_to_front(images, usable), labels=labels, names=names), failures
+    return _image_set(_moved_to_front(images, usable), [sources[index] for index in usable]), failures
 
 
 def _check_memory(count: int, size: tuple[int, int]) -> None:
@@ -222,8 +219,10 @@ def _check_memory(count: int, size: tuple[int, int]) -> None:
         )
 
 
-def _all_labelled(images: Sequence[LabelledImage]) -> bool:
-    return all(image.label is not None for image in images)
+def _image_set(images: Tensor, sources: Sequence[LabelledImage]) -> ImageSet:
+    labelled = all(source.label is not None for source in sources)
+    labels = np.array([source.label for source in sources], dtype=np.int64) if labelled else None
+    return ImageSet(images=images, labels=labels, names=[str(source.path) for source in sources])
 
 
 def _moved_to_front(images: Tensor, usable: Sequence[int]) -> Tensor:

@@ -34,12 +34,12 @@ _UNSIGNED, _WHITE_IS_ZERO = 1, 0
 _SILENT = logging.NullHandler()
 
 
-def open_image(path: Path, max_pixels: int) -> "Image.Image | tiff.TiffPage":
+def open_image(path: Path, max_pixels: int | None = None) -> "Image.Image | tiff.TiffPage":
     """Read the header of an image without decoding its pixels.
 
     Args:
         path: The image file.
-        max_pixels: Largest number of pixels to accept.
+        max_pixels: Value of --max-pixels, checked before decoding; 178 million if None.
 
     Returns:
         The image, opened by Pillow; or the header of a TIFF image that Pillow cannot read correctly.
@@ -49,12 +49,12 @@ def open_image(path: Path, max_pixels: int) -> "Image.Image | tiff.TiffPage":
     """
     image = _open(path)
     pixels = image.width * image.height
-    if pixels > max_pixels:
+    if pixels > (MAX_PIXELS if max_pixels is None else max_pixels):
         if not isinstance(image, tiff.TiffPage):
             image.close()
-        raise DataError(
-            f"{path}: {image.width}x{image.height} has {pixels:,} pixels, more than --max-pixels {max_pixels:,} allows."
-        )
+        # Commands without the option pass no limit.
+        limit = f"the limit of {MAX_PIXELS:,}" if max_pixels is None else f"--max-pixels {max_pixels:,} allows"
+        raise DataError(f"{path}: {image.width}x{image.height} has {pixels:,} pixels, more than {limit}.")
     return image
 
 
@@ -83,7 +83,7 @@ def _open(path: Path) -> "Image.Image | tiff.TiffPage":
     return image
 
 
-def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_image(path: Path, max_pixels: int | None = None) -> np.ndarray:
     """Read an image as RGB, upright by its EXIF orientation.
 
     Greyscale, palette, CMYK, 16-bit and floating-point images become 8-bit RGB (``cvkit.data.scaling.white_level``
@@ -92,7 +92,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
     Args:
         path: The image file.
-        max_pixels: Largest number of pixels to accept, checked before decoding.
+        max_pixels: Value of --max-pixels, checked before decoding; 178 million if None.
 
     Returns:
         (H, W, 3) uint8.
@@ -157,14 +157,14 @@ def _orientation(image: "Image.Image") -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def image_size(path: Path, max_pixels: int | None = None) -> tuple[int, int]:
     """Return the size of an image after its EXIF orientation is applied.
 
     Only a PNG without EXIF data before its pixels is decoded.
 
     Args:
         path: The image file.
-        max_pixels: Largest number of pixels to accept.
+        max_pixels: Value of --max-pixels, checked before decoding; 178 million if None.
 
     Returns:
         (height, width) in pixels.
@@ -184,7 +184,7 @@ def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     return (width, height) if rotated else (height, width)
 
 
-def read_map(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_map(path: Path, max_pixels: int | None = None) -> np.ndarray:
     """Read a saliency map, upright by its EXIF orientation.
 
     Integer images become 0..1 by their bit depth (8-bit / 255, 16-bit / 65535), and colour becomes its luma (ITU-R
@@ -192,7 +192,7 @@ def read_map(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
     Args:
         path: An image or a ``.npy`` file.
-        max_pixels: Largest number of pixels to accept in an image, checked before decoding.
+        max_pixels: Value of --max-pixels, checked before decoding; 178 million if None.
 
     Returns:
         (H, W) float32, finite and >= 0.
@@ -218,7 +218,11 @@ def read_map(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Read a ``.npy`` file of numbers; pickled objects are refused."""
+    """Read a ``.npy`` file of numbers.
+
+    Raises:
+        DataError: The file is missing or damaged, or holds pickled objects or no numbers.
+    """
     try:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
@@ -232,11 +236,11 @@ def read_array(path: Path) -> np.ndarray:
 
 def _checked_map(path: Path, array: np.ndarray) -> np.ndarray:
     shape = array.shape
-    while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):  # (1, H, W) and (H, W, 1) are maps too
+    while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):  # (1, H, W) or (H, W, 1)
         array = array[0] if array.shape[0] == 1 else array[..., 0]
     if array.ndim != 2 or array.size == 0:
         raise DataError(f"{path}: a map has two dimensions (height, width), this array has shape {shape}.")
-    with np.errstate(over="ignore"):  # what becomes infinite is refused below
+    with np.errstate(over="ignore"):  # infinite values are refused below
         array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all() or array.min(initial=0) < 0:
         raise DataError(f"{path}: a map holds finite values of 0 or more, this one does not.")
@@ -244,17 +248,17 @@ def _checked_map(path: Path, array: np.ndarray) -> np.ndarray:
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> "torch.Tensor":
-    """Bring (H, W, 3) uint8 to (3, h, w) uint8, bilinear with antialiasing."""
+    """Resize an (H, W, 3) uint8 image to (3, h, w) uint8, bilinear with antialiasing."""
     import torch
     from PIL import Image
 
     if image.shape[:2] != size:
         image = np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
-    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))  # a copy: PIL's arrays cannot be written
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))  # Pillow's arrays are read-only
 
 
 def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring an (H, W) float map to (h, w), bilinear with antialiasing (so that its mean stays)."""
+    """Resize an (H, W) float map to (h, w), bilinear with antialiasing, which keeps its mean."""
     from PIL import Image
 
     if values.shape == size:

@@ -154,8 +154,6 @@ def latent_grid(
     Returns:
         A PNG file.
     """
-    from matplotlib.ticker import MaxNLocator
-
     rows, columns, height, width, channels = images.shape
     tiled = images.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
     shown = tiled[..., 0] if channels == 1 else tiled
@@ -169,16 +167,22 @@ def latent_grid(
     (left, right), (low, top) = _edges(horizontal, columns), _edges(vertical, rows)
     axes.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=(left, right, low, top), interpolation="antialiased")
     axes.set_aspect("auto")
-    axes.set_xlabel(axes_names[0], fontsize=8.5, color=QUIET_INK)
-    if rows > 1:
-        axes.set_ylabel(axes_names[1], fontsize=8.5, color=QUIET_INK)
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=max(1, min(9, int(down / 0.35)))))
+    _label_grid(axes, axes_names, max(1, min(9, int(down / 0.35))) if rows > 1 else 0)
+    return to_png(figure)
+
+
+def _label_grid(axes: "Axes", names: tuple[str, str], vertical_ticks: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel(names[0], fontsize=8.5, color=QUIET_INK)
+    if vertical_ticks:
+        axes.set_ylabel(names[1], fontsize=8.5, color=QUIET_INK)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=vertical_ticks))
     else:
         axes.set_yticks([])
     axes.tick_params(labelsize=8, colors=QUIET_INK)
     for spine in axes.spines.values():
         spine.set_color(FRAME)
-    return to_png(figure)
 
 
 def _edges(centres: tuple[float, float], count: int) -> tuple[float, float]:

@@ -4,28 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cvkit.catalog import METRICS
 from cvkit.render.figure import FRAME, GRID, INK, QUIET_INK, make_figure, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TRAIN, VALIDATION, BEST = "#8a97a6", "#1f6fb4", "#d1495b"
-NAMES = {
-    "cc": "CC",
-    "nss": "NSS",
-    "kl": "KL",
-    "sim": "SIM",
-    "auc_judd": "AUC-Judd",
-    "auc_borji": "AUC-Borji",
-    "auc_shuffled": "shuffled AUC",
-    "auc": "AUC",
-    "sauc": "shuffled AUC",
-    "ig": "information gain",
-    "emd": "EMD",
-    "mse": "MSE",
-    "lr": "learning rate",
-}
-LOWER_IS_BETTER = {"kl", "emd", "mse"}
 MAX_MARKED_EPOCHS = 15  # up to this many epochs, each has a marker; more markers would hide the line
 Line = tuple[list[float], list[float]]  # epochs, values
 
@@ -93,10 +78,15 @@ def _panel(axes: "Axes", name: str, lines: dict[str, Line], best_epoch: int | No
         axes.plot(epochs, values, color=colour, linewidth=1.9 if big else 1.5, label=label, zorder=2, **style)
         if best_epoch in epochs and label == "validation":
             _ring(axes, float(best_epoch), values[epochs.index(best_epoch)], 7.0 if big else 5.5)
-    heading = NAMES.get(name, name.replace("_", " "))
-    better = " (lower is better)" if name in LOWER_IS_BETTER else ""
-    axes.set_title(heading + better, fontsize=10.5 if big else 9.5, color=INK, loc="left", parse_math=False)
+    axes.set_title(_heading(name), fontsize=10.5 if big else 9.5, color=INK, loc="left", parse_math=False)
     _dress(axes, lines)
+
+
+def _heading(name: str) -> str:
+    if name not in METRICS or name == "loss":
+        return {"lr": "learning rate"}.get(name, name.replace("_", " "))
+    metric = METRICS[name]
+    return metric.label if metric.higher_is_better else f"{metric.label} (lower is better)"
 
 
 def _ring(axes: "Axes", epoch: float, value: float, size: float) -> None:

@@ -11,7 +11,7 @@ from cvkit.data.fit import Window, fit_crop, fit_squash, place_map
 
 # Height and width: landscape, portrait, square, as large as a resize or a crop, odd, small, a line, a single pixel.
 SIZES = [(375, 500), (501, 333), (256, 256), (224, 224), (232, 700), (223, 225), (7, 5), (60, 1), (1, 47), (1, 1)]
-WAYS = [
+VARIANTS = [
     Preprocessing(resize=256, crop=(224, 224)),
     Preprocessing(resize=232, crop=(224, 224), interpolation="bicubic"),
     Preprocessing(resize=224, crop=(224, 224), interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 1.0)),
@@ -25,33 +25,37 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def name(way: Preprocessing) -> str:
-    return f"{way.resize}-{way.crop[0]}-{way.interpolation}"
+def name(preprocessing: Preprocessing) -> str:
+    return f"{preprocessing.resize}-{preprocessing.crop[0]}-{preprocessing.interpolation}"
 
 
-@pytest.mark.parametrize("way", WAYS, ids=name)
-def test_the_pixels_are_those_of_torchvisions_own_transform(way: Preprocessing) -> None:
+@pytest.mark.parametrize("preprocessing", VARIANTS, ids=name)
+def test_the_pixels_are_those_of_torchvisions_own_transform(preprocessing: Preprocessing) -> None:
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as F
     from torchvision.transforms._presets import ImageClassification
 
-    assert isinstance(way.resize, int)
+    assert isinstance(preprocessing.resize, int)
     preset = ImageClassification(
-        crop_size=way.crop[0],
-        resize_size=way.resize,
-        mean=way.mean,
-        std=way.std,
-        interpolation=InterpolationMode(way.interpolation),
+        crop_size=preprocessing.crop[0],
+        resize_size=preprocessing.resize,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        interpolation=InterpolationMode(preprocessing.interpolation),
     )
     for size in SIZES:
         image = noise(*size)
-        ours, _ = fit_crop(image, way)
+        ours, _ = fit_crop(image, preprocessing)
         picture = Image.fromarray(image)
-        resized = F.resize(picture, [way.resize], interpolation=InterpolationMode(way.interpolation))
+        resized = F.resize(
+            picture, [preprocessing.resize], interpolation=InterpolationMode(preprocessing.interpolation)
+        )
         assert ours.dtype == torch.uint8
         assert ours.is_contiguous()
-        assert torch.equal(ours, F.pil_to_tensor(F.center_crop(resized, list(way.crop)))), size
-        ready = F.normalize(F.convert_image_dtype(ours, torch.float32), list(way.mean), list(way.std))
+        assert torch.equal(ours, F.pil_to_tensor(F.center_crop(resized, list(preprocessing.crop)))), size
+        ready = F.normalize(
+            F.convert_image_dtype(ours, torch.float32), list(preprocessing.mean), list(preprocessing.std)
+        )
         assert torch.allclose(ready, preset(picture), rtol=0, atol=1e-6), size
 
 
@@ -78,24 +82,25 @@ def test_the_pixels_are_those_of_timms_evaluation_transform(model: str) -> None:
     setting = get_pretrained_cfg(model, allow_unregistered=False)
     assert setting is not None
     assert setting.tag == entry.tag
-    way = entry.preprocessing
+    preprocessing = entry.preprocessing
     transform = create_transform(**resolve_data_config({}, pretrained_cfg=setting.to_dict()), is_training=False)
     for size in ((375, 500), (501, 333), (224, 224), (31, 30), (19, 1), (1, 1)):
         image = noise(*size)
-        ready = F.normalize(fit_crop(image, way)[0] / 255, list(way.mean), list(way.std))
+        ready = F.normalize(fit_crop(image, preprocessing)[0] / 255, list(preprocessing.mean), list(preprocessing.std))
         assert torch.allclose(ready, transform(Image.fromarray(image)), rtol=0, atol=1e-6), size
 
 
 @pytest.mark.parametrize("size", [(375, 500), (501, 333), (90, 91)])
 @pytest.mark.parametrize(
-    "way", [*WAYS, Preprocessing(resize=(213, 213), crop=(192, 192)), Preprocessing(resize=224, crop=(200, 160))]
+    "preprocessing",
+    [*VARIANTS, Preprocessing(resize=(213, 213), crop=(192, 192)), Preprocessing(resize=224, crop=(200, 160))],
 )
-def test_the_window_says_where_the_crops_pixels_lie(way: Preprocessing, size: tuple[int, int]) -> None:
+def test_the_window_says_where_the_crops_pixels_lie(preprocessing: Preprocessing, size: tuple[int, int]) -> None:
     height, width = size
     middle = (height // 2 + 11, width // 2 - 17)
     image = np.zeros((height, width, 3), dtype=np.uint8)
     image[middle[0] - 4 : middle[0] + 5, middle[1] - 4 : middle[1] + 5] = 255
-    pixels, window = fit_crop(image, way)
+    pixels, window = fit_crop(image, preprocessing)
     seen = pixels[0].double()
     found = []
     for side, (start, stop) in ((1, (window.top, window.bottom)), (0, (window.left, window.right))):
@@ -123,9 +128,9 @@ def test_a_window_that_pads_reaches_out_of_the_photograph() -> None:
 
 
 def test_squash_brings_the_whole_image_to_the_input_size() -> None:
-    way = Preprocessing(resize=256, crop=(224, 200), interpolation="bicubic")
+    preprocessing = Preprocessing(resize=256, crop=(224, 200), interpolation="bicubic")
     image = noise(300, 401)
-    pixels, window = fit_squash(image, way)
+    pixels, window = fit_squash(image, preprocessing)
     assert window.box == (0, 0, 300, 401)
     whole = np.asarray(Image.fromarray(image).resize((200, 224), Image.Resampling.BICUBIC))
     assert torch.equal(pixels, torch.from_numpy(whole.copy()).permute(2, 0, 1))
@@ -134,26 +139,26 @@ def test_squash_brings_the_whole_image_to_the_input_size() -> None:
 def test_an_image_of_the_input_size_is_left_as_it_is() -> None:
     image = noise(224, 224)
     image.setflags(write=False)  # as PIL's arrays are
-    for pixels, window in (fit_crop(image, WAYS[2]), fit_squash(image, WAYS[2])):
+    for pixels, window in (fit_crop(image, VARIANTS[2]), fit_squash(image, VARIANTS[2])):
         assert torch.equal(pixels, torch.from_numpy(image.copy()).permute(2, 0, 1))
         assert window.box == (0, 0, 224, 224)
 
 
 @pytest.mark.parametrize("size", [(300, 23), (23, 300), (90, 90)])
-@pytest.mark.parametrize("way", [WAYS[0], WAYS[1], WAYS[4]], ids=name)
+@pytest.mark.parametrize("preprocessing", [VARIANTS[0], VARIANTS[1], VARIANTS[4]], ids=name)
 def test_of_very_long_images_only_the_middle_is_resized(
-    monkeypatch: pytest.MonkeyPatch, way: Preprocessing, size: tuple[int, int]
+    monkeypatch: pytest.MonkeyPatch, preprocessing: Preprocessing, size: tuple[int, int]
 ) -> None:
     image = np.asarray(Image.fromarray(noise(9, 9)).resize(size[::-1], Image.Resampling.BICUBIC))  # smooth
-    whole, window = fit_crop(image, way)
-    monkeypatch.setattr(fit, "_MOST_RESIZED", 0)
-    part, same = fit_crop(image, way)
+    whole, window = fit_crop(image, preprocessing)
+    monkeypatch.setattr(fit, "_MAX_RESIZED_PIXELS", 0)
+    part, same = fit_crop(image, preprocessing)
     assert same == window
     assert (part.int() - whole.int()).abs().max() <= 2
 
 
 def test_a_strip_as_long_as_a_jpeg_can_be_needs_no_memory_of_its_resized_size() -> None:
-    pixels, window = fit_crop(noise(65_000, 1), WAYS[0])  # resized it would be 256 x 16,640,000
+    pixels, window = fit_crop(noise(65_000, 1), VARIANTS[0])  # resized it would be 256 x 16,640,000
     assert pixels.shape == (3, 224, 224)
     assert window.box == (32_500, 0, 32_501, 1)
 
