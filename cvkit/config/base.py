@@ -65,6 +65,13 @@ class Config:
         return self
 
 
+def check_device(device: str) -> None:
+    """Raise UsageError if ``device`` is not one of ``DEVICES`` or ``cuda:N``."""
+    name, colon, number = device.partition(":")
+    if (colon and not (name == "cuda" and number.isdecimal())) or name not in DEVICES:
+        raise UsageError(f"--device {device!r} is not one of {', '.join(DEVICES)}, cuda:N.{nearest(name, DEVICES)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceConfig(Config):
     """Settings of a command that computes in one process."""
@@ -100,11 +107,7 @@ class DeviceConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        name, colon, number = self.device.partition(":")
-        if (colon and not (name == "cuda" and number.isdecimal())) or name not in DEVICES:
-            raise UsageError(
-                f"--device {self.device!r} is not one of {', '.join(DEVICES)}, cuda:N.{nearest(name, DEVICES)}"
-            )
+        check_device(self.device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from cvkit.config.base import Config
+from cvkit.config.base import DEVICES, Config, check_device
 from cvkit.config.option import COMPUTE, OUTPUT, TRAINING, Option
 
 
@@ -18,7 +18,11 @@ class DemoConfig(Config):
         Option(
             help="Device to compute on; auto takes CUDA, else Apple's GPU, else the processor.",
             panel=COMPUTE,
-            choices=("auto", "cpu", "cuda", "mps"),
+            choices=DEVICES,
             other="cuda:N",
         ),
     ] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_device(self.device)

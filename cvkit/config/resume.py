@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-from cvkit.config.base import DEVICES, Config
+from cvkit.config.base import DEVICES, Config, check_device
 from cvkit.config.option import COMPUTE, DATA, TRAINING, Option
 
 
@@ -46,6 +46,11 @@ class ResumeConfig(Config):
         int | None,
         Option(help="Number of workers that load images.", panel=COMPUTE, minimum=0, default_text="as before"),
     ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.device is not None:
+            check_device(self.device)
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that replace the run's own."""

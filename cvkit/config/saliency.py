@@ -12,7 +12,7 @@ from cvkit.errors import UsageError
 MAP_FORMATS = ("png", "png16", "npy")
 PROTOCOLS = ("mit", "tuebingen")
 SPLITS = ("train", "val", "test", "all")
-MIN_DISPLAY_PX = 64
+MIN_DISPLAY_PX = 96
 
 SigmaPx = Annotated[
     float | None,

@@ -302,7 +302,7 @@ def test_names_of_classes_come_from_a_file(run: Run, digits: Path) -> None:
         (("--patience", 3), 2, "--patience waits for a better epoch, but --best-metric last compares none"),
         (("--best-metric", "mse"), 2, "--best-metric 'mse' is not one of last, loss"),
         (("--resume",), 2, "--resume needs --out"),
-        (("--checkpoint", "x", "--size", "4x4"), 2, "--size is for training, but --model embeds without training"),
+        (("--checkpoint", "x", "--size", "4x4"), 2, "is for training, but --model embeds without training"),
         (
             ("--checkpoint", "x", "--resume", "--out", "o"),
             2,

@@ -40,7 +40,7 @@ def complete(*words: str) -> list[str]:
     ended = subprocess.run(command, env=bash(*words), capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
-    return ended.stdout.split("\n")[:-1] if ended.stdout.strip() else []
+    return ended.stdout.splitlines() if ended.stdout.strip() else []
 
 
 def test_commands_are_completed() -> None:

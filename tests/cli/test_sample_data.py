@@ -51,7 +51,8 @@ def test_a_folder_in_use_is_refused(run: Run, tmp_path: Path) -> None:
     ended = run("sample-data", "fixations", "d")
     assert ended.code == 1
     assert "not empty" in ended.err
-    assert run("sample-data", "fixations", "e", "--size", "20x20").code == 2
+    too_small = run("sample-data", "fixations", "e", "--size", "95x200")
+    assert too_small.code == 2 and "--size 95x200 is too small" in too_small.err
 
 
 def test_the_demo_goes_all_the_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,6 +214,8 @@ def test_choices_are_suggested(run: Run) -> None:
         (("gradcam", "a.png", "--method", "grad-cam"), "Did you mean 'gradcam'?"),
         (("classify", "a.png", "--model", "vgg16", "--device", "gpu"), "is not one of auto, cpu, cuda, mps"),
         (("predict", "a.png", "--model", "m", "--progress", "richh"), "rich"),
+        (("demo", "--device", "cud"), "Did you mean 'cuda'?"),
+        (("resume", "r", "--device", "cud"), "Did you mean 'cuda'?"),
     ):
         ended = run(*words)
         assert ended.code == 2
