@@ -93,12 +93,12 @@ def classify(config: ClassifyConfig, report: Reporter = ignore, stdin: Iterable[
     inputs = command_inputs(config, stdin)
     if config.format == "parquet":
         need_parquet()
-    request = Request(name=config.model, weights=config.weights, labels=config.labels, report=report)
-    loaded = load_classifier(request)
+    loaded = load_classifier(Request.for_classifier(config, report))
     share = assign_process(config)
     classifier = loaded.to(share.device, config.precision)
     _check_top(config, loaded.facts.num_classes)
     truth = _read_truth(config, classifier, inputs, report)
+    loaded.report_note(report)
     settings = {"precision": classifier.precision, "top": config.top, "truth": _fingerprint(config.truth)}
     batch = BatchJob(
         command="classify",

@@ -35,12 +35,10 @@ class LoadedClassifier(LoadedModel):
 
     Attributes:
         facts: Its preprocessing and the names of its classes.
-        note: An assumption about the weights that the user should know of; empty if there is none.
     """
 
     kind: str = "classifier"
     facts: Pretrained
-    note: str = ""
 
     @property
     def identity(self) -> dict[str, Any]:
