@@ -91,7 +91,7 @@ class Field:
 
     @property
     def required(self) -> bool:
-        """Whether the command cannot run without a value."""
+        """True if the command cannot run without a value."""
         return self.default is MISSING
 
     @property

@@ -56,18 +56,7 @@ class DataSource:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """Which images to read, and how to convert them.
-
-    Attributes:
-        size: (height, width) of the images; None keeps the size of IDX files and of image files that are all of one
-            size of at most 64 pixels per side.
-        color: ``grey``, ``rgb``, or ``auto``: grey if all images are grey.
-        max_pixels: Largest number of pixels to accept in an image file.
-        test_fraction: Fraction of the training images to hold out if there is no test split.
-        limit: Largest number of images per split, drawn by ``seed``; None reads all.
-        seed: Seed of both random choices.
-        threads: Number of threads that read image files.
-    """
+    """Options for reading a data set: the images to read, and how to convert them."""
 
     size: tuple[int, int] | None = None
     color: str = "auto"

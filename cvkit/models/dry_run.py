@@ -59,7 +59,7 @@ class Call:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether the module has no children."""
+        """True if the module has no children."""
         return next(self.module.children(), None) is None
 
     def ancestors(self) -> Iterator["Call"]:

@@ -39,7 +39,7 @@ class LoadedModel(ABC):
 
     @property
     def is_exported(self) -> bool:
-        """Whether the model is an exported file, which has no gradients and no layers."""
+        """True if the model is an exported file, which has no gradients and no layers."""
         return isinstance(self.network, ExportedNetwork)
 
     def report_note(self, report: Reporter) -> None:
@@ -74,7 +74,7 @@ class Exportable:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a command asks for when it loads a model by name: its weights and the names of its classes."""
+    """The reference of a model, with the weights and class names for a model that is given by name."""
 
     name: str
     weights: str | None = None

@@ -47,7 +47,7 @@ class Runner:
 
     @property
     def takes_bytes(self) -> bool:
-        """Whether the network is an exported file whose graph contains the normalisation."""
+        """True if the network is an exported file whose graph contains the normalisation."""
         return isinstance(self.network, ExportedNetwork) and self.network.takes_bytes
 
     def normalise(self, images: Tensor) -> Tensor:

@@ -14,10 +14,15 @@ Outputs = tuple[Tensor, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One comparison of a file with its network: the batch, and the largest differences of any output.
+    """One comparison of an exported file with its network.
 
-    ``relative`` is the difference over the largest value of that output; ``agreement`` the share of images whose top
-    class (of the first output) is the same, None where there are no classes.
+    Attributes:
+        batch: Number of images.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+        absolute: Largest absolute difference of any output.
+        relative: Largest difference as a fraction of the largest value of that output.
+        agreement: Fraction of images with the same top class; None if there are no classes.
     """
 
     batch: int
@@ -29,10 +34,19 @@ class Check:
 
 
 def compare(expected: Outputs, found: Outputs, size: tuple[int, int], classes: bool) -> Check:
-    """Return how far a file's outputs are from the network's, for images of (height, width) ``size``.
+    """Compare the outputs of a file with those of its network.
 
-    Outputs of whole numbers, which are classes, count in ``agreement`` only. A value that is not finite, of either,
-    makes the differences infinite. Raises WeightsError where shapes differ.
+    Outputs of integers, which are classes, count only for the agreement. A value that is not finite makes the
+    differences infinite.
+
+    Args:
+        expected: Outputs of the network.
+        found: Outputs of the file.
+        size: (height, width) of the images in pixels.
+        classes: Whether the outputs are those of a classifier.
+
+    Raises:
+        WeightsError: If the shapes differ.
     """
     if [one.shape for one in expected] != [one.shape for one in found]:
         raise WeightsError("the exported file has other outputs than the network.")
@@ -51,14 +65,14 @@ def compare(expected: Outputs, found: Outputs, size: tuple[int, int], classes: b
 
 
 def top_classes(outputs: Outputs) -> Tensor:
-    """Return the top class (N,) of logits, or of the classes that a graph with a top-k ends in."""
+    """Return the (N,) top class of logits, or of a graph that ends in its most likely classes."""
     if len(outputs) > 1 and not outputs[1].is_floating_point():
         return outputs[1][:, 0]
     return outputs[0].argmax(1)
 
 
 def sizes_to_try(facts: Facts) -> Sequence[tuple[int, int]]:
-    """Return the image sizes that a file is tried with: its own, and another where it takes others."""
+    """Return the (height, width) to verify a file with: its own, and a larger one if the size is dynamic."""
     height, width = facts.size
     other = (height + 32 * ("height" in facts.dynamic), width + 64 * ("width" in facts.dynamic))
     return [facts.size] if other == facts.size else [facts.size, other]

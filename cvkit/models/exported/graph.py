@@ -1,4 +1,4 @@
-"""What an exported graph may hold around a network: the way in from bytes, the ways out, and a class activation map."""
+"""Modules that an exported graph adds to a network: preprocessing, postprocessing and a class activation map."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,13 @@ PROBE_ATOL = 1e-4  # relative to the largest score
 
 
 class FromBytes(nn.Module):
-    """uint8 images, (N, C, H, W) or (N, H, W, C), to what a network takes: 0..1, less ``mean``, divided by ``std``."""
+    """Convert uint8 images to normalised floats: scale to 0..1, subtract ``mean``, divide by ``std``.
+
+    Args:
+        layout: nchw for (N, C, H, W) images, nhwc for (N, H, W, C).
+        mean: Mean per channel.
+        std: Standard deviation per channel.
+    """
 
     def __init__(self, layout: str, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -24,36 +30,36 @@ class FromBytes(nn.Module):
         self.scale, self.shift = nn.Buffer(scale.view(1, -1, 1, 1)), nn.Buffer(shift.view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (N, C, H, W) in the precision of the network."""
+        """Return (N, C, H, W) floats in the precision of the network."""
         pixels = images.permute(0, 3, 1, 2) if self.channels_last else images
         return pixels.to(self.scale.dtype) * self.scale + self.shift
 
 
 class TopClasses(nn.Module):
-    """Logits (N, classes) to the ``count`` largest probabilities (N, count) float32, and their classes in int64."""
+    """Convert (N, classes) logits to the ``count`` largest probabilities and the indices of their classes."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
         self.count = count
 
     def forward(self, logits: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities, largest first, and the indices of their classes."""
+        """Return (N, count) float32 probabilities in descending order, and (N, count) int64 classes."""
         del images
         probabilities, classes = logits.float().softmax(1).topk(self.count, dim=1)
         return probabilities, classes
 
 
 class MapAtInput(nn.Module):
-    """Saliency maps (N, 1, h, w) to (N, 1, H, W) float32 in 0..1 at the input's size, each by its own maximum."""
+    """Resize saliency maps to the size of the input, and divide each by its maximum."""
 
     def forward(self, maps: Tensor, images: Tensor) -> tuple[Tensor]:
-        """Return the maps at the size of (N, C, H, W) images."""
+        """Return (N, 1, H, W) float32 maps from 0 to 1 of (N, 1, h, w) maps and (N, C, H, W) images."""
         whole = F.interpolate(maps.float(), size=images.shape[-2:], mode="bilinear", align_corners=False)
         return (whole / whole.amax((2, 3), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny),)
 
 
 class AsItIs(nn.Module):
-    """The network's output alone, in float32."""
+    """Convert the output of a network to float32."""
 
     def forward(self, output: Tensor, images: Tensor) -> tuple[Tensor]:
         """Return the output."""
@@ -62,11 +68,11 @@ class AsItIs(nn.Module):
 
 
 class WithCam(nn.Module):
-    """A classifier that also gives the Grad-CAM map (N, h, w) in 0..1 of its top class, without any gradient.
+    """A classifier that also returns the (N, h, w) Grad-CAM map of its top class from 0 to 1, without gradients.
 
-    For a head of global average pooling and one linear layer the gradient of a score at the layer before is that of the
-    linear layer's weights, everywhere alike, so that Grad-CAM is CAM. Source: Selvaraju et al. 2017, section 3; Zhou et
-    al. 2016, equation 2.
+    If the head is a global average pooling and one linear layer, the gradient of a score with respect to the last
+    feature map is constant in space and proportional to the weights of the linear layer, so Grad-CAM equals CAM.
+    Source: Selvaraju et al. 2017, section 3; Zhou et al. 2016, equation 2.
     """
 
     def __init__(self, network: nn.Module, target: TargetLayer, linear: nn.Linear) -> None:
@@ -76,14 +82,14 @@ class WithCam(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (N, classes) and maps (N, h, w)."""
-        logits, activation = watched(self.network, self._target, images)
+        logits, activation = run_with_activation(self.network, self._target, images)
         weights = self.linear.weight[logits.argmax(1)]
         cam = torch.einsum("nchw,nc->nhw", activation.relu() if self.relu else activation, weights).relu().float()
         return logits, min_max(cam)
 
 
-def watched(network: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a network's output, and that of one of its layers on the way."""
+def run_with_activation(network: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the output of a network, and the output of one of its layers."""
     seen: list[Tensor] = []
     handle = network.get_submodule(name).register_forward_hook(lambda _, __, output: seen.append(output))
     try:
@@ -94,9 +100,16 @@ def watched(network: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tens
 
 
 def with_cam(network: nn.Module, target: TargetLayer, size: tuple[int, int], model: str) -> WithCam:
-    """Return a classifier with its Grad-CAM map beside its logits.
+    """Add the Grad-CAM map to the outputs of a classifier.
 
-    Raises UsageError unless the logits are a linear layer's of the target layer's mean, which is tried out.
+    Args:
+        network: The classifier.
+        target: The layer whose activation makes the map.
+        size: (height, width) of its input in pixels.
+        model: Its name, for messages.
+
+    Raises:
+        UsageError: If the logits of random images are not a linear layer applied to the mean of the target layer.
     """
     refusal = UsageError(
         f"--with-cam needs a head of global average pooling and one linear layer, which {model} does not have: "
@@ -107,7 +120,7 @@ def with_cam(network: nn.Module, target: TargetLayer, size: tuple[int, int], mod
         raise refusal
     linear = linears[-1]
     with torch.inference_mode():
-        logits, activation = watched(network, target.name, torch.randn(2, 3, *size))
+        logits, activation = run_with_activation(network, target.name, torch.randn(2, 3, *size))
         if target.relu:
             activation = activation.relu()
         if activation.ndim != 4 or activation.shape[1] != linear.in_features:
@@ -123,7 +136,7 @@ def _alike(one: Tensor, other: Tensor) -> bool:
 
 
 class Graph(nn.Module):
-    """A network with its way in and its way out, as it is exported; outputs are a tuple of tensors."""
+    """A network with its preprocessing and postprocessing, as it is exported; it returns a tuple of tensors."""
 
     def __init__(self, network: nn.Module, before: nn.Module | None, after: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Models that another program can run: what such a file says of itself, and how it is run here."""
+"""Read the metadata of exported files, and run them as networks."""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -18,12 +18,16 @@ MOST_XML = 2**28  # bytes of an OpenVINO graph, which is read whole for what it 
 
 
 def is_exported(place: str) -> bool:
-    """Tell by its suffix whether a file may be an exported model that runs here (.onnx, .pt2, .xml)."""
+    """Return whether a file has the suffix of an exported graph (.onnx, .pt2, .xml)."""
     return Path(place).suffix.lower() in OPENERS
 
 
 def read_facts(path: Path) -> Facts:
-    """Return what an exported file says of itself; raises WeightsError where it says nothing or cannot be read."""
+    """Return the metadata of an exported file.
+
+    Raises:
+        WeightsError: If the file cannot be read or has no metadata.
+    """
     if not files.is_file(str(path)):
         raise WeightsError(f"{path}: no such file.")
     readers: dict[str, Callable[[Path], str | None]] = {
@@ -34,15 +38,15 @@ def read_facts(path: Path) -> Facts:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise WeightsError(f"{path}: not an exported model (one of {', '.join(SUFFIXES)}).")
+        raise WeightsError(f"{path}: no exported model (their names end in {', '.join(SUFFIXES)}).")
     try:
         text = reader(path)
     except (UsageError, WeightsError):
         raise
     except Exception as error:
-        raise WeightsError(f"{path}: damaged, or no {path.suffix} file ({first_line(error, 160)}).") from error
+        raise WeightsError(f"{path}: damaged, or not a {path.suffix} file ({first_line(error, 160)}).") from error
     if text is None:
-        raise WeightsError(f"{path}: says nothing of itself: it was not written by cvkit export.")
+        raise WeightsError(f"{path}: has no metadata: it was not written by cvkit export.")
     return Facts.from_json(text, str(path))
 
 
@@ -69,17 +73,24 @@ def _safetensors_facts(path: Path) -> str | None:
 
 def _openvino_facts(path: Path) -> str | None:
     if path.stat().st_size > MOST_XML:
-        raise WeightsError(f"{path}: too large for a graph of OpenVINO.")
+        raise WeightsError(f"{path}: too large for an OpenVINO graph.")
     entry = ElementTree.parse(path).getroot().find(f"./rt_info/{KEY}")
     return None if entry is None else entry.get("value")
 
 
 class ExportedNetwork(nn.Module):
-    """An exported ONNX, pt2 or OpenVINO file as a network: images in, its first output out, whatever runs it.
+    """An exported ONNX, pt2 or OpenVINO file as a network that returns its first output.
 
-    It takes what the file takes: normalised (N, C, H, W) float, or bytes when ``takes_bytes``. ONNX runs in
-    onnxruntime, on a GPU when its CUDA provider is there; pt2 in torch; OpenVINO on the processor. Raises WeightsError
-    for a file that cannot be read.
+    The input is that of the file: normalised (N, C, H, W) floats, or uint8 images if ``takes_bytes`` is True. ONNX
+    files run in onnxruntime, on a GPU if its CUDA provider is available; pt2 files in torch; OpenVINO files on the
+    processor.
+
+    Args:
+        path: The file.
+        device: Device to run on; None for the processor.
+
+    Raises:
+        WeightsError: If the file cannot be read.
     """
 
     def __init__(self, path: Path, device: torch.device | None = None) -> None:
@@ -106,7 +117,7 @@ class ExportedNetwork(nn.Module):
             raise WeightsError(f"{self.path}: cannot be loaded ({first_line(error, 160)}).") from error
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the first output, float32, on the device of the images."""
+        """Return the first output in float32, on the device of the images."""
         return self.outputs(images)[0].float()
 
     def outputs(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -123,20 +134,29 @@ class ExportedNetwork(nn.Module):
 
 
 def memory_layout(network: nn.Module, device: torch.device) -> torch.memory_format:
-    """Return how images should lie in memory for a network: channels last where that is quicker.
+    """Return the memory format in which a network is fastest: channels last on CUDA and on processors.
 
-    An exported file takes them as they were written into it; anything else would be copied there and back.
+    Exported files were traced with contiguous images; any other format would be converted in every call.
     """
     quicker = device.type in ("cuda", "cpu") and not isinstance(network, ExportedNetwork)
     return torch.channels_last if quicker else torch.contiguous_format
 
 
 def check_kind(facts: Facts, wanted: Mapping[str, str], path: str) -> None:
-    """Refuse a file whose kind is not in ``wanted``, or whose first output is not the one given there."""
+    """Check the kind and the first output of an exported file.
+
+    Args:
+        facts: Its metadata.
+        wanted: The required first output by accepted kind.
+        path: Its path, for messages.
+
+    Raises:
+        WeightsError: If the kind is not accepted, or the first output is another one.
+    """
     if facts.kind not in wanted:
         raise WeightsError(f"{path}: an exported {facts.kind}; this command needs one of {', '.join(wanted)}.")
     if facts.outputs[0] != wanted[facts.kind]:
         raise WeightsError(
-            f"{path}: ends in {', '.join(facts.outputs)}, and not in {wanted[facts.kind]}: "
+            f"{path}: returns {', '.join(facts.outputs)} instead of {wanted[facts.kind]}: "
             "export it without --include-postprocessing."
         )

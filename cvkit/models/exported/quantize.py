@@ -1,4 +1,4 @@
-"""ONNX files in whole numbers: weights and activations of 8 bits, by onnxruntime's static quantisation."""
+"""Quantise ONNX files to 8-bit integers by onnxruntime's static quantisation."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +14,19 @@ from cvkit.models.exported.writers import save_onnx
 
 
 def quantize(source: Path, target: Path, batches: Iterator[Tensor], facts: Facts) -> None:
-    """Write the ONNX file ``source`` in int8 as ``target``, its ranges taken from batches of what the network takes.
+    """Write an ONNX file in int8.
 
-    Weights are signed, with a scale for each channel; activations are unsigned, over the least to the largest value
-    seen. Both stand as QuantizeLinear and DequantizeLinear in the graph. Raises UsageError where it cannot be done.
+    Weights are signed, with one scale per channel; activations are unsigned, from the smallest to the largest value
+    in the sample batches. QuantizeLinear and DequantizeLinear nodes represent both in the graph.
+
+    Args:
+        source: The float32 file.
+        target: The file to write.
+        batches: Sample inputs of the network.
+        facts: Metadata of the new file.
+
+    Raises:
+        UsageError: If onnxruntime cannot quantise the graph.
     """
     need("onnxruntime", ".onnx")
     import onnx
@@ -41,12 +50,12 @@ def quantize(source: Path, target: Path, batches: Iterator[Tensor], facts: Facts
 
 
 class _Reader:
-    """Batches as onnxruntime asks for them."""
+    """Provide sample batches through the interface of onnxruntime."""
 
     def __init__(self, batches: Iterator[Tensor]) -> None:
         self.batches = batches
 
     def get_next(self) -> dict[str, Any] | None:
-        """Return the next batch by the name of the input, None after the last."""
+        """Return the next batch by the name of the input, or None after the last one."""
         batch = next(self.batches, None)
         return None if batch is None else {"images": batch.numpy()}

@@ -1,4 +1,4 @@
-"""The runtimes of exported files: each opens a file as a function from images to all of its outputs."""
+"""Open exported files in their runtimes, as functions from images to all outputs."""
 
 from collections.abc import Callable
 from functools import cache
@@ -12,20 +12,24 @@ from torch import Tensor
 from cvkit.errors import UsageError, WeightsError
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
-PACKAGES = {".onnx": ("ONNX files need", "onnx"), ".xml": ("OpenVINO files need", "openvino")}
+EXTRAS = {".xml": "openvino"}  # ONNX packages are ordinary dependencies
 
 
 def need(package: str, suffix: str) -> None:
-    """Raise UsageError where a package that writes or runs files of this suffix is not installed."""
+    """Check that a package which reads or runs files of a suffix is installed.
+
+    Raises:
+        UsageError: If it is not installed.
+    """
     import importlib.util
 
     if importlib.util.find_spec(package) is None:
-        what, extra = PACKAGES[suffix]
-        raise UsageError(f"{what} {package}, which is not here: pip install 'cvkit[{extra}]'.")
+        extra = f"[{EXTRAS[suffix]}]" if suffix in EXTRAS else ""
+        raise UsageError(f"{suffix} files need {package}, which is not installed: pip install 'cvkit{extra}'.")
 
 
 def onnx(path: Path, device: torch.device) -> Run:
-    """Open an ONNX file in onnxruntime, on a GPU when its CUDA provider is there."""
+    """Open an ONNX file in onnxruntime, on a GPU if its CUDA provider is available."""
     need("onnxruntime", ".onnx")
     import onnxruntime
 
@@ -45,7 +49,7 @@ def onnx(path: Path, device: torch.device) -> Run:
 
 
 def pt2(path: Path, device: torch.device) -> Run:
-    """Open an archive of ``torch.export``."""
+    """Open a ``torch.export`` archive."""
     from torch.export.passes import move_to_device_pass
 
     program = torch.export.load(path)
@@ -61,7 +65,7 @@ def pt2(path: Path, device: torch.device) -> Run:
 
 
 def openvino(path: Path, device: torch.device) -> Run:
-    """Open OpenVINO's .xml, with the .bin beside it, on the processor."""
+    """Open an OpenVINO .xml file, with the .bin file beside it, on the processor."""
     del device
     need("openvino", ".xml")
     weights = path.with_suffix(".bin")
@@ -81,10 +85,10 @@ def openvino(path: Path, device: torch.device) -> Run:
 
 @cache
 def _openvino_core() -> Any:
-    """Return the one OpenVINO of this process.
+    """Return the only OpenVINO core of this process.
 
-    Its processor plugin gives the thread a stack for signals. Of two that come and go, the later puts back that of the
-    earlier, which is freed by then, and the next signal ends the process.
+    Its processor plugin gives the thread a stack for signals. When two cores are created and destroyed, the later one
+    restores the freed stack of the earlier one, and the next signal ends the process.
     """
     import openvino as ov
 

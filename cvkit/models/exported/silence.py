@@ -1,4 +1,4 @@
-"""Keep the talk of other people's exporters and compilers off the terminal."""
+"""Suppress the output of exporters and compilers."""
 
 import logging
 import warnings
@@ -9,7 +9,7 @@ from io import StringIO
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Let nothing be printed, warned of or logged below an error while the block runs."""
+    """Suppress printed output, warnings, and log messages below errors while the block runs."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""How long things take, each by itself."""
+"""Time functions one after the other."""
 
 import gc
 import statistics
@@ -8,16 +8,21 @@ from collections.abc import Callable, Mapping
 Opener = Callable[[], Callable[[], object]]
 
 
-def in_blocks(ways: Mapping[str, Opener], *, rounds: int, seconds: float) -> dict[str, float]:
-    """Return the median seconds of one call of each way.
+def in_blocks(variants: Mapping[str, Opener], *, rounds: int, seconds: float) -> dict[str, float]:
+    """Return the median seconds of one call of each variant.
 
-    Each way is opened, called once without being counted, then called for ``seconds`` (three times at least) and let
-    go, before the next is opened; and all of that ``rounds`` times, so that a machine that drifts does so for all. Two
-    runtimes open at once would wait for each other's threads.
+    In each round, every variant is opened, called once for warm-up, then called for ``seconds`` (at least three times)
+    and closed before the next one is opened. Two runtimes that are open at once would wait for each other's threads,
+    and rounds let a machine whose speed drifts affect all variants alike.
+
+    Args:
+        variants: Functions by name that open a variant and return the function to time.
+        rounds: Number of rounds.
+        seconds: Time per variant and round.
     """
-    took: dict[str, list[float]] = {name: [] for name in ways}
+    took: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
-        for name, opened in ways.items():
+        for name, opened in variants.items():
             took[name] += _block(opened(), seconds)
             gc.collect()
     return {name: statistics.median(each) for name, each in took.items()}

@@ -16,18 +16,44 @@ DIMENSIONS = {"batch": 0, "height": 2, "width": 3}
 
 
 def write_onnx(path: Path, graph: nn.Module, example: Tensor, facts: Facts, *, opset: int, simplify: bool) -> None:
-    """Write an ONNX file by torch's exporter of today; raises UsageError where the network does not let itself be."""
+    """Write an ONNX file with torch's dynamo exporter.
+
+    Args:
+        path: The file.
+        graph: The network with its preprocessing and postprocessing.
+        example: Input to trace the graph with.
+        facts: Metadata, with the names of the outputs and the dynamic dimensions.
+        opset: Version of the ONNX operator set.
+        simplify: Whether onnxslim simplifies the graph.
+
+    Raises:
+        UsageError: If the network cannot be exported with this operator set.
+    """
     need("onnxscript", ".onnx")
     need("onnx", ".onnx")
 
     from onnx.defs import onnx_opset_version
 
     if opset > onnx_opset_version():
-        raise UsageError(f"--opset {opset}: the onnx installed here knows {onnx_opset_version()} at most.")
-    program = _traced(graph, example, facts)
+        raise UsageError(f"--opset {opset}: the installed onnx supports at most {onnx_opset_version()}.")
+    model = _convert_to_onnx(_traced(graph, example, facts), facts, opset)
+    if simplify:
+        need("onnxslim", ".onnx")
+        import onnxslim
+
+        model = onnxslim.slim(model)
+    written = next(each.version for each in model.opset_import if not each.domain)
+    if written != opset:
+        raise UsageError(f"--opset {opset}: torch's exporter writes {facts.model} only in {written}.")
+    _name_dimensions(model, facts)
+    save_onnx(path, model, facts)
+
+
+def _convert_to_onnx(program: Any, facts: Facts, opset: int) -> Any:
+    """Convert a traced graph to an ONNX model."""
     with silent():
         try:
-            made = torch.onnx.export(
+            converted = torch.onnx.export(
                 program,
                 dynamo=True,
                 verbose=False,
@@ -36,23 +62,13 @@ def write_onnx(path: Path, graph: nn.Module, example: Tensor, facts: Facts, *, o
                 opset_version=opset,
             )
         except Exception as error:
-            raise UsageError(f"{facts.model} cannot become ONNX: {first_line(error, 300)}.") from error
-    assert made is not None
-    model = made.model_proto
-    if simplify:
-        need("onnxslim", ".onnx")
-        import onnxslim
-
-        model = onnxslim.slim(model)
-    written = next(one.version for one in model.opset_import if not one.domain)
-    if written != opset:
-        raise UsageError(f"--opset {opset}: torch's exporter writes {facts.model} in {written} only.")
-    _name_dimensions(model, facts)
-    save_onnx(path, model, facts)
+            raise UsageError(f"{facts.model} cannot be converted to ONNX: {first_line(error, 300)}.") from error
+    assert converted is not None
+    return converted.model_proto
 
 
 def save_onnx(path: Path, model: Any, facts: Facts) -> None:
-    """Write an ONNX model with its facts: one file, and the weights in ``PATH.data`` beside it from 2 GB on."""
+    """Write an ONNX model with its metadata; weights of 2 GB or more go into ``PATH.data``."""
     import onnx
 
     onnx.helper.set_model_props(model, {KEY: facts.as_json()})
@@ -61,7 +77,7 @@ def save_onnx(path: Path, model: Any, facts: Facts) -> None:
 
 
 def _name_dimensions(model: Any, facts: Facts) -> None:
-    """Call the open dimensions of the input by their names, wherever they occur."""
+    """Give the dynamic dimensions their names, wherever they occur in the graph."""
     names = {}
     for name in facts.dynamic:
         place = DIMENSIONS[name] if facts.layout == "nchw" or name == "batch" else DIMENSIONS[name] - 1
@@ -75,14 +91,22 @@ def _name_dimensions(model: Any, facts: Facts) -> None:
 
 
 def write_pt2(path: Path, graph: nn.Module, example: Tensor, facts: Facts) -> None:
-    """Write a ``torch.export`` archive; raises UsageError where the network does not let itself be traced."""
+    """Write a ``torch.export`` archive.
+
+    Raises:
+        UsageError: If the network cannot be traced.
+    """
     program = _traced(graph, example, facts)
     with silent():
         torch.export.save(program, path, extra_files={f"{KEY}.json": facts.as_json()})
 
 
 def write_openvino(path: Path, graph: nn.Module, example: Tensor, facts: Facts) -> None:
-    """Write OpenVINO's .xml and .bin; raises UsageError where the network does not let itself be converted."""
+    """Write an OpenVINO .xml file with its .bin file.
+
+    Raises:
+        UsageError: If the network cannot be converted.
+    """
     need("openvino", ".xml")
     import openvino as ov
 
@@ -91,7 +115,7 @@ def write_openvino(path: Path, graph: nn.Module, example: Tensor, facts: Facts) 
         try:
             model = ov.convert_model(program)
         except Exception as error:
-            raise UsageError(f"{facts.model} cannot become OpenVINO: {first_line(error, 300)}.") from error
+            raise UsageError(f"{facts.model} cannot be converted to OpenVINO: {first_line(error, 300)}.") from error
     model.inputs[0].set_names({"images"})
     for port, name in zip(model.outputs, facts.outputs, strict=True):
         port.set_names({name})
@@ -100,7 +124,7 @@ def write_openvino(path: Path, graph: nn.Module, example: Tensor, facts: Facts) 
 
 
 def write_safetensors(path: Path, network: nn.Module, facts: Facts) -> None:
-    """Write the weights alone, with facts that rebuild the network."""
+    """Write the weights, with metadata that rebuild the network."""
     from safetensors.torch import save_file
 
     tensors = {name: value.detach().contiguous().clone() for name, value in network.state_dict().items()}
@@ -108,7 +132,11 @@ def write_safetensors(path: Path, network: nn.Module, facts: Facts) -> None:
 
 
 def _traced(graph: nn.Module, example: Tensor, facts: Facts) -> Any:
-    """Return the graph as torch.export sees it, with the dimensions left open that the facts name."""
+    """Return the graph traced by torch.export, with the dynamic dimensions of the metadata.
+
+    Raises:
+        UsageError: If the network cannot be traced.
+    """
     shift = {"nchw": 0, "nhwc": -1}[facts.layout]
     open_ = {DIMENSIONS[name] + (shift if name != "batch" else 0): torch.export.Dim.DYNAMIC for name in facts.dynamic}
     with silent(), torch.no_grad():
@@ -120,5 +148,5 @@ def _traced(graph: nn.Module, example: Tensor, facts: Facts) -> Any:
 
 
 def half(graph: nn.Module) -> nn.Module:
-    """Return a copy that computes in float16."""
+    """Return a copy of a module in float16."""
     return copy.deepcopy(graph).half()

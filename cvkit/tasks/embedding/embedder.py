@@ -45,7 +45,7 @@ class Embedder(Runner):
 
     @property
     def decodes(self) -> bool:
-        """Whether codes can be decoded to images; an exported encoder cannot."""
+        """True if codes can be decoded to images; an exported encoder cannot decode."""
         return isinstance(self.network, Autoencoder)
 
     @property

@@ -9,7 +9,7 @@ from cvkit.models.exported import runtimes
 
 
 @pytest.mark.parametrize(
-    ("package", "suffix", "extra"), [("onnxruntime", ".onnx", "cvkit[onnx]"), ("openvino", ".xml", "cvkit[openvino]")]
+    ("package", "suffix", "extra"), [("onnxruntime", ".onnx", "cvkit"), ("openvino", ".xml", "cvkit[openvino]")]
 )
 def test_a_runtime_that_is_not_installed_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, package: str, suffix: str, extra: str
