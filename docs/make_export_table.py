@@ -126,7 +126,7 @@ def source(name: str, folder: Path) -> dict[str, str]:
     if name in SALIENCY_MODELS:
         facts, spec = SALIENCY_MODELS[name], SaliencySpec.of(name)
         predictor = SaliencyPredictor(build(spec), facts.size, normalisation=normalisation(spec.backbone))
-        shake(predictor.model, facts.size)
+        spread_weights(predictor.model, facts.size)
         card = {**predictor.metadata(), "weights": predictor.model.state_dict()}
         config = TrainSaliencyConfig(data="none", model=name).as_dict()
         checkpoint.save(folder / "best.pt", "saliency", {**card, "config": config})
@@ -140,12 +140,12 @@ def source(name: str, folder: Path) -> dict[str, str]:
         return {"model": str(folder / "run"), "part": name.split()[-1]}
     torch.manual_seed(0)
     network = loading.make(name)
-    shake(network, pretrained.facts(name).preprocessing.crop)
+    spread_weights(network, pretrained.facts(name).preprocessing.crop)
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / "weights.safetensors")
     return {"model": name, "weights": str(folder / "weights.safetensors")}
 
 
-def shake(network: nn.Module, size: tuple[int, int]) -> None:
+def spread_weights(network: nn.Module, size: tuple[int, int]) -> None:
     """Randomise constant parameters, and set the statistics of batch norms to those of photographs."""
     torch.manual_seed(1)
     with torch.no_grad():

@@ -38,7 +38,7 @@ from cvkit.models.backbones import library_backbone
 from cvkit.models.published import pretrained
 from cvkit.models.published.imagenet import imagenet_ids
 from cvkit.models.published.libraries import timm_names, torchvision_names
-from cvkit.tasks.attribution.target_layer import nameable
+from cvkit.tasks.attribution.target_layer import list_target_layers
 from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.names import DATA
 
@@ -121,7 +121,7 @@ def layer_names(name: str) -> list[str]:
     """Return the names that ``gradcam --layer`` takes, in the order the layers run."""
     facts = pretrained.facts(name)
     build = loading.blueprint(facts.name, facts.num_classes)
-    return [layer for layer, _, _ in nameable(build, (1, 3, *facts.preprocessing.crop))]
+    return [layer for layer, _, _ in list_target_layers(build, (1, 3, *facts.preprocessing.crop))]
 
 
 def on_meta(name: str) -> bool:

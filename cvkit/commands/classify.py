@@ -27,7 +27,8 @@ from cvkit.processes import is_main_process
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.columns import CLASS_COLUMNS
-from cvkit.tasks.classification.metrics import Accuracy, ClassAccuracy, accuracy, ranks_of
+from cvkit.tasks.classification.metrics import Accuracy, ClassAccuracy, accuracy
+from cvkit.tasks.classification.ranking import ranks_of, top_classes
 from cvkit.tasks.classification.truth import Truth, read_truth
 from cvkit.tasks.registry import load_classifier
 
@@ -92,12 +93,12 @@ def classify(config: ClassifyConfig, report: Reporter = ignore, stdin: Iterable[
     inputs = command_inputs(config, stdin)
     if config.format == "parquet":
         need_parquet()
-    request = Request(name=config.model, weights=config.weights, labels=config.labels, report=report)
-    loaded = load_classifier(request)
+    loaded = load_classifier(Request.for_classifier(config, report))
     share = assign_process(config)
     classifier = loaded.to(share.device, config.precision)
     _check_top(config, loaded.facts.num_classes)
     truth = _read_truth(config, classifier, inputs, report)
+    loaded.report_note(report)
     settings = {"precision": classifier.precision, "top": config.top, "truth": _fingerprint(config.truth)}
     batch = BatchJob(
         command="classify",
@@ -133,7 +134,7 @@ def _read_truth(config: ClassifyConfig, classifier: Classifier, inputs: list[Inp
         return None
     facts = classifier.facts
     truth = read_truth(config.truth, facts.labels, facts.class_ids, facts.num_classes)
-    unknown = [item.name for item in inputs if truth.of(item) is None]
+    unknown = [item.name for item in inputs if truth.class_of(item) is None]
     if len(unknown) == len(inputs):
         raise DataError(f"--truth {config.truth} names none of the images, such as {unknown[0]}.")
     if unknown:
@@ -144,12 +145,11 @@ def _read_truth(config: ClassifyConfig, classifier: Classifier, inputs: list[Inp
 def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None) -> Stages[_LoadedImage, _Prediction]:
     def read(item: Input) -> _LoadedImage:
         pixels, _ = fit_crop(read_image(item.path, config.max_pixels), classifier.preprocessing)
-        return _LoadedImage(pixels, truth.of(item) if truth else None)
+        return _LoadedImage(pixels, truth.class_of(item) if truth else None)
 
     def infer(batch: list[_LoadedImage]) -> list[_Prediction]:
         logits = classifier.logits(torch.stack([image.pixels for image in batch]))
-        # A stable sort: equal scores keep the order of their indices on every device.
-        order = logits.argsort(dim=1, descending=True, stable=True)[:, : config.top]
+        order = top_classes(logits, config.top)
         probabilities = logits.softmax(1).gather(1, order).tolist()
         true = [0 if image.true_class is None else image.true_class for image in batch]
         ranks = ranks_of(logits, torch.tensor(true, device=logits.device)).tolist()

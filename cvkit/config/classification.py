@@ -138,7 +138,15 @@ class ClassifyConfig(ClassifierConfig):
 class GradcamConfig(ClassifierConfig):
     """Settings of ``cvkit gradcam``. ``classes`` replaces ``rank``; ``layer`` None takes the model's default layer."""
 
-    model: Classifier = "vgg16"
+    model: Annotated[
+        str,
+        Option(
+            help="Classifier: a torchvision name (vgg16), a timm name (timm:NAME), or an exported .safetensors file.",
+            panel=MODEL,
+            metavar="REF",
+            complete="model",
+        ),
+    ] = "vgg16"
     rank: Annotated[
         tuple[int, ...],
         Option(

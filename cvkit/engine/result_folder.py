@@ -1,7 +1,8 @@
 """Decide whether an output folder may be written, and record in its manifest what was written with which settings."""
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from cvkit.errors import OutputError
 from cvkit.inputs import RESULT_MARK
 
 MANIFEST = "manifest.json"
+FAILURE_COLUMNS = ("input", "kind", "message")
 
 
 def mark_as_result(folder: Path) -> None:
@@ -133,6 +135,16 @@ def close_result(
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in written}
     head = {"command": command, "settings": dict(identity), "cvkit": cvkit.__version__}
     files.write_json(folder / MANIFEST, {**head, **facts, "files": sizes})
+
+
+def write_failures(folder: Path, failures: Iterable[Mapping[str, Any]]) -> None:
+    """Write ``failures.csv`` with the columns input, kind and message, or remove it if there are no failures."""
+    rows = iter(failures)
+    first = next(rows, None)
+    if first is None:
+        (folder / "failures.csv").unlink(missing_ok=True)
+    else:
+        files.write_csv(folder / "failures.csv", FAILURE_COLUMNS, itertools.chain([first], rows))
 
 
 def _size(path: Path) -> int | None:

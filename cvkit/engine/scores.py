@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from cvkit import files
-from cvkit.engine.result_folder import claim_folder
+from cvkit.engine.result_folder import claim_folder, write_failures
 from cvkit.intervals import MeanInterval, mean_interval
 
 
@@ -66,10 +66,7 @@ def write_scores(
         rows = [{column: _or_none(value) for column, value in row.items()} for row in table.rows]
         file_name = "scores.csv" if position == 0 else f"scores-{name.replace(' ', '-')}.csv"
         files.write_csv(folder / file_name, ["image", *columns], rows)
-    if failed:
-        files.write_csv(folder / "failures.csv", ("input", "kind", "message"), failed)
-    else:
-        (folder / "failures.csv").unlink(missing_ok=True)
+    write_failures(folder, failed)
     means = {
         name: {column: _interval(interval) for column, interval in table.means(columns).items()}
         for name, table in tables.items()

@@ -1,4 +1,4 @@
-"""Run a network on the meta device, where nothing is computed, and record the calls of its modules."""
+"""Run a network on the meta device, without computing anything, and record the calls of its modules."""
 
 import copy
 import warnings
@@ -14,9 +14,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from cvkit.errors import UsageError
+from cvkit.errors import UsageError, first_line
 
-# What a tensor held at one moment: which tensor (a dry run keeps them all), and how often it had been written to.
+# The content of a tensor at one moment: the id of the tensor (a dry run keeps all tensors), and its version, which
+# counts the writes to it.
 Value = tuple[int, int]
 BuildNetwork = Callable[[], nn.Module]
 Shape = tuple[int, int, int, int]  # (N, 3, H, W)
@@ -24,10 +25,22 @@ Shape = tuple[int, int, int, int]  # (N, 3, H, W)
 
 @dataclass(kw_only=True, eq=False)
 class Call:
-    """One run of one module in a dry run.
+    """One call of one module in a dry run.
 
-    ``inputs`` are the values of its arguments, ``result`` that of ``output``, the tensor it returned; both are None
-    when it returned several or none. ``start`` is the number of steps that had ended when it began.
+    Attributes:
+        name: Name of the module in ``named_modules()``.
+        module: The module.
+        parent: The call from within which this one was made, None for the network itself.
+        start: Number of steps that had ended when the call began.
+        arguments: Tensors among its arguments.
+        inputs: Values of the arguments.
+        outputs: Tensors that it returned.
+        output: The returned tensor, None if it returned several or none.
+        result: Value of ``output``.
+        parameters: Number of parameters that its own code uses first.
+        multiply_adds: Number of multiply-adds of its own code.
+        values: Number of elements of the activations that it is the first to return or pass on.
+        attends: Whether its own code contains a softmax, as attention does.
     """
 
     name: str
@@ -41,8 +54,8 @@ class Call:
     result: Value | None = None
     parameters: int = 0
     multiply_adds: int = 0
-    values: int = 0  # numbers in the activations that it is the first to hand on
-    attends: bool = False  # whether its own code has a softmax, as attention has
+    values: int = 0
+    attends: bool = False
 
     @property
     def is_leaf(self) -> bool:
@@ -50,16 +63,22 @@ class Call:
         return next(self.module.children(), None) is None
 
     def ancestors(self) -> Iterator["Call"]:
-        """Yield the calls that this one happened in, innermost first."""
-        above = self.parent
-        while above is not None:
-            yield above
-            above = above.parent
+        """Iterate over the enclosing calls, innermost first."""
+        call = self.parent
+        while call is not None:
+            yield call
+            call = call.parent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rectified:
-    """A ReLU that turned the value ``before`` into ``after`` while ``caller`` was the innermost module running."""
+    """A ReLU.
+
+    Attributes:
+        before: Value of its input.
+        after: Value of its output.
+        caller: Innermost call during which it ran.
+    """
 
     before: Value
     after: Value
@@ -68,10 +87,15 @@ class Rectified:
 
 @dataclass(kw_only=True, eq=False)
 class DryRun:
-    """What happened when a network ran: its modules' calls and its ReLUs in the order they ended.
+    """The record of a dry run.
 
-    ``pooled`` are the values that came out of a pooling operation, ``activations`` the sizes (numbers, whole batch) of
-    the tensors that passed between layers, in the order they were made.
+    Attributes:
+        network: The network on the meta device.
+        input_shape: (N, 3, H, W) of the images.
+        steps: Calls of modules and ReLUs in the order in which they ended.
+        pooled: Values returned by pooling operations.
+        activations: Number of elements (whole batch) of each tensor that passed between layers, in order of creation.
+        kept: Further tensors to keep, so that their ids stay unique.
     """
 
     network: nn.Module
@@ -79,33 +103,37 @@ class DryRun:
     steps: list[Call | Rectified] = field(default_factory=list)
     pooled: set[Value] = field(default_factory=set)
     activations: list[int] = field(default_factory=list)
-    kept: list[Tensor] = field(default_factory=list)  # besides those of the calls
+    kept: list[Tensor] = field(default_factory=list)
 
     @property
     def calls(self) -> list[Call]:
-        """The calls alone."""
+        """The steps that are calls."""
         return [step for step in self.steps if isinstance(step, Call)]
 
 
 def dry_run(build: BuildNetwork, input_shape: Shape) -> DryRun:
-    """Run the network that ``build`` makes on the meta device, as for prediction, and return what happened.
+    """Run a network in evaluation mode on the meta device.
 
-    ``input_shape`` is (N, 3, H, W). Raises UsageError when the network cannot process images of this size.
+    Args:
+        build: Builds the network.
+        input_shape: (N, 3, H, W) of the images.
+
+    Raises:
+        UsageError: If the network cannot process images of this size.
     """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         network = _on_meta(build).eval()
         run = DryRun(network=network, input_shape=input_shape)
         images = torch.empty(input_shape, device="meta")
-        watch = _Watch(run, images)
+        recorder = _Recorder(run, images)
         try:
-            with watch.hooks(), watch:
+            with recorder.hooks(), recorder:
                 network(images)
         except (RuntimeError, ValueError, AssertionError, LookupError, ArithmeticError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")
             raise UsageError(
-                f"The network cannot process images of {input_shape[2]}x{input_shape[3]} pixels: {reason}. "
-                "Take another --size."
+                f"The network cannot process images of {input_shape[2]}x{input_shape[3]} pixels: "
+                f"{first_line(error, 160)}. Use another image size."
             ) from error
     return run
 
@@ -114,16 +142,16 @@ def _on_meta(build: BuildNetwork) -> nn.Module:
     try:
         with torch.device("meta"):
             network = build()
-    except RuntimeError:  # RegNet works its widths out by tensors, and older timm its drop rates
-        with torch.random.fork_rng(devices=[]), _HollowLayers():
+    except RuntimeError:  # RegNet computes its widths with tensors, and older timm its drop rates
+        with torch.random.fork_rng(devices=[]), _MetaLayers():
             network = build()
     if all(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
         return network
-    return copy.deepcopy(network).to("meta")  # it may be in use elsewhere
+    return copy.deepcopy(network).to("meta")  # a copy, because the network may be in use elsewhere
 
 
-class _HollowLayers(TorchFunctionMode):
-    """Puts on the meta device what layers are made of (``torch.empty``), and leaves all other numbers as they are."""
+class _MetaLayers(TorchFunctionMode):
+    """Allocates the parameters of layers (``torch.empty``) on the meta device, and no other tensors."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -132,20 +160,20 @@ class _HollowLayers(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class _Watch(TorchDispatchMode):
-    """Writes down what a network does, module by module and operation by operation."""
+class _Recorder(TorchDispatchMode):
+    """Records the calls of modules and the operations of a network while it runs."""
 
     def __init__(self, run: DryRun, images: Tensor) -> None:
         super().__init__()
         self.run = run
-        self.open: list[Call] = []  # the modules running now, outermost first
+        self.running: list[Call] = []  # outermost first
         self.unused = {id(parameter): parameter.numel() for parameter in run.network.parameters()}
-        known = (images, *run.network.parameters(), *run.network.buffers())
-        self.seen = {_storage(tensor) for tensor in known}
+        existing = (images, *run.network.parameters(), *run.network.buffers())
+        self.seen = {_storage(tensor) for tensor in existing}
 
     @contextmanager
     def hooks(self) -> Iterator[None]:
-        """Watch every module of the network."""
+        """Register hooks on every module of the network."""
         handles = []
         for name, module in self.run.network.named_modules():
             enter = partial(self._enter, name)
@@ -158,17 +186,19 @@ class _Watch(TorchDispatchMode):
                 handle.remove()
 
     def _enter(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        parent = self.open[-1] if self.open else None
+        parent = self.running[-1] if self.running else None
         arguments = list(_tensors((args, kwargs)))
-        self._credit(parent, arguments)
+        self._add_activations(parent, arguments)
         inputs = [_value(tensor) for tensor in arguments]
         start = len(self.run.steps)
-        self.open.append(Call(name=name, module=module, parent=parent, start=start, arguments=arguments, inputs=inputs))
+        self.running.append(
+            Call(name=name, module=module, parent=parent, start=start, arguments=arguments, inputs=inputs)
+        )
 
     def _leave(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        call = self.open.pop()
+        call = self.running.pop()
         call.outputs = list(_tensors(output))
-        self._credit(call, call.outputs)
+        self._add_activations(call, call.outputs)
         if isinstance(output, Tensor):
             call.output, call.result = output, _value(output)
         self.run.steps.append(call)
@@ -177,7 +207,7 @@ class _Watch(TorchDispatchMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         operation, name = func.overloadpacket, func.overloadpacket.__name__
-        call = self.open[-1]
+        call = self.running[-1]
         for tensor in _tensors((args, kwargs)):
             call.parameters += self.unused.pop(id(tensor), 0)
         if operation in flop_registry:
@@ -185,27 +215,27 @@ class _Watch(TorchDispatchMode):
         if "softmax" in name or "attention" in name:
             (call.parent if call.is_leaf and call.parent else call).attends = True
         if "pool" in name or "relu" in name:
-            self._note(name, args[0], list(_tensors(result)))
+            self._record(name, args[0], list(_tensors(result)))
         return result
 
-    def _note(self, name: str, argument: Tensor, results: list[Tensor]) -> None:
-        """Write down a pooling or a ReLU."""
+    def _record(self, name: str, argument: Tensor, results: list[Tensor]) -> None:
+        """Record a pooling or a ReLU."""
         self.run.kept.extend((argument, *results))
         if "pool" in name:
             self.run.pooled.update(_value(tensor) for tensor in results)
         if name in ("relu", "relu_"):
             tensor, version = _value(argument)
-            # The count of writes in place goes up only after the operation has returned.
+            # The version of a tensor increases only after the operation has returned.
             after = (tensor, version + 1) if name == "relu_" else _value(results[0])
-            self.run.steps.append(Rectified(before=(tensor, version), after=after, caller=self.open[-1]))
+            self.run.steps.append(Rectified(before=(tensor, version), after=after, caller=self.running[-1]))
 
-    def _credit(self, maker: Call | None, tensors: list[Tensor]) -> None:
-        """Put down to a call those of its tensors that no layer has handed on yet."""
+    def _add_activations(self, call: Call | None, tensors: list[Tensor]) -> None:
+        """Count for a call those of its tensors that have not passed between layers before."""
         for tensor in tensors:
-            if maker is not None and _storage(tensor) not in self.seen:
+            if call is not None and _storage(tensor) not in self.seen:
                 self.seen.add(_storage(tensor))
                 size = tensor.untyped_storage().nbytes() // tensor.element_size()
-                maker.values += size
+                call.values += size
                 self.run.activations.append(size)
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from cvkit.catalog import TargetLayer
+from cvkit.config import ClassifierConfig
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.network import ExportedNetwork
 from cvkit.models.runner import Runner
-from cvkit.progress import Reporter, ignore
+from cvkit.progress import Note, Reporter, ignore
 
 Outputs = tuple[Tensor, ...]
 
@@ -27,17 +28,24 @@ class LoadedModel(ABC):
         network: The network, or an exported file.
         file: Path of the weights; empty for random weights.
         sha256: SHA-256 of that file; empty for random weights.
+        note: An assumption about the weights that the user should know of; empty if there is none.
     """
 
     kind: str
     network: nn.Module
     file: str
     sha256: str
+    note: str = ""
 
     @property
     def is_exported(self) -> bool:
         """Whether the model is an exported file, which has no gradients and no layers."""
         return isinstance(self.network, ExportedNetwork)
+
+    def report_note(self, report: Reporter) -> None:
+        """Report the assumption about the weights, if there is one."""
+        if self.note:
+            report(Note(self.note))
 
     @abstractmethod
     def to(self, device: torch.device, precision: str) -> Runner:
@@ -72,6 +80,11 @@ class Request:
     weights: str | None = None
     labels: str | None = None
     report: Reporter = ignore
+
+    @classmethod
+    def for_classifier(cls, config: ClassifierConfig, report: Reporter) -> "Request":
+        """Return the request of a command that uses a classifier."""
+        return cls(name=config.model, weights=config.weights, labels=config.labels, report=report)
 
 
 @dataclass(frozen=True, kw_only=True)

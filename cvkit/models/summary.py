@@ -10,13 +10,19 @@ from cvkit.models.dry_run import BuildNetwork, Call, Shape, dry_run
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One run of one layer.
+    """One call of one layer.
 
-    ``name`` is dotted as in ``named_modules()``, empty for the network as a whole; ``kind`` is its class, ``output``
-    the shape of its (first) output with the batch. ``parameters`` are those it uses itself, counted at the first layer
-    that uses them; ``multiply_adds`` and ``activation_bytes`` are for the whole batch. The latter is the size of its
-    output, 0 for a layer that works in place or passes its input through. A module with children counts what its own
-    code does between them: its functions' products, and the tensors it hands on (a residual sum).
+    A module with children counts only its own code: the multiply-adds of its functions, and tensors that it creates,
+    such as a residual sum.
+
+    Attributes:
+        name: Name in ``named_modules()``; empty for the network itself.
+        kind: Name of its class.
+        output: Shape of its (first) output, with the batch dimension.
+        parameters: Number of parameters that it uses itself, counted at the first layer that uses them.
+        multiply_adds: Number of multiply-adds for the whole batch.
+        activation_bytes: Bytes of its output for the whole batch; 0 for a layer that works in place or returns its
+            input.
     """
 
     name: str
@@ -29,12 +35,19 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The layers of a network in the order they run, and what they need together.
+    """The layers of a network in the order in which they run, and their total costs.
 
-    ``parameters`` counts the whole network, those that prediction does not use (auxiliary classifiers) too.
-    ``training_bytes`` are all activations, which the backward pass wants; ``inference_bytes`` the largest two
-    consecutive ones, as an output can go once the next layer has used it. Weights, optimiser state and the working
-    space of an operation come on top, and so do, in inference, outputs kept for a shortcut connection.
+    Weights, optimiser state and the workspace of operations need further memory, and so do, in inference, outputs kept
+    for a shortcut connection.
+
+    Attributes:
+        layers: One row per call of a layer.
+        parameters: Number of parameters of the network, including those that prediction does not use, such as auxiliary
+            classifiers.
+        multiply_adds: Number of multiply-adds for the whole batch.
+        training_bytes: Bytes of all activations, which the backward pass needs.
+        inference_bytes: Bytes of the largest two consecutive activations, because an output can be freed once the next
+            layer has used it.
     """
 
     layers: tuple[Layer, ...]
@@ -45,13 +58,20 @@ class Summary:
 
 
 def summarise(build: BuildNetwork, input_shape: Shape, bytes_per_value: int = 4) -> Summary:
-    """Return the layers of the network that ``build`` makes, for images (N, 3, H, W), and what they cost.
+    """Summarise a network for images of one shape.
 
-    A layer is a module without children, or one that has parameters, products or outputs of its own besides them; one
-    that runs twice has two rows, and ``nn.Identity`` has none. Multiply-adds are those of convolutions, linear layers
-    and matrix products (the two of attention too); additions of a bias, norms, activations and poolings count 0.
-    Raises UsageError when the network cannot process images of this size. Source: Géron 2019, Hands-On Machine
-    Learning, chapter 14, "Memory Requirements".
+    A layer is a module without children, or a module with parameters, multiply-adds or outputs of its own. A layer that
+    runs twice has two rows; ``nn.Identity`` has none. Multiply-adds are those of convolutions, linear layers and matrix
+    products, including the two of attention; bias additions, norms, activations and poolings count 0. Source: Géron
+    2019, Hands-On Machine Learning, chapter 14, "Memory Requirements".
+
+    Args:
+        build: Builds the network.
+        input_shape: (N, 3, H, W) of the images.
+        bytes_per_value: Bytes per element of the activations: 4 for fp32, 2 for fp16 and bf16.
+
+    Raises:
+        UsageError: If the network cannot process images of this size.
     """
     run = dry_run(build, input_shape)
     layers = tuple(
@@ -66,7 +86,7 @@ def summarise(build: BuildNetwork, input_shape: Shape, bytes_per_value: int = 4)
         for call in run.calls
         if _has_row(call)
     )
-    pairs = [one + next_ for one, next_ in pairwise(run.activations)]
+    pairs = [size + next_size for size, next_size in pairwise(run.activations)]
     return Summary(
         layers=layers,
         parameters=sum(parameter.numel() for parameter in run.network.parameters()),
@@ -76,6 +96,6 @@ def summarise(build: BuildNetwork, input_shape: Shape, bytes_per_value: int = 4)
     )
 
 
-def _has_row(call: "Call") -> bool:
-    works = call.parameters + call.multiply_adds + call.values > 0
-    return works or (call.is_leaf and not isinstance(call.module, nn.Identity))
+def _has_row(call: Call) -> bool:
+    has_costs = call.parameters + call.multiply_adds + call.values > 0
+    return has_costs or (call.is_leaf and not isinstance(call.module, nn.Identity))

@@ -1,4 +1,4 @@
-"""Read weights files safely, and check and match their tensors against the names of a network."""
+"""Read weights files safely, and load their tensors into networks with other tensor names."""
 
 import pickle
 import warnings
@@ -11,17 +11,22 @@ from torch import Tensor, nn
 
 from cvkit.errors import WeightsError
 
-# Under these names training scripts keep the tensors of a network inside a larger dict.
+# Keys under which training scripts store the state dict of a network inside a larger dict.
 CONTAINERS = ("state_dict", "model_state_dict", "model", "weights", "module")
-# What wrappers put before the name of a tensor.
+# Prefixes that wrappers add to the names of tensors.
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "body.", "encoder.", "vgg.")
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Return the named tensors of a ``.pth``, ``.pt`` or ``.safetensors`` file, on the CPU.
+    """Read the named tensors of a weights file onto the CPU.
 
-    Nothing is ever unpickled but tensors and plain values. Raises WeightsError when the file is missing, truncated, of
-    another kind, or holds other objects.
+    Only tensors and plain values are unpickled.
+
+    Args:
+        path: A ``.pth``, ``.pt`` or ``.safetensors`` file.
+
+    Raises:
+        WeightsError: If the file is missing, truncated, of another kind, or holds other objects.
     """
     path = Path(path)
     if not path.is_file():
@@ -42,62 +47,75 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 def fill(
     module: nn.Module,
-    given: Mapping[str, Tensor],
+    state_dict: Mapping[str, Tensor],
     label: str,
     *,
     also_named: Callable[[str], str] | None = None,
     canonical: Callable[[str], str] | None = None,
 ) -> None:
-    """Copy ``given`` tensors into ``module``; tensors the module does not have are left out (a classifier).
+    """Copy tensors into a module; tensors that the module does not have, such as those of a classifier, are ignored.
 
-    ``also_named`` gives another name under which a tensor may come, ``canonical`` the form in which names are compared.
-    Raises WeightsError, and changes nothing, when a tensor is missing or has another shape.
+    Args:
+        module: Module to fill in place.
+        state_dict: Tensors by name.
+        label: Name of their source, for the message.
+        also_named: Returns another name under which a tensor of the module may be stored.
+        canonical: Returns the form of a name in which names are compared.
+
+    Raises:
+        WeightsError: If a tensor is missing or has another shape; the module is then unchanged.
     """
     form = canonical or (lambda name: name)
-    wanted = module.state_dict()
-    found = max(
-        ({form(name): tensor for name, tensor in names.items()} for names in without_prefixes(given)),
-        key=lambda names: sum(form(name) in names or _other(name, also_named) in names for name in wanted),
+    expected = module.state_dict()
+    candidates = max(
+        ({form(name): tensor for name, tensor in names.items()} for names in without_prefixes(state_dict)),
+        key=lambda names: sum(form(name) in names or _other(name, also_named) in names for name in expected),
     )
-    chosen: dict[str, Tensor] = {}
+    matches = _match(expected, lambda name: candidates.get(form(name), candidates.get(_other(name, also_named))), label)
+    # Some networks (MNASNet) check the version of the state dict; the shapes show that it is that of this network.
+    versioned = OrderedDict(matches)
+    versioned._metadata = getattr(expected, "_metadata", {})  # type: ignore[attr-defined]
+    module.load_state_dict(versioned, strict=False)
+
+
+def _match(expected: Mapping[str, Tensor], find: Callable[[str], Tensor | None], label: str) -> dict[str, Tensor]:
+    """Return the tensor of each expected name; raise WeightsError if any is missing or has another shape."""
+    matches: dict[str, Tensor] = {}
     problems = []
-    for name, value in wanted.items():
-        tensor = found.get(form(name), found.get(_other(name, also_named)))
+    for name, value in expected.items():
+        tensor = find(name)
         if tensor is None:
             if not name.endswith("num_batches_tracked"):
                 problems.append(f"{name} is missing")
         elif tensor.shape != value.shape:
             problems.append(f"{name} is {_shape(tensor)}, {_shape(value)} is needed")
         else:
-            chosen[name] = tensor
+            matches[name] = tensor
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise WeightsError(f"{label} does not fit: {'; '.join(problems[:3])}{more} (of {len(wanted)} tensors).")
-    # Some networks (MNASNet) ask which version of theirs the tensors are of: by their shapes, of this one.
-    versioned = OrderedDict(chosen)
-    versioned._metadata = getattr(wanted, "_metadata", {})  # type: ignore[attr-defined]
-    module.load_state_dict(versioned, strict=False)
+        raise WeightsError(f"{label} does not fit: {'; '.join(problems[:3])}{more} (of {len(expected)} tensors).")
+    return matches
 
 
-def without_prefixes(given: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """Return the tensors under their names as given, and again with each prefix that wrappers put there taken off."""
-    variants = [dict(given)]
-    for names in variants:  # grows while it is walked: prefixes can be stacked
+def without_prefixes(state_dict: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Return the tensors under their own names, and then without each of the prefixes that wrappers add."""
+    variants = [dict(state_dict)]
+    for names in variants:  # the list grows during the loop, because prefixes can be nested
         for prefix in PREFIXES:
-            shorter = {name.removeprefix(prefix): value for name, value in names.items() if name.startswith(prefix)}
-            if shorter:
-                variants.append(shorter)
+            stripped = {name.removeprefix(prefix): value for name, value in names.items() if name.startswith(prefix)}
+            if stripped:
+                variants.append(stripped)
     return variants
 
 
 def _read_torch(path: Path) -> object:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols, before the error that matters
+            warnings.simplefilter("ignore")  # warnings about pickle protocols that precede an error
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} is not a file of tensors: it is of another kind, or holds Python objects, which are never loaded. "
+            f"{path} is not a file of tensors: it has another format, or holds Python objects, which are never loaded. "
             "Save it again with torch.save(model.state_dict(), ...) or as .safetensors."
         ) from error
     except (
@@ -110,7 +128,7 @@ def _read_torch(path: Path) -> object:
         AttributeError,
         UnicodeDecodeError,
     ) as error:
-        raise WeightsError(f"{path} cannot be read as weights: it is damaged, truncated or of another kind.") from error
+        raise WeightsError(f"{path} cannot be read as weights: it is damaged or in another format.") from error
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -120,9 +138,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f"{path} cannot be read as safetensors: it is damaged, truncated or of another kind."
-        ) from error
+        raise WeightsError(f"{path} cannot be read as safetensors: it is damaged or in another format.") from error
 
 
 def _other(name: str, also_named: Callable[[str], str] | None) -> str:

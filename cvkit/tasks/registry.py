@@ -122,6 +122,8 @@ def rebuild(path: Path) -> nn.Module:
 
 def _load_exported(path: Path, accepted: Sequence[str]) -> LoadedModel:
     facts = read_facts(path)
+    if facts.kind not in KINDS:
+        raise WeightsError(f"{path}: a model of kind {facts.kind!r}, which this version of cvkit does not know.")
     if facts.kind not in accepted:
         raise WeightsError(f"{path} is an exported {facts.kind}; this command needs {_titles(accepted)}.")
     network = rebuild(path) if path.suffix.lower() == WEIGHTS_SUFFIX else ExportedNetwork(path)

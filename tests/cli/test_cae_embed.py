@@ -268,7 +268,7 @@ def test_a_flat_folder_has_no_classes(run: Run, tmp_path: Path) -> None:
     assert {(row["label"], row["class_name"]) for row in rows_of(Path("r/embeddings.csv"))} == {("", "")}
     metrics = json.loads(Path("r/metrics.json").read_text())
     assert metrics["cae"]["knn_accuracy"] is None and metrics["cae"]["bce"] > 0
-    assert "3 test images: trustworthiness and continuity take 1 neighbours" in ended.err
+    assert "3 test images: trustworthiness and continuity use 1 neighbours" in ended.err
 
 
 def test_names_of_classes_come_from_a_file(run: Run, digits: Path) -> None:

@@ -149,9 +149,9 @@ def test_another_truth_under_the_same_name_is_refused(classify: Classify, order:
 @pytest.mark.parametrize(
     ("classes", "column", "message"),
     [
-        ({"a.jpg": "zebra"}, "label", "truth.csv: line 2: 'zebra' is no label of this network."),
-        ({"a.jpg": 8}, "class_index", "truth.csv: line 2: the class index 8 is out of range 0..7."),
-        ({"a.jpg": "n02123045"}, "class_id", "the class ids of this network are unknown"),
+        ({"a.jpg": "zebra"}, "label", "truth.csv: line 2: the model has no class 'zebra'."),
+        ({"a.jpg": 8}, "class_index", "truth.csv: line 2: the class index 8 is out of range (0 to 7)."),
+        ({"a.jpg": "n02123045"}, "class_id", "the class ids of the model are unknown"),
         ({"a.jpg": 1}, "class", "needs the columns image and one of"),
     ],
 )
@@ -167,7 +167,10 @@ def test_a_truth_that_cannot_be_meant_is_one_line_before_any_work(
 
 
 def test_folders_that_are_no_classes_and_files_that_are_not_there(classify: Classify, tmp_path: Path) -> None:
-    for truth, message in (("folders", "Folder 'photos' must name one class"), ("gone.csv", "gone.csv: No such file")):
+    for truth, message in (
+        ("folders", "the folder 'photos' is not named after one class"),
+        ("gone.csv", "gone.csv: No such file"),
+    ):
         ended = classify("--out", "o", "--truth", truth)
         assert ended.code == 1
         assert message in ended.err

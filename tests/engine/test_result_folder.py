@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cvkit.engine.result_folder import claim_folder, close_result, open_result
+from cvkit.engine.result_folder import claim_folder, close_result, open_result, write_failures
 from cvkit.errors import OutputError
 
 SETTINGS = {"seed": 0, "embed": ["test"]}
@@ -63,3 +63,10 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="is a file"):
         claim_folder(tmp_path / "file", None)
+
+
+def test_failures_csv_exists_only_if_there_are_failures(tmp_path: Path) -> None:
+    write_failures(tmp_path, iter([{"input": "a", "kind": "data", "message": "bad", "at": 1}]))
+    assert (tmp_path / "failures.csv").read_text() == "input,kind,message\na,data,bad\n"
+    write_failures(tmp_path, [])
+    assert not (tmp_path / "failures.csv").exists()

@@ -29,7 +29,7 @@ def test_levels_are_the_last_of_each_stride(name: str, first: int, strides: list
 
 
 @pytest.mark.parametrize(("model", "grid"), [("mlnet", (16, 24)), ("mlnet-paper", (8, 12))])
-def test_the_head_of_mlnet_on_another_network(model: str, grid: tuple[int, int]) -> None:
+def test_mlnet_runs_on_another_backbone(model: str, grid: tuple[int, int]) -> None:
     network = build(SaliencySpec.of(model, backbone="timm:mobilenetv3_small_100"))
     maps = network(torch.randn(2, 3, 64, 96))
     assert maps.shape == (2, 1, *grid) and maps.min() >= 0 and maps.std() > 0
@@ -49,7 +49,7 @@ def test_a_copy_computes_the_same_in_the_same_mode() -> None:
     assert not any(value.requires_grad for value in network.backbone_parameters())
 
 
-def test_a_network_that_needs_larger_images_says_so() -> None:
+def test_the_minimum_size_is_the_smallest_at_which_the_backbone_runs() -> None:
     backbone = library_backbone("alexnet", first_stride=4)
     assert backbone.min_size == 64
     assert backbone.strides == [4, 8, 16, 32]
@@ -66,7 +66,7 @@ def test_a_network_that_needs_larger_images_says_so() -> None:
         ("swin_t", r"no \(N, C, H, W\) features at 1/8"),
     ],
 )
-def test_networks_that_cannot_be_used(name: str, message: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_unknown_and_unusable_backbones_are_refused(name: str, message: str, capfd: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(), pytest.raises(UsageError, match=message) as caught:
         library_backbone(name, first_stride=4)
     assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ from cvkit.errors import UsageError
 from cvkit.models.summary import Layer, summarise
 
 
-def test_the_convolution_of_the_lecture() -> None:
+def test_the_costs_of_a_convolution_by_hand() -> None:
     # Document 003: 5 * 5 * 3 * 200 + 200 parameters, 200 * 150 * 100 * 75 products, 200 * 150 * 100 * 4 bytes
     summary = summarise(lambda: nn.Sequential(nn.Conv2d(3, 200, 5, padding=2)), (1, 3, 150, 100))
     assert summary.layers == (
@@ -24,7 +24,7 @@ def test_the_convolution_of_the_lecture() -> None:
     assert (summary.training_bytes, summary.inference_bytes) == (12_000_000, 12_000_000)
 
 
-def test_a_batch_costs_its_number_of_images_and_a_value_its_bytes() -> None:
+def test_costs_scale_with_the_batch_and_the_bytes_per_value() -> None:
     summary = summarise(lambda: nn.Conv2d(3, 200, 5, padding=2), (100, 3, 150, 100), bytes_per_value=2)
     (layer,) = summary.layers
     assert (layer.name, layer.output, layer.parameters) == ("", (100, 200, 150, 100), 15_200)
@@ -111,7 +111,7 @@ def test_the_parameters_of_multihead_attention_and_of_tokens_have_a_row() -> Non
     assert rows[""].activation_bytes == 17 * 8 * 4
 
 
-def test_layers_that_work_in_place_or_pass_their_input_through_keep_nothing() -> None:
+def test_layers_that_work_in_place_or_return_their_input_have_no_activations() -> None:
     summary = summarise(
         lambda: nn.Sequential(
             nn.Conv2d(3, 4, 3, padding=1),
@@ -184,7 +184,7 @@ def test_activations_of_vgg16_by_hand() -> None:
     assert summary.inference_bytes == 2 * 64 * 224 * 224 * 4
 
 
-def test_a_network_in_use_stays_as_it_is() -> None:
+def test_a_network_in_use_is_not_changed() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()).train()
     before = torch.random.get_rng_state()
     assert summarise(lambda: network, (1, 3, 8, 8)).parameters == 4 * 27 + 4 + 8
@@ -193,7 +193,7 @@ def test_a_network_in_use_stays_as_it_is() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_a_network_that_reads_numbers_while_it_is_built() -> None:
+def test_a_network_that_reads_tensor_values_while_it_is_built() -> None:
     def build() -> nn.Module:
         widths = torch.linspace(4, 8, 2).int().tolist()
         return nn.Sequential(nn.Conv2d(3, widths[0], 1), nn.Conv2d(widths[0], widths[1], 1))
@@ -206,11 +206,11 @@ def test_a_network_that_reads_numbers_while_it_is_built() -> None:
 @pytest.mark.parametrize(
     ("name", "side", "message"),
     [
-        ("vgg16", 16, "cannot process images of 16x16 pixels: .*too small. Take another --size"),
-        ("vit_b_16", 256, "256x256 pixels: Wrong image height! Expected 224 but got 256!. Take another --size"),
+        ("vgg16", 16, "cannot process images of 16x16 pixels: .*too small. Use another image size"),
+        ("vit_b_16", 256, "256x256 pixels: Wrong image height! Expected 224 but got 256!. Use another image size"),
     ],
 )
-def test_images_of_a_size_that_the_network_cannot_process(name: str, side: int, message: str) -> None:
+def test_an_image_size_that_the_network_cannot_process_is_an_error(name: str, side: int, message: str) -> None:
     from torchvision import models
 
     with pytest.raises(UsageError, match=message) as caught:

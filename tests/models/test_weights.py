@@ -10,10 +10,10 @@ from cvkit.models.weights import read_tensors
 
 
 class NotATensor:
-    """Something only unpickling could bring back."""
+    """An object that only unpickling can restore."""
 
 
-def test_files_that_are_no_weights(tmp_path: Path) -> None:
+def test_files_without_tensors_are_refused_with_their_name(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     (tmp_path / "empty.pth").write_bytes(b"")
     (tmp_path / "text.safetensors").write_text("hello, this is not a header")

@@ -32,9 +32,9 @@ from cvkit.inputs import check_stdin_is_unshared
 from cvkit.models.loaded import Request
 from cvkit.processes import process_plan
 from cvkit.progress import Note, Reporter, ignore
-from cvkit.tasks.embedding.comparison import Scores
+from cvkit.tasks.embedding.comparison import EmbeddingScores
 from cvkit.tasks.embedding.embedder import Embedder
-from cvkit.tasks.embedding.projections import need_umap
+from cvkit.tasks.embedding.projections import require_umap
 from cvkit.tasks.registry import load_model
 
 RUNS = Path("runs/cae-embed/cae")  # numbered folders of new runs
@@ -55,7 +55,7 @@ def cae_embed(config: CaeEmbedConfig, report: Reporter = ignore) -> CaeEmbedResu
     if "parquet" in config.format:
         need_parquet()
     if "umap" in config.compare:
-        need_umap()
+        require_umap()
     return _embed_by_training(config, report) if config.model is None else _embed_by_model(config, report)
 
 
@@ -118,7 +118,7 @@ def _embed_by_model(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
 def _completed(config: CaeEmbedConfig, folder: Path, done: Mapping[str, Any], report: Reporter) -> CaeEmbedResult:
     """Return the result of a folder that is complete already."""
     report(Note(f"{folder} is complete already"))
-    metrics = {name: Scores(**values) for name, values in done["metrics"].items()}
+    metrics = {name: EmbeddingScores(**values) for name, values in done["metrics"].items()}
     counts = {name: done[name] for name in ("images", "failed", "parameters")}
     if config.strict and counts["failed"]:
         raise DataError(f"{counts['failed']} images were unreadable, and --strict is set: see {folder}/failures.csv.")

@@ -14,7 +14,7 @@ from cvkit.data.collection import Collection, DataSource
 from cvkit.engine.training.fit import FitResult
 from cvkit.progress import Reporter, Stage, StageEnd, Step
 from cvkit.tasks.embedding import tables
-from cvkit.tasks.embedding.comparison import Scores, Space, measure
+from cvkit.tasks.embedding.comparison import EmbeddingScores, MethodEmbedding, score_embeddings
 from cvkit.tasks.embedding.embedder import Embedder
 from cvkit.tasks.embedding.tables import Embedding
 
@@ -29,7 +29,7 @@ class CaeEmbedResult:
         folder: Run folder, or result folder without training.
         images: Number of embedded images per split.
         failed: Number of images that could not be read.
-        metrics: Scores by name of the space.
+        metrics: EmbeddingScores by name of the space.
         parameters: Number of parameters of the autoencoder.
         epochs: Number of trained epochs; None without training.
         best_epoch: Epoch whose weights embed the data; None without training.
@@ -38,7 +38,7 @@ class CaeEmbedResult:
     folder: Path
     images: Mapping[str, int]
     failed: int
-    metrics: Mapping[str, Scores]
+    metrics: Mapping[str, EmbeddingScores]
     parameters: int
     epochs: int | None = None
     best_epoch: int | None = None
@@ -62,7 +62,7 @@ def make_title(embedder: Embedder, source: DataSource) -> str:
     return f"{'denoising' if embedder.noise_sigma else 'convolutional'} autoencoder on {source.name}"
 
 
-def make_result(study: Study, scores: Mapping[str, Scores]) -> CaeEmbedResult:
+def make_result(study: Study, scores: Mapping[str, EmbeddingScores]) -> CaeEmbedResult:
     """Return the result of the command."""
     collection = study.collection
     return CaeEmbedResult(
@@ -76,11 +76,11 @@ def make_result(study: Study, scores: Mapping[str, Scores]) -> CaeEmbedResult:
     )
 
 
-def write_outputs(study: Study, report: Reporter) -> tuple[dict[str, Scores], list[Path]]:
+def write_outputs(study: Study, report: Reporter) -> tuple[dict[str, EmbeddingScores], list[Path]]:
     """Embed, score and draw the data set; return the scores and the files written."""
     config, collection, folder = study.config, study.collection, study.folder
     spaces, pca = embed(config, study.embedder, collection, report)
-    scores = measure(config, study.embedder, collection, spaces, pca, report)
+    scores = score_embeddings(config, study.embedder, collection, spaces, pca, report)
     report(Stage("writing", None, "files"))
     splits = list(dict.fromkeys(config.embed))
     embedding = _tabulate(collection, spaces[0], splits)
@@ -107,7 +107,7 @@ def write_outputs(study: Study, report: Reporter) -> tuple[dict[str, Scores], li
 
 def _remove_stale(folder: Path, written: list[Path]) -> None:
     """Remove the files of an earlier embedding that this one did not write."""
-    for name in tables.FILES:
+    for name in tables.OUTPUT_FILES:
         if folder / name not in written:
             (folder / name).unlink(missing_ok=True)
 
@@ -121,7 +121,7 @@ def _write_failures(study: Study) -> None:
         path.unlink(missing_ok=True)
 
 
-def _tabulate(collection: Collection, space: Space, splits: list[str]) -> Embedding:
+def _tabulate(collection: Collection, space: MethodEmbedding, splits: list[str]) -> Embedding:
     """Join the codes, names and labels of some splits."""
     parts = {name: collection.splits[name] for name in splits}
     labels = [

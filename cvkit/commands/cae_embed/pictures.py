@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from cvkit import files, render
 from cvkit.data.collection import Collection
 from cvkit.data.image_set import ImageSet, resized
-from cvkit.tasks.embedding.comparison import Scores, Space, count_of
+from cvkit.tasks.embedding.comparison import EmbeddingScores, MethodEmbedding, format_count
 from cvkit.tasks.embedding.embedder import Embedder
-from cvkit.tasks.embedding.learner import noisy
-from cvkit.tasks.embedding.projections import AT_RANDOM, CodePlane, first_two
+from cvkit.tasks.embedding.noise import add_noise
+from cvkit.tasks.embedding.projections import RANDOM_AXIS, CodePlane, first_two_dimensions
 from cvkit.tasks.embedding.tables import Embedding
 
 MAX_RECONSTRUCTIONS = 12  # test images in the picture
@@ -32,15 +32,15 @@ class Drawing:
         collection: The data set.
         embedder: The autoencoder.
         spaces: The codes of the autoencoder and of each projection.
-        scores: Scores by name of the space.
+        scores: EmbeddingScores by name of the space.
         title: Title of the pictures.
         seed: Seed for choices at random.
     """
 
     collection: Collection
     embedder: Embedder
-    spaces: Sequence[Space]
-    scores: Mapping[str, Scores]
+    spaces: Sequence[MethodEmbedding]
+    scores: Mapping[str, EmbeddingScores]
     title: str
     seed: int
 
@@ -66,7 +66,7 @@ def draw(folder: Path, drawing: Drawing) -> list[Path]:
     test = drawing.collection.splits["test"]
     drawn = render.planes(
         _panels(drawing, {space.name: space.codes.get("test") for space in drawing.spaces}),
-        title=f"{drawing.title}, {count_of(len(test), 'test image')}",
+        title=f"{drawing.title}, {format_count(len(test), 'test image')}",
         labels=None if test.labels is None else np.searchsorted(drawing.labels, test.labels),
         classes=drawing.classes,
     )
@@ -87,8 +87,8 @@ def _panels(drawing: Drawing, codes: Mapping[str, NDArray[np.float32] | None]) -
         if values is None or not np.isfinite(values).any():
             continue
         own = space.name == "cae"
-        points = drawing.plane.to_plane(values) if own else first_two(values, drawing.seed)
-        second = "component 2" if values.shape[1] > 1 else AT_RANDOM
+        points = drawing.plane.to_plane(values) if own else first_two_dimensions(values, drawing.seed)
+        second = "component 2" if values.shape[1] > 1 else RANDOM_AXIS
         axes = drawing.plane.axes if own else ("component 1", second) if space.name == "pca" else ("", "")
         panels.append(
             render.Plane(name=space.title, about=_about(drawing.scores[space.name]), points=points, axes=axes)
@@ -96,7 +96,7 @@ def _panels(drawing: Drawing, codes: Mapping[str, NDArray[np.float32] | None]) -
     return panels
 
 
-def _about(scores: Scores) -> str:
+def _about(scores: EmbeddingScores) -> str:
     shown = {"10-NN accuracy": scores.knn_accuracy, "trustworthiness": scores.trustworthiness}
     return ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
 
@@ -117,7 +117,7 @@ def _examples(test: ImageSet) -> NDArray[np.int64]:
 def _reconstructions(embedder: Embedder, test: ImageSet, seed: int) -> bytes:
     index = torch.from_numpy(_examples(test))
     clean = embedder.pixels(test.images[index])
-    seen = noisy(clean, index, embedder.noise_sigma, seed)
+    seen = add_noise(clean, index, embedder.noise_sigma, seed)
     rows = {"input": clean}
     if embedder.noise_sigma:
         rows[f"with noise, sigma {embedder.noise_sigma:g}"] = seen.clamp(0, 1)
@@ -190,7 +190,7 @@ def write_page(folder: Path, drawing: Drawing, embedding: Embedding, splits: Seq
     return folder / "embedding.html"
 
 
-def _all_codes(space: Space, sets: Mapping[str, ImageSet]) -> NDArray[np.float32]:
+def _all_codes(space: MethodEmbedding, sets: Mapping[str, ImageSet]) -> NDArray[np.float32]:
     """Concatenate the codes of some splits; codes of a split that the space does not embed are NaN."""
     width = next(iter(space.codes.values())).shape[1]
     empty = {name: np.full((len(part), width), np.nan, np.float32) for name, part in sets.items()}

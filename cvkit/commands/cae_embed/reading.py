@@ -8,7 +8,7 @@ from cvkit.errors import DataError
 from cvkit.processes import cpu_count
 from cvkit.progress import Note, Reporter
 from cvkit.tasks.classification.labels import load_labels
-from cvkit.tasks.embedding.comparison import count_of
+from cvkit.tasks.embedding.comparison import format_count
 from cvkit.tasks.embedding.embedder import Embedder
 
 
@@ -68,7 +68,7 @@ def _report_failures(collection: Collection, strict: bool, report: Reporter) -> 
     """Report the images that cannot be read, or with ``strict`` refuse the data set."""
     if not collection.failures:
         return
-    count = count_of(len(collection.failures), "image")
+    count = format_count(len(collection.failures), "image")
     if strict:
         raise DataError(f"{count} cannot be read, and --strict is set: {collection.failures[0].message}")
     report(Note(f"{count} cannot be read and left out", "warning"))

@@ -81,7 +81,9 @@ def _export(config: ExportConfig, report: Reporter) -> ExportResult:
     if config.out is not None:  # before the model is loaded
         staging.check_free(_check_suffix(config, Path(config.out)), config.overwrite)
     request = Request(name=config.model or "", weights=config.weights, labels=config.labels, report=report)
-    exportable = export_model(load_model(request), config.part)
+    loaded = load_model(request)
+    loaded.report_note(report)
+    exportable = export_model(loaded, config.part)
     path = _check_suffix(config, Path(config.out or default_name(config, exportable.facts) + SUFFIXES[config.format]))
     staging.check_free(path, config.overwrite)
     graph, facts = assemble(config, exportable)

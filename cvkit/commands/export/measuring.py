@@ -166,7 +166,7 @@ def true_classes(facts: Facts, samples: SampleImages, source: str) -> Tensor:
     if facts.num_classes is None:
         raise UsageError(f"--truth gives the classes of images, but {facts.model} is not a classifier.")
     truth = read_truth(source, facts.labels, facts.class_ids, facts.num_classes)
-    classes = [truth.of(item) for item in samples.inputs]
+    classes = [truth.class_of(item) for item in samples.inputs]
     if all(index is None for index in classes):
         raise DataError(f"--truth {source} names none of the images, such as {samples.inputs[0].name}.")
     return torch.tensor([-1 if index is None else index for index in classes])

@@ -83,8 +83,7 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
     """
     inputs = command_inputs(config, stdin)
     render.colour_map(config.colormap)  # refuses an unknown name before any work
-    request = Request(name=config.model, weights=config.weights, labels=config.labels, report=report)
-    loaded = load_classifier(request)
+    loaded = load_classifier(Request.for_classifier(config, report))
     if loaded.is_exported:
         raise UsageError("gradcam needs gradients, which exported files do not provide: name the network itself.")
     choose = choose_classes(config, loaded.facts)
@@ -94,6 +93,7 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
     explainer = Explainer(
         classifier.network, target, method=config.method, smooth=config.smooth, autocast=classifier.autocast
     )
+    loaded.report_note(report)
     batch = _batch(config, loaded, target, classifier.precision)
     position = f" at {_layer_name(target)}, {target.grid[0]}x{target.grid[1]}"
     report(Note(f"{loaded.facts.name}, {config.method}{'' if config.method == 'guided-backprop' else position}"))

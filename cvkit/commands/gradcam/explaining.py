@@ -17,12 +17,12 @@ from cvkit.data.images import read_image
 from cvkit.engine.streaming.stream import WriteResult
 from cvkit.errors import UsageError
 from cvkit.inputs import Input
+from cvkit.models.scaling import min_max
 from cvkit.tasks.attribution import Explainer
-from cvkit.tasks.attribution.explain import scaled
 from cvkit.tasks.attribution.faithfulness import Faithfulness, faithfulness
 from cvkit.tasks.classification.classifier import Classifier
-from cvkit.tasks.classification.labels import find_class
-from cvkit.tasks.classification.metrics import ranks_of
+from cvkit.tasks.classification.ranking import ranks_of, top_classes
+from cvkit.tasks.classification.resolver import find_class
 
 MAX_KEPT_BYTES = 12_000_000  # of an image that is kept between reading and writing: 4 megapixels
 SCORES = tuple(field.name for field in fields(Faithfulness))
@@ -86,15 +86,15 @@ def choose_classes(config: GradcamConfig, facts: Pretrained) -> Callable[[Tensor
     """
     if config.classes:
         indices = [
-            find_class(word, facts.labels, facts.class_ids, num_classes=facts.num_classes) for word in config.classes
+            find_class(word, facts.labels, facts.class_ids, num_classes=facts.num_classes, source="--class")
+            for word in config.classes
         ]
         fixed = torch.tensor(list(dict.fromkeys(indices)))
         return lambda logits: fixed.to(logits.device).expand(len(logits), -1)
     if config.rank[-1] > facts.num_classes:
         raise UsageError(f"--rank {config.rank[-1]}: {facts.model} has {facts.num_classes} classes.")
     positions = torch.tensor(config.rank) - 1
-    # A stable sort: equal scores keep the order of their indices, as in classify.
-    return lambda logits: logits.argsort(dim=1, descending=True, stable=True)[:, positions.to(logits.device)]
+    return lambda logits: top_classes(logits, config.rank[-1])[:, positions.to(logits.device)]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class ImageExplainer:
         images = self.classifier.normalise(torch.stack([image.pixels for image in batch]))
         explained = self.explainer(images, self.choose)
         probabilities = explained.logits.softmax(1)
-        order = explained.logits.argsort(dim=1, descending=True, stable=True)[:, :3].tolist()
+        order = top_classes(explained.logits, 3).tolist()
         maps = explained.maps.cpu().numpy()
         explanations = []
         for n, image in enumerate(images):
@@ -186,4 +186,4 @@ class ImageExplainer:
                 logits = classifier.network(images.contiguous(memory_format=classifier.layout)).float()
                 return logits.softmax(1)[:, index]
 
-        return faithfulness(image, scaled(resized)[0, 0], probability)
+        return faithfulness(image, min_max(resized)[0, 0], probability)

@@ -17,7 +17,7 @@ from cvkit.models.exported.network import is_exported, read_facts
 from cvkit.models.loaded import Request
 from cvkit.models.published import pretrained
 from cvkit.models.summary import Layer, summarise
-from cvkit.tasks.attribution.target_layer import RELU, default_target, nameable, named_target
+from cvkit.tasks.attribution.target_layer import RELU, default_target, list_target_layers, named_target
 from cvkit.tasks.classification import loading
 from cvkit.tasks.registry import KINDS, export_model, find_file, load_model
 from cvkit.tasks.saliency.networks.base import SaliencySpec
@@ -173,7 +173,7 @@ def _costs(blueprint: BuildNetwork, shape: Shape) -> dict[str, Any]:
 
 def _targets(blueprint: BuildNetwork, shape: Shape, classes: int) -> tuple[str | None, tuple[Target, ...]]:
     """Return the default target layer and all possible ones; None and () if no layer has a spatial grid."""
-    layers = nameable(blueprint, shape)
+    layers = list_target_layers(blueprint, shape)
     if not layers:
         return None, ()
     default = default_target(blueprint, shape, classes)

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import cvkit
-from cvkit.engine.result_folder import MANIFEST, claim_folder, differing_settings, read_manifest
+from cvkit.engine.result_folder import MANIFEST, claim_folder, differing_settings, read_manifest, write_failures
 from cvkit.engine.streaming.records import Records
 from cvkit.errors import OutputError
 from cvkit.files import make_folder, write_csv, write_json, writing
 from cvkit.inputs import RESULT_MARK, Input
 
-FAILURE_COLUMNS = ("input", "kind", "message")
 Rows = Callable[[], Iterator[dict[str, Any]]]
 ReportWriter = Callable[[Rows], None]
 
@@ -148,11 +147,8 @@ class Ledger:
             names = records.in_order(self.work.inputs)
             write_csv(self.work.folder / "results.csv", self.work.columns, self._rows(records, names))
             write_reports(lambda: records.rows(names))
-            if records.failed:
-                failures = (entry for entry in records.entries(names) if "kind" in entry)
-                write_csv(self.work.folder / "failures.csv", FAILURE_COLUMNS, failures)
-            else:
-                (self.work.folder / "failures.csv").unlink(missing_ok=True)
+            failures = names if records.failed else ()
+            write_failures(self.work.folder, (entry for entry in records.entries(failures) if "kind" in entry))
             counts = {"inputs": len(records), "done": len(records) - records.failed, "failed": records.failed}
             self._write_manifest({**details, "counts": counts, "seconds": round(time.time() - self.began, 3)})
         return Counts(

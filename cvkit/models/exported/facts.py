@@ -9,7 +9,6 @@ from cvkit.config.export import DYNAMIC, EXPORT_PRECISIONS, QUANTIZED
 from cvkit.errors import WeightsError
 
 KEY = "cvkit"  # of the metadata in the file
-KINDS = ("classifier", "saliency", "encoder", "autoencoder")
 INPUTS = (("float", "nchw"), ("uint8", "nchw"), ("uint8", "nhwc"))
 PRECISIONS = (*EXPORT_PRECISIONS, *QUANTIZED)
 UNREADABLE = "its metadata cannot be read; it may have been written by another version of cvkit."
@@ -20,7 +19,7 @@ class Facts:
     """Metadata of an exported file.
 
     Attributes:
-        kind: classifier, saliency, encoder or autoencoder.
+        kind: Name of the kind of model in the registry.
         model: Name of the model.
         spec: Plain values that rebuild the network.
         channels: Number of channels of its input.
@@ -64,7 +63,7 @@ class Facts:
     @property
     def num_classes(self) -> int | None:
         """The number of classes; None if the network is no classifier."""
-        return self.spec["classes"] if self.kind == "classifier" else None
+        return self.spec.get("classes")
 
     @property
     def classifier_preprocessing(self) -> Preprocessing | None:
@@ -88,19 +87,16 @@ class Facts:
             source: Name of the file, for messages.
 
         Raises:
-            WeightsError: If the document is damaged or of an unknown kind.
+            WeightsError: If the document is damaged.
         """
         try:
             values = json.loads(text)
             names = {part.name for part in fields(cls)}
             lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
             facts = cls(**{name: value for name, value in (values | lists).items() if name in names})
-            known_kind = facts.kind in KINDS
             consistent = facts.is_consistent()
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise WeightsError(f"{source}: {UNREADABLE}") from error
-        if not known_kind:
-            raise WeightsError(f"{source}: a model of kind {facts.kind!r}, which this version of cvkit does not know.")
         if not consistent:
             raise WeightsError(f"{source}: {UNREADABLE}")
         return facts
@@ -122,8 +118,10 @@ class Facts:
             and set(self.dynamic) <= set(DYNAMIC)
             and isinstance(self.spec, dict)
         )
-        if self.kind != "classifier" or not consistent:
-            return consistent
+        if not consistent or not isinstance(self.kind, str):
+            return False
+        if self.preprocessing is None:
+            return True
         classes, steps = self.spec["classes"], self.classifier_preprocessing
         named = all(len(names) in (0, classes) for names in (self.labels, self.class_ids))
         return isinstance(classes, int) and named and steps is not None and tuple(steps.crop) == self.size

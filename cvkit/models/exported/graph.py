@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cvkit.catalog import TargetLayer
 from cvkit.errors import UsageError
+from cvkit.models.scaling import min_max
 
 PROBE_ATOL = 1e-4  # relative to the largest score
 
@@ -78,9 +79,7 @@ class WithCam(nn.Module):
         logits, activation = watched(self.network, self._target, images)
         weights = self.linear.weight[logits.argmax(1)]
         cam = torch.einsum("nchw,nc->nhw", activation.relu() if self.relu else activation, weights).relu().float()
-        low, high = cam.amin((1, 2), keepdim=True), cam.amax((1, 2), keepdim=True)
-        span = high - low
-        return logits, torch.where(span > 0, (cam - low) / torch.where(span > 0, span, torch.ones_like(span)), 0.0)
+        return logits, min_max(cam)
 
 
 def watched(network: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tensor]:

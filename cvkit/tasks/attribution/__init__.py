@@ -1,4 +1,4 @@
-"""Why a classifier decided as it did: the CAM family and guided backpropagation, on any network and layer."""
+"""Explain the decision of a classifier by heat maps: the CAM family and guided backpropagation."""
 
 from cvkit.tasks.attribution.explain import Explainer, Explanation
 from cvkit.tasks.attribution.methods import METHODS

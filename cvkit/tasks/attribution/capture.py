@@ -1,4 +1,4 @@
-"""The activation of one layer, with a graph that begins there; the network is left as it was found."""
+"""Run a network and keep the output of one layer, from which gradients are computed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -13,42 +13,54 @@ from cvkit.catalog import TargetLayer
 
 
 class Capture:
-    """A forward pass that leaves the target layer's output in ``activation``; its hook is gone when the pass ends.
+    """A forward pass that keeps the output of the target layer.
 
-    The output is cut off from what came before and becomes a leaf that wants gradients, so that a gradient costs the
-    layers behind the target only. From the target on the network computes in float32, whatever autocast says: that part
-    is small, and gradients of a score do not underflow there.
+    The output is detached from the layers before and becomes a leaf that requires gradients, so that a backward pass
+    runs through the layers after the target only. Those layers compute in float32 even under autocast: they are few,
+    and gradients of a class score do not underflow in float32. The hook is removed at the end of the pass.
+
+    Attributes:
+        activation: Output of the target layer, after its ReLU if the target includes one; None if the layer did not
+            run.
     """
 
     def __init__(self, module: nn.Module, target: TargetLayer) -> None:
         self._module, self._target = module, target
-        self._part = module.get_submodule(target.name)
-        self._full = ExitStack()
+        self._layer = module.get_submodule(target.name)
+        self._contexts = ExitStack()
         self.activation: Tensor | None = None
 
     def forward(self, images: Tensor, autocast: Callable[[], AbstractContextManager[object]]) -> Tensor:
-        """Return the network's (N, classes) float32 scores, computed under ``autocast`` up to the target layer."""
-        handle = self._part.register_forward_hook(self._take)
+        """Run the network.
+
+        Args:
+            images: (N, 3, H, W) float32, normalised for the network.
+            autocast: Function that returns the context in which the layers up to the target layer compute.
+
+        Returns:
+            Logits, (N, C) float32.
+        """
+        handle = self._layer.register_forward_hook(self._keep)
         try:
-            # The target leaves autocast inside of it, so that has to be undone first.
-            with autocast(), self._full:
+            # The contexts that the hook enters are left before that of autocast, which surrounds them.
+            with autocast(), self._contexts:
                 return self._module(images).float()
         finally:
             handle.remove()
 
-    def _take(self, part: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        del part, inputs
-        self._full.enter_context(torch.autocast(output.device.type, enabled=False))
+    def _keep(self, layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        del layer, inputs
+        self._contexts.enter_context(torch.autocast(output.device.type, enabled=False))
         output = output.detach().float()
         self.activation = (output.relu() if self._target.relu else output).requires_grad_(torch.is_grad_enabled())
-        copy = self.activation.clone()  # what follows may work in place (ReLU), and must not touch what is kept
+        copy = self.activation.clone()  # the next layer may work in place (ReLU)
         if self._target.relu:
-            self._full.enter_context(_Rectified(copy))
+            self._contexts.enter_context(_SkipRelu(copy))
         return copy
 
 
-class _Rectified(TorchFunctionMode):
-    """Pass over the ReLU of one tensor that is rectified already: a second one would cut the gradient where it is 0."""
+class _SkipRelu(TorchFunctionMode):
+    """Skip the ReLU of one tensor that is rectified already: a second ReLU would stop the gradient where it is 0."""
 
     _FUNCTIONS = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_})
 
@@ -66,23 +78,32 @@ class _Rectified(TorchFunctionMode):
 
 
 @contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode without gradients of its parameters, and give both back as they were."""
-    modes = [(part, part.training) for part in module.modules()]
-    wants = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+def frozen_evaluation(module: nn.Module) -> Iterator[None]:
+    """Set a network to evaluation mode without gradients of its parameters, and restore both at the end."""
+    modes = [(layer, layer.training) for layer in module.modules()]
+    gradients = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     try:
         module.eval()
         module.requires_grad_(False)
         yield
     finally:
-        for part, mode in modes:
-            part.training = mode
-        for parameter, wanted in wants:
-            parameter.requires_grad_(wanted)
+        for layer, training in modes:
+            layer.training = training
+        for parameter, required in gradients:
+            parameter.requires_grad_(required)
 
 
 def to_grid(values: Tensor, target: TargetLayer) -> Tensor:
-    """Return an activation, or its gradient, as (N, C, h, w): channels last and tokens are brought to that form."""
+    """Return an activation or its gradient as a grid of features.
+
+    Args:
+        values: (N, C, h, w), (N, h, w, C) or (N, T, C) for the layouts nchw, nhwc and tokens; T is the number of prefix
+            tokens plus h * w.
+        target: Layer that the values belong to.
+
+    Returns:
+        (N, C, h, w), a view where possible. Prefix tokens (such as the class token) are left out.
+    """
     if target.layout == "nhwc":
         return values.permute(0, 3, 1, 2)
     if target.layout == "tokens":

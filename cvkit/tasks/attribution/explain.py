@@ -1,4 +1,4 @@
-"""One explanation of a batch: forward once, then a small backward pass for each class asked for."""
+"""Explain the class scores of a batch: one forward pass, then one backward pass from the target layer per class."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,23 +11,27 @@ from torch import Tensor, nn
 
 from cvkit.catalog import TargetLayer
 from cvkit.errors import UsageError, did_you_mean
-from cvkit.tasks.attribution.capture import Capture, to_grid, untouched
-from cvkit.tasks.attribution.guided import Guided, pixels_to_map
+from cvkit.models.scaling import min_max
+from cvkit.tasks.attribution.capture import Capture, frozen_evaluation, to_grid
+from cvkit.tasks.attribution.guided import GuidedBackprop, pixels_to_map
 from cvkit.tasks.attribution.methods import METHODS
 from cvkit.tasks.attribution.scorecam import scorecam
 
-# Augmentation smoothing averages the maps of the image and its mirror image, each at these contrasts.
+# Contrasts at which augmentation smoothing averages the maps of an image and of its mirror image.
 CONTRASTS = (0.9, 1.0, 1.1)
-CLASSES_AT_ONCE = 4  # a backward pass for several classes takes the memory of as many
-Pick = Callable[[Tensor], Tensor]
+MAX_BATCHED_CLASSES = 4  # a backward pass for K classes at once needs K times the memory of one
+ClassSelector = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """``logits`` (N, classes) float32, the ``classes`` explained (N, K) int64, and their ``maps`` (N, K, h, w) float32.
+    """The explanation of N images for K classes each.
 
-    Maps are 0..1 by their least and largest value, at the grid of the target layer, or at the size of the images for
-    the methods that go down to the pixels. A constant map is all zeros.
+    Attributes:
+        logits: Class scores before the softmax, (N, C) float32.
+        classes: Indices of the explained classes, (N, K) int64.
+        maps: Heat maps, (N, K, h, w) float32, each scaled to 0..1 by its minimum and maximum; a constant map is all
+            zeros. (h, w) is the grid of the target layer, or the image size for guided backpropagation.
     """
 
     logits: Tensor
@@ -36,11 +40,10 @@ class Explanation:
 
 
 class Explainer:
-    """Explains a network's scores by one method at one layer.
+    """Explains the class scores of a network by one method at one layer.
 
-    The network may be in any mode, with gradients or without: it is left as it was found, and no hook stays behind.
-    ``autocast`` gives the context in which the part before the target layer computes. Raises UsageError for an unknown
-    method.
+    A call sets the network to evaluation mode and restores its state afterwards: training mode, ``requires_grad`` of
+    the parameters, and hooks.
     """
 
     def __init__(
@@ -52,116 +55,130 @@ class Explainer:
         smooth: bool = False,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
+        """Create an explainer.
+
+        Args:
+            module: Classifier that maps (N, 3, H, W) images to (N, C) logits.
+            target: Layer whose activation is explained.
+            method: Name of a method in ``METHODS``.
+            smooth: Average the maps over the image and its mirror image at three contrasts each.
+            autocast: Function that returns the context in which the layers before the target layer compute.
+
+        Raises:
+            UsageError: If the method is unknown.
+        """
         if method not in METHODS:
-            raise UsageError(f"--method {method!r} is not known.{did_you_mean(method, METHODS)}")
+            raise UsageError(f"There is no explanation method {method!r}.{did_you_mean(method, METHODS)}")
         self.module, self.target, self.method = module, target, method
         self.smooth, self.autocast = smooth, autocast
 
-    def __call__(self, images: Tensor, pick: Pick) -> Explanation:
-        """Explain (N, 3, H, W) normalised float32 images for the classes that ``pick`` chooses.
+    def __call__(self, images: Tensor, select: ClassSelector) -> Explanation:
+        """Explain a batch.
 
-        ``pick`` gets the (N, classes) logits and returns (N, K) int64 class indices. Raises UsageError when the score
-        does not depend on the target layer.
+        Args:
+            images: (N, 3, H, W) float32, normalised for the network.
+            select: Function that maps the (N, C) logits to the (N, K) int64 indices of the classes to explain.
+
+        Returns:
+            Logits, classes and heat maps.
+
+        Raises:
+            UsageError: If the class score does not depend on the target layer.
         """
-        with untouched(self.module):
-            first = self._explain(images, pick)
+        with frozen_evaluation(self.module):
+            first = self._explain(images, select)
             if not self.smooth:
                 return first
-            found = [first.maps]
+            variants = [first.maps]
             for flipped in (False, True):
                 for contrast in CONTRASTS:
                     if (flipped, contrast) == (False, 1.0):
-                        continue  # the image itself, which chose the classes
+                        continue  # the unchanged image, which selected the classes
                     varied = images.flip(3) if flipped else images
                     maps = self._explain(varied * contrast, lambda _: first.classes).maps
-                    found.append(maps.flip(3) if flipped else maps)
-            return Explanation(first.logits, first.classes, torch.stack(found).mean(0))
+                    variants.append(maps.flip(3) if flipped else maps)
+            return Explanation(first.logits, first.classes, torch.stack(variants).mean(0))
 
-    def _explain(self, images: Tensor, pick: Pick) -> Explanation:
+    def _explain(self, images: Tensor, select: ClassSelector) -> Explanation:
         needs = METHODS[self.method].needs
         if needs == "image":
-            return self._by_pixels(images, pick)
+            return self._explain_pixels(images, select)
         if needs == "scores":
-            return self._by_scores(images, pick)
-        return self._by_layer(images, pick)
+            return self._explain_by_masking(images, select)
+        return self._explain_layer(images, select)
 
-    def _by_layer(self, images: Tensor, pick: Pick) -> Explanation:
+    def _explain_layer(self, images: Tensor, select: ClassSelector) -> Explanation:
         method = METHODS[self.method]
         cam = method.cam
         assert cam is not None
         capture = Capture(self.module, self.target)
         with torch.set_grad_enabled(method.needs == "gradients"):
             logits = capture.forward(images, self.autocast)
-            classes = pick(logits.detach())
-            held = self._held(capture)
-            activation = to_grid(held.detach(), self.target)
+            classes = select(logits.detach())
+            output = self._captured(capture)
+            activation = to_grid(output.detach(), self.target)
             if method.needs == "activation":
-                one = scaled(cam(activation, activation).relu())
+                one = min_max(cam(activation, activation).relu())
                 return Explanation(logits, classes, one[:, None].expand(-1, classes.shape[1], -1, -1))
             maps = [
-                scaled(cam(activation, to_grid(gradient, self.target)).relu())
-                for gradient in _gradients(logits, classes, held)
+                min_max(cam(activation, to_grid(gradient, self.target)).relu())
+                for gradient in _class_gradients(logits, classes, output)
             ]
         return Explanation(logits.detach(), classes, torch.stack(maps, 1))
 
-    def _by_scores(self, images: Tensor, pick: Pick) -> Explanation:
+    def _explain_by_masking(self, images: Tensor, select: ClassSelector) -> Explanation:
         with torch.no_grad():
             capture = Capture(self.module, self.target)
             logits = capture.forward(images, self.autocast)
-            activation = to_grid(self._held(capture), self.target)
-            classes = pick(logits)
+            activation = to_grid(self._captured(capture), self.target)
+            classes = select(logits)
             maps = scorecam(activation, images, classes, self._forward)
-        return Explanation(logits, classes, scaled(maps.relu()))
+        return Explanation(logits, classes, min_max(maps.relu()))
 
-    def _by_pixels(self, images: Tensor, pick: Pick) -> Explanation:
-        with Guided(), torch.enable_grad():
+    def _explain_pixels(self, images: Tensor, select: ClassSelector) -> Explanation:
+        with GuidedBackprop(), torch.enable_grad():
             leaf = images.detach().clone().requires_grad_()
             logits = self._forward(leaf)
-            classes = pick(logits.detach())
-            # One by one: the graph is the whole network's, and the rule of Guided knows no batches of gradients.
-            gradients = [_gradient(logits, classes[:, place], leaf) for place in range(classes.shape[1])]
+            classes = select(logits.detach())
+            # One class at a time: the graph spans the whole network, and GuidedBackprop does not support batched
+            # gradients.
+            gradients = [_class_gradient(logits, classes[:, k], leaf) for k in range(classes.shape[1])]
         if self.method == "guided-gradcam":
-            cams = Explainer(self.module, self.target, autocast=self.autocast)._by_layer(images, lambda _: classes).maps
+            gradcam = Explainer(self.module, self.target, autocast=self.autocast)
+            cams = gradcam._explain_layer(images, lambda _: classes).maps
             cams = F.interpolate(cams, size=images.shape[2:], mode="bilinear", align_corners=False)
-            gradients = [gradient * cams[:, place, None] for place, gradient in enumerate(gradients)]
-        maps = torch.stack([scaled(pixels_to_map(gradient)) for gradient in gradients], 1)
+            gradients = [gradient * cams[:, k, None] for k, gradient in enumerate(gradients)]
+        maps = torch.stack([min_max(pixels_to_map(gradient)) for gradient in gradients], 1)
         return Explanation(logits.detach(), classes, maps)
 
     def _forward(self, images: Tensor) -> Tensor:
         with self.autocast():
             return self.module(images).float()
 
-    def _held(self, capture: Capture) -> Tensor:
+    def _captured(self, capture: Capture) -> Tensor:
         if capture.activation is None:
-            raise UsageError(f"--layer {self.target.name}: this layer does not run when an image is classified.")
+            raise UsageError(f"--layer {self.target.name}: the network does not run this layer for a prediction.")
         return capture.activation
 
 
-def scaled(maps: Tensor) -> Tensor:
-    """Return maps (..., h, w) in 0..1 by their least and largest value; a constant map, or one of NaN, is all zeros."""
-    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    span = high - low
-    steps = (maps - low) / torch.where(span > 0, span, 1.0)
-    return torch.where((span > 0) & span.isfinite(), steps, 0.0)
+def _class_gradients(logits: Tensor, classes: Tensor, leaf: Tensor) -> Iterator[Tensor]:
+    """Yield the gradient of the logits of each of K classes (N, K) with respect to ``leaf``.
 
-
-def _gradients(logits: Tensor, classes: Tensor, leaf: Tensor) -> Iterator[Tensor]:
-    """Yield the gradient at ``leaf`` of each of the K classes (N, K), a few of them in one backward pass.
-
-    So the weights behind the target are read once for several classes. Where a layer cannot do so, they go one by one.
+    Up to ``MAX_BATCHED_CLASSES`` share one backward pass, which reads the weights behind the target layer once. Layers
+    that do not support batched gradients are differentiated for one class at a time.
     """
-    for some in classes.split(CLASSES_AT_ONCE, dim=1):
-        together = _together(logits, some, leaf) if some.shape[1] > 1 else None
-        if together is not None:
-            yield from together
+    for some in classes.split(MAX_BATCHED_CLASSES, dim=1):
+        batched = _batched_gradients(logits, some, leaf) if some.shape[1] > 1 else None
+        if batched is not None:
+            yield from batched
         else:
-            yield from (_gradient(logits, some[:, place], leaf) for place in range(some.shape[1]))
+            yield from (_class_gradient(logits, some[:, k], leaf) for k in range(some.shape[1]))
 
 
-def _together(logits: Tensor, classes: Tensor, leaf: Tensor) -> Tensor | None:
-    """Return the gradients of K classes as (K, *leaf.shape), or None where they cannot be had in one pass."""
+def _batched_gradients(logits: Tensor, classes: Tensor, leaf: Tensor) -> Tensor | None:
+    """Return the gradients of K classes (K, *leaf.shape), or None if a layer does not support batched gradients."""
     ones = torch.zeros(classes.shape[1], *logits.shape, device=logits.device).scatter_(2, classes.T[:, :, None], 1.0)
-    # That a layer is done class by class all the same. Not catch_warnings: it is not safe beside other threads.
+    # PyTorch warns if it computes a layer for one class at a time. catch_warnings is not safe with other threads.
     warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
     try:
         return torch.autograd.grad(logits, leaf, ones, retain_graph=True, is_grads_batched=True)[0]
@@ -169,8 +186,8 @@ def _together(logits: Tensor, classes: Tensor, leaf: Tensor) -> Tensor | None:
         return None
 
 
-def _gradient(logits: Tensor, classes: Tensor, leaf: Tensor) -> Tensor:
-    """Return the gradient of each image's own class score, before the softmax, at ``leaf``."""
+def _class_gradient(logits: Tensor, classes: Tensor, leaf: Tensor) -> Tensor:
+    """Return the gradient of the logit of each image's class (N,) with respect to ``leaf``."""
     score = logits.gather(1, classes[:, None]).sum()
     try:
         return torch.autograd.grad(score, leaf, retain_graph=True)[0]

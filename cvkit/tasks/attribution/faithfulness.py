@@ -1,8 +1,8 @@
-"""How much a heat map explains of a classifier's decision: drop, increase, deletion, insertion, ROAD.
+"""Measure how faithful a heat map is to a classifier: average drop, increase, deletion, insertion and ROAD.
 
-Images are normalised as the network sees them: 0 is the mean colour, and a pixel is removed as a whole, in all
-channels. Pixels of equal heat are taken in reading order (row by row), whether the largest or the smallest heat comes
-first, so that a constant map removes the same pixels both ways and its ROAD score is exactly 0.
+Images are normalised for the network, so that 0 is the mean colour. A pixel is removed in all channels. Pixels of equal
+heat are ordered row by row, in ascending as in descending order of heat, so that both orders remove the same pixels of
+a constant map and its ROAD score is exactly 0.
 """
 
 import math
@@ -20,20 +20,27 @@ Score = Callable[[Tensor], Tensor]
 
 BLUR_SIGMA_PX = 5.0
 BLUR_SIZE_PX = 11
-PERCENTILES = (20, 40, 60, 80)
-NOISE = 0.01  # standard deviation, in units of the normalised image
+PERCENTILES = (20, 40, 60, 80)  # of the heat, at which ROAD removes pixels
+NOISE_SIGMA = 0.01  # of ROAD, in units of the normalised image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Faithfulness:
-    """The scores of one heat map; p is the probability of the explained class for the whole image.
+    """The scores of one heat map, where p is the probability of the explained class for the unchanged image.
 
-    ``drop`` is max(0, p - p_masked) / p, 0..1, for the image multiplied by the map, lower is better (0 where p is 0);
-    ``increase`` is 1 where p_masked > p, else 0. Source: Chattopadhyay et al. 2018 (Grad-CAM++).
-    ``deletion`` is the area under p as the pixels of largest heat become the mean colour, 0..1, lower is better,
-    ``insertion`` as they are put onto the blurred image, 0..1, higher is better. Source: Petsiuk et al. 2018 (RISE).
-    ``road`` is the mean over percentiles of (p with the least relevant pixels imputed - p with the most relevant
-    imputed) / 2, -0.5..0.5, higher is better. Source: Rong et al. 2022 (ROAD), combined as pytorch-grad-cam does.
+    Sources: drop and increase: Chattopadhyay et al. 2018, Grad-CAM++, arXiv 1710.11063. Deletion and
+    insertion: Petsiuk et al. 2018, RISE, arXiv 1806.07421. ROAD: Rong et al. 2022, arXiv 2202.00449; the two
+    orders are combined as in pytorch-grad-cam.
+
+    Attributes:
+        drop: max(0, p - p_masked) / p for the image multiplied by the map, 0..1, lower is better; 0 if p is 0.
+        increase: 1 if p_masked > p, else 0; higher is better.
+        deletion: Area under the curve of p while the pixels, by descending heat, become the mean colour; 0..1, lower is
+            better.
+        insertion: Area under the curve of p while the pixels, by descending heat, replace those of the blurred image;
+            0..1, higher is better.
+        road: Mean over percentiles of (p with the least relevant pixels imputed - p with the most relevant pixels
+            imputed) / 2; -0.5..0.5, higher is better.
     """
 
     drop: float
@@ -46,13 +53,22 @@ class Faithfulness:
 def faithfulness(
     image: Tensor, heat: Tensor, score: Score, *, steps: int = 32, batch_size: int = 16, seed: int = 0
 ) -> Faithfulness:
-    """Return how faithful a heat map is to the decision that ``score`` gives the probability of.
+    """Compute the faithfulness scores of a heat map.
 
-    ``image`` is (3, H, W) float32, normalised; ``heat`` (H, W) float32, 0..1, is brought to its device. ``score`` takes
-    (M, 3, H, W) float32 with M <= ``batch_size`` and returns (M,); it is asked for 2 * ``steps`` + 10 images. The image
-    is multiplied by the map in the normalised space, where no heat means the mean colour. Deletion and insertion go in
-    ``steps`` equal steps. ``seed`` gives the noise of ROAD, which is the same on every device. All scores are NaN where
-    the image or the map has a value that is not finite. Raises ValueError for other shapes and dtypes.
+    Args:
+        image: (3, H, W) float32, normalised for the network.
+        heat: Heat map, (H, W) float32 in 0..1, on any device.
+        score: Function that returns the probabilities (M,) of the explained class for images (M, 3, H, W) float32, with
+            M <= ``batch_size``. It scores 2 * ``steps`` + 10 images.
+        steps: Number of equal steps of deletion and insertion.
+        batch_size: Images per call of ``score``.
+        seed: Seed of the noise of ROAD, which is the same on all devices.
+
+    Returns:
+        The scores; all are NaN if the image or the map has a value that is not finite.
+
+    Raises:
+        ValueError: If a shape, a dtype or a number does not fit.
     """
     _check(image, heat, steps, batch_size)
     heat = heat.to(image.device)
@@ -61,33 +77,47 @@ def faithfulness(
     pixels = heat.numel()
     counts = [round(step * pixels / steps) for step in range(steps + 1)]
     with torch.no_grad():
-        place = _places(heat, descending=True)
-        blank, blurred = torch.zeros_like(image), blur(image)
-        variants = chain(
-            (image, image * heat),
-            (torch.where(place < count, blank, image) for count in counts[1:]),
-            (torch.where(place < count, image, blurred) for count in counts[:-1]),
-            _road_images(image, heat, seed),
-        )
-        found = _probabilities(variants, score, batch_size)
-    whole, masked = found[:2].tolist()
-    deleted, inserted, filled = found[2:].split([steps, steps, 2 * len(PERCENTILES)])
+        probabilities = _probabilities(_variants(image, heat, counts, seed), score, batch_size)
+    whole, masked = probabilities[:2].tolist()
+    deleted, inserted, imputed = probabilities[2:].split([steps, steps, 2 * len(PERCENTILES)])
     fractions = torch.tensor(counts, dtype=torch.float64) / pixels
-    most, least = filled.view(2, -1)
+    most, least = imputed.view(2, -1)
     return Faithfulness(
         drop=0.0 if whole == 0 or masked >= whole else (whole - masked) / whole,
         increase=math.nan if math.isnan(whole + masked) else float(masked > whole),
-        deletion=float(torch.trapezoid(torch.cat((found[:1], deleted)), fractions)),
-        insertion=float(torch.trapezoid(torch.cat((inserted, found[:1])), fractions)),
+        deletion=float(torch.trapezoid(torch.cat((probabilities[:1], deleted)), fractions)),
+        insertion=float(torch.trapezoid(torch.cat((inserted, probabilities[:1])), fractions)),
         road=float((least - most).mean() / 2),
     )
 
 
-def blur(image: Tensor) -> Tensor:
-    """Return the image insertion starts from: (3, H, W) blurred by RISE's kernel of 11 x 11 px, sigma 5 px.
+def _variants(image: Tensor, heat: Tensor, counts: list[int], seed: int) -> Iterator[Tensor]:
+    """Return the images to score: the image, the masked image, and those of deletion, insertion and ROAD.
 
-    The authors blur a single pixel in an 11 x 11 field that reflects at its edges, and take the result as the kernel:
-    the tails of the Gaussian are folded back in, not cut off. Outside the image lies the mean colour.
+    ``counts`` are the numbers of pixels changed after each step, from 0 to all of them.
+    """
+    order = _pixel_order(heat, descending=True)
+    blank, blurred = torch.zeros_like(image), blur(image)
+    return chain(
+        (image, image * heat),
+        (torch.where(order < count, blank, image) for count in counts[1:]),
+        (torch.where(order < count, image, blurred) for count in counts[:-1]),
+        _road_images(image, heat, seed),
+    )
+
+
+def blur(image: Tensor) -> Tensor:
+    """Blur an image as the start of insertion: RISE's Gaussian kernel of 11 x 11 px with sigma 5 px.
+
+    The authors blur a single pixel in an 11 x 11 field with reflected edges and use the result as the kernel. The tails
+    of the Gaussian are therefore folded into the kernel, and not cut off. Pixels outside the image count as 0, which is
+    the mean colour.
+
+    Args:
+        image: (3, H, W) float32, normalised.
+
+    Returns:
+        (3, H, W) float32.
     """
     weights = [0.0] * BLUR_SIZE_PX
     centre = BLUR_SIZE_PX // 2
@@ -97,7 +127,7 @@ def blur(image: Tensor) -> Tensor:
         weights[min(at, 2 * BLUR_SIZE_PX - 1 - at)] += math.exp(-0.5 * (offset / BLUR_SIGMA_PX) ** 2)
     total = sum(weights)
     height, width = image.shape[-2:]
-    # Shifted sums, not a convolution: autocast and TF32 would take digits from that.
+    # Shifted sums, because a convolution would lose digits under autocast and TF32.
     rows = F.pad(image, (0, 0, centre, centre))
     image = sum((rows[:, i : i + height] * (w / total) for i, w in enumerate(weights)), torch.zeros_like(image))
     columns = F.pad(image, (centre, centre))
@@ -114,36 +144,36 @@ def _check(image: Tensor, heat: Tensor, steps: int, batch_size: int) -> None:
         raise ValueError(f"need steps >= 1 and batch_size >= 1, not {steps} and {batch_size}")
 
 
-def _places(heat: Tensor, *, descending: bool) -> Tensor:
-    """Return the place of each pixel in the order of its heat, (H, W) int64 from 0; equal ones in reading order."""
+def _pixel_order(heat: Tensor, *, descending: bool) -> Tensor:
+    """Return the position of each pixel in the order of heat, (H, W) int64 from 0; equal heat is ordered row by row."""
     order = heat.flatten().argsort(descending=descending, stable=True)
-    places = torch.empty_like(order)
-    places[order] = torch.arange(order.numel(), device=order.device)
-    return places.view(heat.shape)
+    positions = torch.empty_like(order)
+    positions[order] = torch.arange(order.numel(), device=order.device)
+    return positions.view(heat.shape)
 
 
 def _probabilities(variants: Iterable[Tensor], score: Score, batch_size: int) -> Tensor:
-    """Score the images in batches, (M,) float64 on the CPU."""
+    """Score images (3, H, W) in batches; return their probabilities (M,) float64 on the CPU."""
     left = iter(variants)
     parts = []
     while batch := list(islice(left, batch_size)):
         part = score(torch.stack(batch))
         if part.shape != (len(batch),):
-            raise ValueError(f"score must return one probability an image, ({len(batch)},), not {tuple(part.shape)}")
+            raise ValueError(f"score must return one probability per image, ({len(batch)},), not {tuple(part.shape)}")
         parts.append(part.float())
-    return torch.cat(parts).cpu().double()  # in this order: there are devices without float64
+    return torch.cat(parts).cpu().double()  # to the CPU first, because MPS has no float64
 
 
 def _road_images(image: Tensor, heat: Tensor, seed: int) -> Iterator[Tensor]:
-    """Yield the images of ROAD: most relevant pixels imputed, then least relevant, each by rising percentile.
+    """Yield the images of ROAD: the most relevant pixels imputed, then the least relevant, by ascending percentile.
 
-    The pixels kept are those below the percentile (numpy's definition). Both orders get the same noise, which is drawn
-    on the CPU.
+    Pixels below the percentile (as numpy defines it) are kept. Both orders get the same noise, which is drawn on the
+    CPU.
     """
-    places = torch.stack([_places(heat, descending=descending) for descending in (True, False)])
+    positions = torch.stack([_pixel_order(heat, descending=descending) for descending in (True, False)])
     pixels = heat.numel()
     counts = [min(pixels - math.ceil((pixels - 1) * p / 100), pixels - 1) for p in PERCENTILES]
-    removed = torch.stack([places < count for count in counts], dim=1)
+    removed = torch.stack([positions < count for count in counts], dim=1)
     noise = torch.randn(len(PERCENTILES), *image.shape, generator=torch.Generator().manual_seed(seed))
-    noise = NOISE * noise.to(image.device) * removed.unsqueeze(2)
+    noise = NOISE_SIGMA * noise.to(image.device) * removed.unsqueeze(2)
     yield from impute(image, removed.flatten(0, 1)) + noise.flatten(0, 1)

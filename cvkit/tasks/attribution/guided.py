@@ -1,4 +1,4 @@
-"""Guided backpropagation: the gradient of a class score down to the pixels, through positive paths only."""
+"""Guided backpropagation: the gradient of a class score at the pixels, through positive gradients only."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# What is brighter is cut, so that single pixels do not leave the rest black (Smilkov et al. 2017, section 3.1).
-PERCENTILE = 0.99
+# Values above this quantile are clipped, because single bright pixels would leave the rest of the map black. Source:
+# Smilkov et al. 2017 (SmoothGrad, arXiv 1706.03825), section 3.1.
+CLIP_QUANTILE = 0.99
 
 
-class _Positive(torch.autograd.Function):
-    """The identity, whose gradient is cut at zero."""
+class _PositiveGradient(torch.autograd.Function):
+    """The identity function, whose backward pass sets negative gradients to 0."""
 
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:
@@ -26,11 +27,12 @@ class _Positive(torch.autograd.Function):
         return gradients[0].clamp_min(0)
 
 
-class Guided(TorchFunctionMode):
-    """While this context is open, gradients pass an activation function where they are positive only.
+class GuidedBackprop(TorchFunctionMode):
+    """A context in which activation functions pass positive gradients only.
 
-    For a ReLU that is the rule of Springenberg et al. 2015 (its own derivative already stops what was negative on the
-    way forward); the smooth activations of newer networks keep their derivative and get the same cut.
+    For ReLU this is guided backpropagation, because the derivative of ReLU already stops the gradient where the input
+    is negative. Smooth activation functions (GELU, SiLU) keep their derivative, and negative gradients are set to 0 as
+    well. Source: Springenberg et al. 2015, Striving for Simplicity, arXiv 1412.6806.
     """
 
     _FUNCTIONS = frozenset(
@@ -43,11 +45,18 @@ class Guided(TorchFunctionMode):
     ) -> Any:
         del types
         result = func(*args, **(kwargs or {}))
-        return _Positive.apply(result) if func in self._FUNCTIONS and result.requires_grad else result
+        return _PositiveGradient.apply(result) if func in self._FUNCTIONS and result.requires_grad else result
 
 
 def pixels_to_map(gradient: Tensor) -> Tensor:
-    """Return the gradient of an image, (N, 3, H, W), as (N, H, W) >= 0: its largest channel, cut at a percentile."""
+    """Reduce the gradient at the pixels to one value per pixel: the largest magnitude of its channels.
+
+    Args:
+        gradient: (N, 3, H, W) float32.
+
+    Returns:
+        (N, H, W) float32, at least 0 and clipped at the 99th percentile of each image.
+    """
     largest = gradient.abs().amax(1)
-    ceiling = largest.flatten(1).quantile(PERCENTILE, dim=1)[:, None, None]
+    ceiling = largest.flatten(1).quantile(CLIP_QUANTILE, dim=1)[:, None, None]
     return largest.minimum(torch.where(ceiling > 0, ceiling, torch.inf))

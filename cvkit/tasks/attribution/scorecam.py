@@ -1,4 +1,4 @@
-"""Score-CAM: what the class score becomes when each channel masks the image."""
+"""Score-CAM: weigh each channel by the class score of the image that it masks."""
 
 from collections.abc import Callable
 
@@ -6,27 +6,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EPS = 1e-8
-CHUNK = 32  # masked images that go through the network together
+EPS = 1e-8  # keeps the range of a mask from 0
+BATCH_SIZE = 32  # masked images per forward pass
 
 
 def scorecam(activation: Tensor, images: Tensor, classes: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the (N, K, h, w) sums of an activation's channels, weighed by the scores of the images they mask.
+    """Compute Score-CAM maps without gradients.
 
-    ``activation`` (N, C, h, w) and ``images`` (N, 3, H, W) are float32, ``classes`` (N, K) int64; ``score`` gives the
-    (M, classes) logits of images. The weights are a softmax over the channels. Source: Wang et al. 2020, eq. (7) to
-    (9), with the activation brought to the image's size by its corners, as the authors do.
+    Each channel, resized to the image (bilinear, aligned corners, as in the authors' code) and scaled to 0..1, masks
+    the image. The weights of the channels are a softmax over the logits of the masked images.
+
+    Source: Wang et al. 2020, Score-CAM, arXiv 1910.01279, equations 7 to 9.
+
+    Args:
+        activation: Output of the target layer, (N, C, h, w) float32.
+        images: (N, 3, H, W) float32, normalised.
+        classes: Classes to explain, (N, K) int64.
+        score: Function that returns the logits (M, classes) of M images.
+
+    Returns:
+        Weighted sums of the channels, (N, K, h, w) float32, before the ReLU.
     """
     maps = []
-    for one, image, wanted in zip(activation, images, classes, strict=True):
-        low, high = one.amin((1, 2)), one.amax((1, 2))
-        alive = high > low
-        # A constant channel makes the mask 0: all of them are the same black image, which is tried once.
-        logits = score(torch.zeros_like(image)[None])[:, wanted].expand(len(one), -1).clone()
-        indices = alive.nonzero()[:, 0]
-        for chunk in indices.split(CHUNK):
-            masks = F.interpolate(one[chunk][:, None], size=image.shape[1:], mode="bilinear", align_corners=True)
+    for channels, image, selected in zip(activation, images, classes, strict=True):
+        low, high = channels.amin((1, 2)), channels.amax((1, 2))
+        varying = high > low
+        # The mask of a constant channel is 0: all such channels give the same black image, which is scored once.
+        logits = score(torch.zeros_like(image)[None])[:, selected].expand(len(channels), -1).clone()
+        indices = varying.nonzero()[:, 0]
+        for chunk in indices.split(BATCH_SIZE):
+            masks = F.interpolate(channels[chunk][:, None], size=image.shape[1:], mode="bilinear", align_corners=True)
             least, most = masks.amin((1, 2, 3), keepdim=True), masks.amax((1, 2, 3), keepdim=True)
-            logits[chunk] = score(image * ((masks - least) / (most - least + EPS)))[:, wanted]
-        maps.append(torch.einsum("chw,ck->khw", one, logits.softmax(0)))
+            logits[chunk] = score(image * ((masks - least) / (most - least + EPS)))[:, selected]
+        maps.append(torch.einsum("chw,ck->khw", channels, logits.softmax(0)))
     return torch.stack(maps)

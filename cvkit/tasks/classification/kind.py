@@ -10,7 +10,6 @@ from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.graph import TopClasses
 from cvkit.models.loaded import Exportable, ModelKind, Outputs, Request
 from cvkit.models.published import pretrained
-from cvkit.progress import Note
 from cvkit.tasks.classification.loading import LoadedClassifier, from_exported, load, make
 
 
@@ -23,10 +22,7 @@ def _knows(name: str) -> bool:
 
 
 def _from_name(request: Request) -> LoadedClassifier:
-    loaded = load(request.name, request.weights or "pretrained", request.labels, request.report)
-    if loaded.note:
-        request.report(Note(loaded.note))
-    return loaded
+    return load(request.name, request.weights or "pretrained", request.labels, request.report)
 
 
 def _export(loaded: LoadedClassifier, part: str) -> Exportable:

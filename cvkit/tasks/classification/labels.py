@@ -1,4 +1,4 @@
-"""Read class labels from a file, and find the class that a word means."""
+"""Read the labels and the ids of classes from a file."""
 
 import csv
 import io
@@ -8,117 +8,70 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cvkit.errors import DataError, UsageError, nearest
+from cvkit.errors import DataError
 
-Labels = tuple[tuple[str, ...], tuple[str, ...]]
+Labels = tuple[tuple[str, ...], tuple[str, ...]]  # labels and ids, in the order of the classes
 
 _WORDNET_LINE = re.compile(r"(n\d{8})[\s,]+(\S.*)")
 _LABEL_COLUMNS = ("label", "name")
 _INDEX_COLUMNS = ("class_index",)
 _ID_COLUMNS = ("class_id", "wnid")
-_SHOWN = 5
 
 
 def load_labels(path: str | Path) -> Labels:
-    """Return the labels and the class ids (() where the file has none) of a ``--labels`` file, by class index.
+    """Read the file of the option ``--labels``.
 
-    Text has one label a line (or a WordNet id and a label, as in ImageNet's synset lists). CSV and TSV have a column
-    label or name, and may have class_index and class_id (or wnid). JSON is a list of labels, {index: label} or
-    {index: [WordNet id, label]}. UTF-8. Raises DataError for a file that is missing or damaged, or in which labels or
-    indices are missing or occur twice.
+    Args:
+        path: UTF-8 file in one of these formats, by its suffix. ``.csv`` and ``.tsv``: a table with a column label or
+            name, and optionally class_index and class_id (or wnid). ``.json``: a list of labels, {index: label} or
+            {index: [WordNet id, label]}. Any other: one label per line, or one WordNet id and label per line as in
+            ImageNet's synset lists.
+
+    Returns:
+        The labels and the ids of the classes, both in the order of the class indices. The ids are () if the file has
+        none.
+
+    Raises:
+        DataError: If the file cannot be read, or if a label, id or index is missing or an id or index occurs twice.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"--labels {path}: it is not text in UTF-8.") from error
+        raise DataError(f"--labels {path}: the file is not UTF-8 text.") from error
     except OSError as error:
         raise DataError(f"--labels {path} cannot be read ({error.strerror or error}).") from error
-    read: dict[str, Callable[[str, str], Labels]] = {
-        ".json": _from_json,
-        ".csv": lambda text, where: _from_table(text, where, ","),
-        ".tsv": lambda text, where: _from_table(text, where, "\t"),
+    parsers: dict[str, Callable[[str, str], Labels]] = {
+        ".json": _parse_json,
+        ".csv": lambda text, where: _parse_table(text, where, ","),
+        ".tsv": lambda text, where: _parse_table(text, where, "\t"),
     }
     where = f"--labels {path}"
-    labels, ids = read.get(path.suffix.lower(), _from_lines)(text, where)
+    labels, ids = parsers.get(path.suffix.lower(), _parse_lines)(text, where)
     if not labels:
-        raise DataError(f"{where}: it names no classes.")
-    for what, words in (("label", labels), ("class id", ids)):
-        if "" in words:
-            raise DataError(f"{where}: class {words.index('')} has no {what}.")
+        raise DataError(f"{where}: the file names no classes.")
+    for kind, names in (("label", labels), ("class id", ids)):
+        if "" in names:
+            raise DataError(f"{where}: class {names.index('')} has no {kind}.")
     if len(set(ids)) < len(ids):
-        raise DataError(f"{where}: the class id {_first_twice(ids)} occurs twice.")
+        raise DataError(f"{where}: the class id {_first_duplicate(ids)} occurs twice.")
     return labels, ids
 
 
-def find_class(word: str, labels: Sequence[str], class_ids: Sequence[str], *, num_classes: int | None = None) -> int:
-    """Return the index of the class that ``word`` means: "281", "tabby", "tiger_cat" or "n02123045".
-
-    A label written exactly so is preferred; otherwise case does not matter, "_" stands for a space, and of a label
-    "tabby, tabby cat" either name will do. ``num_classes`` is the number of classes where there are no labels. Raises
-    UsageError for an unknown class, an index out of range, and a label that several classes have.
-    """
-    exact = [index for index, label in enumerate(labels) if label == word]
-    if exact:
-        return _only(word, exact, labels, class_ids)
-    count = len(labels) if labels else num_classes
-    if re.fullmatch(r"[+-]?[0-9]{1,18}", word.strip()):
-        index = int(word)
-        if index < 0 or (count is not None and index >= count):
-            raise UsageError(f"--class {word}: the classes are numbered from 0{f' to {count - 1}' if count else ''}.")
-        return index
-    wanted = _plain(word)
-    ids = [_plain(class_id) for class_id in class_ids]
-    if wanted in ids:
-        return ids.index(wanted)
-    names = [_plain(label) for label in labels]
-    parts = [{_plain(part) for part in label.split(",")} for label in labels]
-    for found in (
-        [index for index, name in enumerate(names) if name == wanted],
-        [index for index, part in enumerate(parts) if wanted in part],
-    ):
-        if found:
-            return _only(word, found, labels, class_ids)
-    if not labels:
-        raise UsageError(f"--class '{word}': these classes have no known labels: give an index, or --labels FILE.")
-    raise UsageError(f"--class: there is no class '{word}'.{_suggestion(wanted, names)}")
-
-
-def _only(word: str, found: list[int], labels: Sequence[str], class_ids: Sequence[str]) -> int:
-    if len(found) == 1:
-        return found[0]
-    shown = [f"{k} ({class_ids[k]})" if class_ids else f"{k} ({labels[k]})" for k in found[:_SHOWN]]
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    raise UsageError(f"--class: several classes are called '{word}': {', '.join(shown)}{more}. Give the index of one.")
-
-
-def _suggestion(wanted: str, names: list[str]) -> str:
-    """Return the labels in which the word occurs, or the nearest one: of "cat" more is meant than what is spelt so."""
-    inside = [f"'{name}'" for name in dict.fromkeys(names) if wanted and wanted in re.split(r"[\s,]+", name)]
-    if not inside:
-        return nearest(wanted, names)
-    more = ", ..." if len(inside) > _SHOWN else ""
-    return f" Did you mean {', '.join(inside[:_SHOWN])}{more}?"
-
-
-def _plain(word: str) -> str:
-    return " ".join(word.replace("_", " ").split()).casefold()
-
-
-def _from_lines(text: str, where: str) -> Labels:
+def _parse_lines(text: str, where: str) -> Labels:
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if "" in lines:
         raise DataError(f"{where}: line {lines.index('') + 1} is empty; each line is the label of one class.")
     if "\0" in text:
-        raise DataError(f"{where}: it is not a text file.")
-    split = [_WORDNET_LINE.fullmatch(line) for line in lines]
-    found = [match.groups() for match in split if match]
-    if lines and len(found) == len(lines):
-        return tuple(label for _, label in found), tuple(wordnet_id for wordnet_id, _ in found)
+        raise DataError(f"{where}: the file is not a text file.")
+    matches = [_WORDNET_LINE.fullmatch(line) for line in lines]
+    pairs = [match.groups() for match in matches if match]
+    if lines and len(pairs) == len(lines):
+        return tuple(label for _, label in pairs), tuple(wordnet_id for wordnet_id, _ in pairs)
     return tuple(lines), ()
 
 
-def _from_table(text: str, where: str, delimiter: str) -> Labels:
+def _parse_table(text: str, where: str, delimiter: str) -> Labels:
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
@@ -127,7 +80,7 @@ def _from_table(text: str, where: str, delimiter: str) -> Labels:
     header = [name.lower() for name in rows[0]] if rows else []
     label, index, class_id = (_column(header, names) for names in (_LABEL_COLUMNS, _INDEX_COLUMNS, _ID_COLUMNS))
     if label is None:
-        raise DataError(f"{where}: its first line names no column 'label' or 'name' (found: {', '.join(header)}).")
+        raise DataError(f"{where}: the first line has no column 'label' or 'name' (columns: {', '.join(header)}).")
     body = rows[1:]
     for number, row in enumerate(body, start=2):
         if len(row) != len(header):
@@ -141,38 +94,38 @@ def _column(header: list[str], names: Iterable[str]) -> int | None:
     return next((header.index(name) for name in names if name in header), None)
 
 
-def _from_json(text: str, where: str) -> Labels:
+def _parse_json(text: str, where: str) -> Labels:
     def pairs(items: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-        return items  # a dict would keep the last of two equal indices and tell nobody
+        return items  # a dict would keep only the last of two equal indices
 
     try:
-        found = json.loads(text, object_pairs_hook=pairs)
+        content = json.loads(text, object_pairs_hook=pairs)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} cannot be read as JSON ({error}).") from error
-    values: list[Any] = found if isinstance(found, list) else [None]
+    values: list[Any] = content if isinstance(content, list) else [None]
     if values and all(isinstance(item, tuple) for item in values):
         values = [values[k][1] for k in _in_order([key for key, _ in values], where)]
     if all(isinstance(value, str) for value in values):
         return tuple(value.strip() for value in values), ()
     if all(isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value) for value in values):
         return tuple(value[1].strip() for value in values), tuple(value[0].strip() for value in values)
-    raise DataError(f"{where}: a list of labels, {{index: label}} or {{index: [WordNet id, label]}} is needed.")
+    raise DataError(f"{where}: the file must be a list of labels, {{index: label}} or {{index: [WordNet id, label]}}.")
 
 
 def _in_order(indices: Sequence[str], where: str) -> list[int]:
     """Return the positions of the indices 0, 1, 2, ... in the file."""
-    place: dict[int, int] = {}
+    positions: dict[int, int] = {}
     for position, index in enumerate(indices):
         if not re.fullmatch(r"[0-9]{1,9}", index):
             raise DataError(f"{where}: '{index}' is not the index of a class (0, 1, 2, ...).")
-        if int(index) in place:
+        if int(index) in positions:
             raise DataError(f"{where}: the class index {int(index)} occurs twice.")
-        place[int(index)] = position
-    missing = sorted(set(range(len(place))) - place.keys())
+        positions[int(index)] = position
+    missing = sorted(set(range(len(positions))) - positions.keys())
     if missing:
-        raise DataError(f"{where}: the class index {missing[0]} is missing (the largest is {max(place)}).")
-    return [place[index] for index in range(len(place))]
+        raise DataError(f"{where}: the class index {missing[0]} is missing (the largest is {max(positions)}).")
+    return [positions[index] for index in range(len(positions))]
 
 
-def _first_twice(words: Sequence[str]) -> str:
-    return next(word for place, word in enumerate(words) if word in words[:place])
+def _first_duplicate(names: Sequence[str]) -> str:
+    return next(name for position, name in enumerate(names) if name in names[:position])

@@ -24,7 +24,7 @@ from cvkit.models.weights import read_tensors
 from cvkit.progress import Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.labels import load_labels
-from cvkit.tasks.classification.state_dicts import classes_in, filled, refuse_deeper
+from cvkit.tasks.classification.state_dicts import build_with_weights, infer_num_classes, reject_extra_layers
 
 SEED = 0  # of random weights, so that two runs without weights agree
 
@@ -35,12 +35,10 @@ class LoadedClassifier(LoadedModel):
 
     Attributes:
         facts: Its preprocessing and the names of its classes.
-        note: An assumption about the weights that the user should know of; empty if there is none.
     """
 
     kind: str = "classifier"
     facts: Pretrained
-    note: str = ""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -158,10 +156,10 @@ def _load(name: str, weights: str, report: Reporter) -> LoadedClassifier:
     given = read_tensors(file)
     name = facts.name  # the file may be of another entry than the default
     build = partial(make, name)
-    classes = classes_in(build, given, str(file), facts.num_classes)
-    module = filled(build, classes, given, str(file))
+    classes = infer_num_classes(build, given, str(file), facts.num_classes)
+    module = build_with_weights(build, classes, given, str(file))
     if weights != "pretrained":
-        refuse_deeper(module, given, str(file))
+        reject_extra_layers(module, given, str(file))
     if classes != facts.num_classes:
         facts = replace(facts, num_classes=classes, labels=(), class_ids=(), top1=None)
     return LoadedClassifier(network=module, facts=facts, file=str(file), sha256=files.sha256(file), note=note)

@@ -1,4 +1,4 @@
-"""From a file's tensors to a classifier: how many classes they are for, under which names, and whether they fit."""
+"""Build a classifier from the tensors of a weights file: number of classes, names of tensors, and checks."""
 
 import re
 import sys
@@ -13,9 +13,11 @@ from torch.overrides import TorchFunctionMode
 from cvkit.errors import WeightsError
 from cvkit.models.weights import fill, without_prefixes
 
-Build = Callable[[int], nn.Module]
+BuildForClasses = Callable[[int], nn.Module]  # builds a network with a number of classes
+# Errors of timm's converters on tensors that they do not expect: they look tensors up, reshape and compare them.
+_CONVERTER_ERRORS = (LookupError, RuntimeError, AttributeError, TypeError, ValueError, AssertionError)
 _NUMBER = re.compile(r"\d+")
-# In the published files of torchvision's DenseNets and ViTs some layers have names of an earlier torchvision.
+# The published files of torchvision's DenseNets and ViTs have layer names of an earlier torchvision.
 _OLD_NAMES = (
     (re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.(?=[12]\.)"), r"\1"),
     (re.compile(r"(\.mlp)\.linear_1\."), r"\1.0."),
@@ -23,117 +25,143 @@ _OLD_NAMES = (
 )
 
 
-def classes_in(build: Build, given: Mapping[str, Tensor], label: str, usual: int) -> int:
-    """Return the number of classes that a file's tensors are for: the size of what depends on it in the network.
+def infer_num_classes(build: BuildForClasses, state_dict: Mapping[str, Tensor], label: str, default: int) -> int:
+    """Return the number of classes that a weights file is for.
 
-    ``build`` makes the network for a number of classes; ``usual`` is that of its published weights, for a file whose
-    last layer has another name. Raises WeightsError where the file has no last layer of such a network.
+    Networks with 7 and with 11 classes are compared: the tensors whose shapes differ are those of the last layer, and
+    the dimension that differs is the number of classes.
+
+    Args:
+        build: Function that builds the network with a number of classes.
+        state_dict: Tensors of the file, by name.
+        label: Name of the file, for messages.
+        default: Number of classes of the published weights, for a file whose last layer has another name.
+
+    Raises:
+        WeightsError: If the file has no last layer of this architecture.
     """
-    networks = [_without_numbers(build, count) for count in (7, 11)]
+    networks = [_build_for_shapes(build, count) for count in (7, 11)]
     shapes = [{key: tuple(value.shape) for key, value in network.state_dict().items()} for network in networks]
     heads = [key for key, shape in shapes[0].items() if shape != shapes[1][key]]
-    for names in without_prefixes(given):
+    for tensors in without_prefixes(state_dict):
         for key in heads:
-            if key in names and names[key].dim() == len(shapes[0][key]):
-                return _grown(shapes[0][key], shapes[1][key], tuple(names[key].shape))
-    if not heads or _converter(networks[0]) is not None:  # which may know the last layer by another name
-        return usual
+            if key in tensors and tensors[key].dim() == len(shapes[0][key]):
+                return _size_of_classes(shapes[0][key], shapes[1][key], tuple(tensors[key].shape))
+    if not heads or _timm_converter(networks[0]) is not None:  # the converter may rename the last layer
+        return default
     raise WeightsError(
-        f"{label} does not fit: the last layer of the model ({', '.join(sorted(heads)[:2])}) is not in it, so it is "
-        "no classifier of this architecture."
+        f"{label} does not fit: the last layer of the model ({', '.join(sorted(heads)[:2])}) is not in the file, so "
+        "the file is not a classifier of this architecture."
     )
 
 
-def _without_numbers(build: Build, num_classes: int) -> nn.Module:
-    """Build a network for its shapes alone."""
+def _build_for_shapes(build: BuildForClasses, num_classes: int) -> nn.Module:
+    """Build a network of which only the shapes are used."""
     try:
         with torch.device("meta"):
             return build(num_classes)
-    except RuntimeError:  # RegNet works its widths out by tensors, and older timm its drop rates
-        with _NoInit():
+    except RuntimeError:  # RegNet computes its widths with tensors, and older versions of timm their drop rates
+        with _SkipInit():
             return build(num_classes)
 
 
-def _grown(seven: tuple[int, ...], eleven: tuple[int, ...], shape: tuple[int, ...]) -> int:
-    """Return the number of classes of a head's tensor from the side that differs between 7 and 11 classes."""
-    side = next(k for k in range(len(seven)) if seven[k] != eleven[k])
-    return shape[side]
+def _size_of_classes(seven: tuple[int, ...], eleven: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    """Return the size of the dimension that differs between the shapes for 7 and for 11 classes."""
+    dimension = next(k for k in range(len(seven)) if seven[k] != eleven[k])
+    return shape[dimension]
 
 
-def filled(build: Build, classes: int, given: Mapping[str, Tensor], label: str) -> nn.Module:
-    """Build a network and copy a file's tensors into it, those of files of older making too.
+def build_with_weights(
+    build: BuildForClasses, num_classes: int, state_dict: Mapping[str, Tensor], label: str
+) -> nn.Module:
+    """Build a network and copy the tensors of a file into it.
 
-    Raises WeightsError where a tensor is missing or does not fit.
+    Files of older versions of torchvision and of timm's original authors are converted to the current names.
+
+    Args:
+        build: Function that builds the network with a number of classes.
+        num_classes: Number of classes.
+        state_dict: Tensors of the file, by name.
+        label: Name of the file, for messages.
+
+    Raises:
+        WeightsError: If a tensor is missing or has another shape.
     """
-    with _NoInit():
-        module = build(classes)
+    with _SkipInit():
+        module = build(num_classes)
     try:
-        fill(module, given, label)
+        fill(module, state_dict, label)
     except WeightsError as error:
-        convert = _converter(module) or _renamed
+        convert = _timm_converter(module) or _rename_old
         try:
-            fill(module, convert(dict(given), module), label)
+            fill(module, convert(dict(state_dict), module), label)
         except WeightsError:
             raise
-        except Exception:  # whatever a foreign converter raises on tensors that it does not know
+        except _CONVERTER_ERRORS:
             raise error from None
     return module
 
 
-def _renamed(given: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors under the names that torchvision gives them now."""
+def _rename_old(state_dict: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors under the names of the current torchvision."""
     del module
     for old, new in _OLD_NAMES:
-        given = {old.sub(new, name): value for name, value in given.items()}
-    return given
+        state_dict = {old.sub(new, name): value for name, value in state_dict.items()}
+    return state_dict
 
 
-def _converter(module: nn.Module) -> Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None:
-    """Return how timm reads files of other making into this network, where it says."""
+def _timm_converter(module: nn.Module) -> Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None:
+    """Return timm's function that converts state dicts of other origin for this network, None if there is none."""
     return getattr(sys.modules.get(type(module).__module__), "checkpoint_filter_fn", None)
 
 
-def refuse_deeper(module: nn.Module, given: Mapping[str, Tensor], label: str) -> None:
-    """Refuse a file with further layers of the network's own kind: ResNet-34's has all that ResNet-18 needs.
+def reject_extra_layers(module: nn.Module, state_dict: Mapping[str, Tensor], label: str) -> None:
+    """Raise WeightsError if a file has more layers of the same kind than the network.
 
-    Other tensors that are left over (auxiliary classifiers, counters) do no harm.
+    The file of ResNet-34 has all tensors that ResNet-18 needs, but is another network. Other extra tensors (auxiliary
+    classifiers, counters) are allowed.
+
+    Args:
+        module: The network.
+        state_dict: Tensors of the file, by name.
+        label: Name of the file, for messages.
     """
-    deeper = _further(module, given)
-    if deeper:
-        with suppress(Exception):  # whatever a foreign converter raises
-            deeper = _further(module, (_converter(module) or _renamed)(dict(given), module))
-    if deeper:
-        more = f" and {len(deeper) - 1} more" if len(deeper) > 1 else ""
-        raise WeightsError(f"{label} does not fit: it is of a deeper network, which also has {deeper[0]}{more}.")
+    extra = _extra_layers(module, state_dict)
+    if extra:
+        with suppress(*_CONVERTER_ERRORS):
+            extra = _extra_layers(module, (_timm_converter(module) or _rename_old)(dict(state_dict), module))
+    if extra:
+        more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
+        raise WeightsError(f"{label} does not fit: it is of a deeper network, which also has {extra[0]}{more}.")
 
 
-def _further(module: nn.Module, given: Mapping[str, Tensor]) -> list[str]:
-    """Return the names that differ by their numbers alone from those of the network, and are not among them."""
-    wanted = module.state_dict().keys()
-    kinds = {_NUMBER.sub("#", name) for name in wanted}
-    names = max(without_prefixes(given), key=lambda names: len(wanted & names.keys()))
-    return sorted(name for name in names.keys() - wanted if _NUMBER.sub("#", name) in kinds)
+def _extra_layers(module: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of a file that the network does not have, but has with other numbers ("layer1.2.conv1")."""
+    own = module.state_dict().keys()
+    kinds = {_NUMBER.sub("#", name) for name in own}
+    tensors = max(without_prefixes(state_dict), key=lambda tensors: len(own & tensors.keys()))
+    return sorted(name for name in tensors.keys() - own if _NUMBER.sub("#", name) in kinds)
 
 
-class _NoInit(TorchFunctionMode):
-    """Draw one random number for a new tensor, not all: those cost a second, which the weights then undo.
+class _SkipInit(TorchFunctionMode):
+    """A context in which layers are built without random initialisation, which would take about a second.
 
-    Without that one, what lay in the memory would stay, and a loop that draws until all numbers are within bounds
-    (``trunc_normal_`` of torch 2.15) would never end.
+    ``uniform_`` and ``normal_`` fill a tensor with one random number. Uninitialised memory would not do: the loop of
+    ``trunc_normal_`` (torch 2.15), which draws until all numbers are within bounds, would not end.
     """
 
-    _DRAWN = ("uniform_", "normal_")
-    _LEFT_OUT = ("erfinv_", "kaiming_", "xavier_", "orthogonal_")
+    _ONE_NUMBER = ("uniform_", "normal_")
+    _SKIPPED = ("erfinv_", "kaiming_", "xavier_", "orthogonal_")
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         del types
         name, named = getattr(func, "__name__", ""), dict(kwargs or {})
-        if name in self._DRAWN:
+        if name in self._ONE_NUMBER:
             tensor = args[0] if args else named.pop("tensor")
             with torch.no_grad():
                 return tensor.fill_(func(tensor.new_empty(1), *args[1:], **named).item())
-        if name.startswith(self._LEFT_OUT):
+        if name.startswith(self._SKIPPED):
             return args[0] if args else named["tensor"]
         return func(*args, **named)

@@ -1,4 +1,4 @@
-"""A convolutional autoencoder with a small dense code, whose decoder mirrors its encoder."""
+"""A convolutional autoencoder with a dense code, whose decoder mirrors its encoder."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -12,10 +12,15 @@ from cvkit.errors import WeightsError
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderSpec:
-    """Everything needed to build an autoencoder again, in plain values only.
+    """The architecture of an autoencoder, as plain values.
 
-    ``size`` is the (height, width) of its images in pixels, ``channels`` 1 (grey) or 3 (RGB), ``latent_dim`` the
-    numbers of a code, ``widths`` the filters of the encoder's convolutions; the decoder has them in reverse.
+    Attributes:
+        size: (height, width) of the images in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        latent_dim: Dimension of the codes.
+        widths: Filters of each convolution of the encoder; the decoder has them in reverse order.
+        batch_norm: Whether a batch norm follows each convolution.
+        dropout: Dropout probability after each ReLU, 0..1.
     """
 
     size: tuple[int, int]
@@ -27,18 +32,18 @@ class AutoencoderSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AutoencoderSpec":
-        """Read a spec as ``as_dict`` wrote it; raises WeightsError when it has other fields."""
+        """Return the spec with the values of ``as_dict``. Raises WeightsError if the fields differ."""
         if set(values) != {field.name for field in fields(cls)}:
-            raise WeightsError("The checkpoint does not describe an autoencoder; was it made by another cvkit?")
+            raise WeightsError("The checkpoint does not describe an autoencoder of this version of cvkit.")
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, (list, tuple))}
         return cls(**{**values, **lists})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the spec as plain values, fit for JSON and for a checkpoint."""
+        """Return the spec as plain values, for JSON files and checkpoints."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def grids(self) -> list[tuple[int, int]]:
-        """Return the (height, width) of the feature maps: the images' own, then that after each pooling."""
+        """Return the (height, width) of the image and of the feature map after each pooling."""
         grids = [self.size]
         for _ in self.widths:
             height, width = grids[-1]
@@ -47,12 +52,13 @@ class AutoencoderSpec:
 
 
 class Autoencoder(nn.Module):
-    """Images to codes and back to images of the same size.
+    """A network that maps images to codes and back to images of the same size.
 
-    Encoder: for each width a 3x3 convolution, ReLU and a 2x2 max pooling that keeps an odd border (ceil); then a dense
-    layer to the code. Decoder: a dense layer, reshaped to the encoder's last feature map; for each width in reverse a
-    3x3 convolution, ReLU and an up-sampling (nearest) to the size the encoder had there; then a 3x3 convolution to the
-    image's channels and a sigmoid. Batch norm stands before the ReLUs of the convolutions, dropout behind them.
+    Encoder: for each width a 3x3 convolution, ReLU and 2x2 max pooling, whose output size is rounded up; then a dense
+    layer to the code. Decoder: a dense layer, reshaped to the last feature map of the encoder; for each width in
+    reverse a 3x3 convolution, ReLU and nearest-neighbour upsampling to the size of the encoder's feature map there;
+    then a 3x3 convolution to the channels of the image and a sigmoid. Batch norm precedes the ReLUs of the
+    convolutions, dropout follows them.
     """
 
     def __init__(self, spec: AutoencoderSpec) -> None:
@@ -63,15 +69,18 @@ class Autoencoder(nn.Module):
         self.sigmoid = nn.Sigmoid()
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return (N, latent_dim) codes of (N, C, H, W) images in 0..1."""
+        """Return the codes (N, latent_dim) of images (N, C, H, W) float in 0..1."""
         return self.encoder(images)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return (N, C, H, W) images in 0..1 of (N, latent_dim) codes."""
+        """Return the images (N, C, H, W) float32 in 0..1 of codes (N, latent_dim)."""
         return self.sigmoid(self.decoder(codes).float())
 
     def forward(self, images: Tensor, logits: bool = False) -> Tensor:
-        """Return the reconstructions (N, C, H, W) of images in 0..1; ``logits`` leaves out the sigmoid."""
+        """Return the reconstructions (N, C, H, W) float32 of images in 0..1.
+
+        With ``logits`` they are the values before the sigmoid.
+        """
         reconstructed = self.decoder(self.encoder(images)).float()
         return reconstructed if logits else self.sigmoid(reconstructed)
 
@@ -90,20 +99,20 @@ class Encoder(nn.Module):
 
 
 def build(spec: AutoencoderSpec) -> Autoencoder:
-    """Return the autoencoder of a spec with random weights."""
+    """Return an autoencoder with random weights."""
     return Autoencoder(spec)
 
 
 def _encoder(spec: AutoencoderSpec) -> "OrderedDict[str, nn.Module]":
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    before = spec.channels
+    channels = spec.channels
     for number, width in enumerate(spec.widths, start=1):
-        _add_convolution(layers, number, before, width, spec)
+        _add_convolution(layers, number, channels, width, spec)
         layers[f"pool{number}"] = nn.MaxPool2d(2, ceil_mode=True)
-        before = width
+        channels = width
     height, width = spec.grids()[-1]
     layers["flatten"] = nn.Flatten()
-    layers["code"] = nn.Linear(before * height * width, spec.latent_dim)
+    layers["code"] = nn.Linear(channels * height * width, spec.latent_dim)
     return layers
 
 
@@ -115,20 +124,20 @@ def _decoder(spec: AutoencoderSpec) -> "OrderedDict[str, nn.Module]":
     layers["dense"] = nn.Linear(spec.latent_dim, last * height * width)
     layers["relu"] = nn.ReLU(inplace=True)
     layers["reshape"] = nn.Unflatten(1, (last, height, width))
-    before = last
+    channels = last
     for number in range(len(spec.widths), 0, -1):
         filters = spec.widths[number - 1]
-        _add_convolution(layers, number, before, filters, spec)
+        _add_convolution(layers, number, channels, filters, spec)
         layers[f"upsample{number}"] = nn.Upsample(size=grids[number - 1])
-        before = filters
-    layers["output"] = nn.Conv2d(before, spec.channels, 3, padding=1)
+        channels = filters
+    layers["output"] = nn.Conv2d(channels, spec.channels, 3, padding=1)
     return layers
 
 
 def _add_convolution(
-    layers: "OrderedDict[str, nn.Module]", number: int, before: int, filters: int, spec: AutoencoderSpec
+    layers: "OrderedDict[str, nn.Module]", number: int, channels: int, filters: int, spec: AutoencoderSpec
 ) -> None:
-    layers[f"conv{number}"] = nn.Conv2d(before, filters, 3, padding=1)
+    layers[f"conv{number}"] = nn.Conv2d(channels, filters, 3, padding=1)
     if spec.batch_norm:
         layers[f"norm{number}"] = nn.BatchNorm2d(filters)
     layers[f"relu{number}"] = nn.ReLU(inplace=True)

@@ -10,23 +10,28 @@ from numpy.typing import NDArray
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection
 from cvkit.data.image_set import ImageSet
-from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
+from cvkit.progress import Note, Reporter, Stage, StageEnd
 from cvkit.tasks.embedding import projections
 from cvkit.tasks.embedding.embedder import Embedder
-from cvkit.tasks.embedding.learner import noisy
-from cvkit.tasks.embedding.metrics import bce, knn_accuracy, most_neighbours, mse, neighbourhoods
+from cvkit.tasks.embedding.metrics import bce, knn_accuracy, max_neighbours, mse, neighbourhood_scores
+from cvkit.tasks.embedding.noise import add_noise
 
-NEIGHBOURS = 10
-TITLES = {"cae": "CAE", "pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+NUM_NEIGHBOURS = 10  # of the k-nearest-neighbour accuracy, trustworthiness and continuity
+METHOD_TITLES = {"cae": "CAE", "pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 Codes = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
-    """What is measured on the test images; None is what a projection cannot say.
+class EmbeddingScores:
+    """The scores of an embedding on the test images; None where the method does not define a score.
 
-    ``bce`` (nats a pixel) and ``mse`` of the reconstructions, the accuracy of a 10-nearest-neighbour classifier fitted
-    on the train codes, trustworthiness and continuity (k = 10).
+    Attributes:
+        bce: Binary cross entropy of the reconstructions, in nats per pixel, lower is better.
+        mse: Mean squared error of the reconstructions, for pixels in 0..1, lower is better.
+        knn_accuracy: Accuracy of a 10-nearest-neighbour classifier fitted on the train codes, 0..1.
+        trustworthiness: Degree to which neighbours in the embedding (k = 10) are neighbours in the data, 0..1, higher
+            is better; see ``metrics.neighbourhood_scores``.
+        continuity: Degree to which neighbours in the data are neighbours in the embedding, 0..1, higher is better.
     """
 
     bce: float | None = None
@@ -37,83 +42,105 @@ class Scores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space:
-    """A way to embed the data set: its name, and the codes (N, d) of the splits that it embeds."""
+class MethodEmbedding:
+    """The embedding of a data set by one method.
+
+    Attributes:
+        name: Name of the method, a key of ``METHOD_TITLES``.
+        codes: Codes (N, d) float32 of each split that the method embeds.
+    """
 
     name: str
     codes: Mapping[str, Codes]
 
     @property
     def title(self) -> str:
-        """Return what people call it."""
-        return TITLES[self.name]
+        """Name of the method for figures and messages."""
+        return METHOD_TITLES[self.name]
 
 
-def count_of(count: int, what: str) -> str:
-    """Return a number with its noun: "1 test image", "3 test images"."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def format_count(count: int, noun: str) -> str:
+    """Return a count with its noun: "1 test image", "3 test images"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def measure(
+def score_embeddings(
     config: CaeEmbedConfig,
     embedder: Embedder,
     collection: Collection,
-    spaces: list[Space],
+    embeddings: list[MethodEmbedding],
     pca: projections.Pca | None,
-    listen: Reporter,
-) -> dict[str, Scores]:
-    """Return the scores of every space on the test images."""
+    report: Reporter,
+) -> dict[str, EmbeddingScores]:
+    """Score embeddings on the test images.
+
+    Args:
+        config: Settings of the command; the seed determines the noise of a denoising autoencoder.
+        embedder: The autoencoder.
+        collection: Data set with the splits train and test.
+        embeddings: Embeddings of the test images, and for the k-nearest-neighbour accuracy of the train images.
+        pca: The fitted PCA, for its reconstruction error; None if it is not compared.
+        report: Receives the progress.
+
+    Returns:
+        The scores of each embedding, by the name of its method.
+    """
     test = collection.splits["test"]
-    errors = {"cae": _errors(config, embedder, test, embedder.reconstruct)} if embedder.decodes else {}
+    errors = {"cae": _reconstruction_errors(config, embedder, test, embedder.reconstruct)} if embedder.decodes else {}
     if pca is not None:
-        errors["pca"] = _errors(
+        errors["pca"] = _reconstruction_errors(
             config,
             embedder,
             test,
             lambda pixels: torch.from_numpy(pca.reconstruct(pixels.flatten(1).cpu().numpy())).view(pixels.shape),
         )
-    near = _neighbourhoods(embedder, test, spaces, listen)
+    neighbourhoods = _score_neighbourhoods(embedder, test, embeddings, report)
     return {
-        space.name: Scores(**errors.get(space.name, {}), knn_accuracy=_accuracy(space, collection), **near[space.name])
-        for space in spaces
+        embedding.name: EmbeddingScores(
+            **errors.get(embedding.name, {}),
+            knn_accuracy=_score_neighbours(embedding, collection),
+            **neighbourhoods[embedding.name],
+        )
+        for embedding in embeddings
     }
 
 
-def _errors(
+def _reconstruction_errors(
     config: CaeEmbedConfig, embedder: Embedder, test: ImageSet, reconstruct: Callable[[torch.Tensor], torch.Tensor]
 ) -> dict[str, float]:
-    """Return the mean errors of reconstructions, from noisy images where the autoencoder was trained on such."""
+    """Return the mean errors of reconstructions of the test images, noisy ones if the autoencoder removes noise."""
     sums = torch.zeros(2, dtype=torch.float64)
     for index in torch.arange(len(test)).split(embedder.block):
         clean = embedder.pixels(test.images[index])
-        made = reconstruct(noisy(clean, index, embedder.noise_sigma, config.seed)).to(clean.device)
-        sums += torch.stack([bce(made, clean).double().sum(), mse(made, clean).double().sum()]).cpu()
+        reconstructed = reconstruct(add_noise(clean, index, embedder.noise_sigma, config.seed)).to(clean.device)
+        errors = [bce(reconstructed, clean).double().sum(), mse(reconstructed, clean).double().sum()]
+        sums += torch.stack(errors).cpu()
     return dict(zip(("bce", "mse"), (sums / len(test)).tolist(), strict=True))
 
 
-def _accuracy(space: Space, collection: Collection) -> float | None:
+def _score_neighbours(embedding: MethodEmbedding, collection: Collection) -> float | None:
     train, test = collection.splits["train"].labels, collection.splits["test"].labels
-    if train is None or test is None or "train" not in space.codes or len(np.unique(train)) < 2:
+    if train is None or test is None or "train" not in embedding.codes or len(np.unique(train)) < 2:
         return None
-    return knn_accuracy((space.codes["train"], train), (space.codes["test"], test), NEIGHBOURS)
+    return knn_accuracy((embedding.codes["train"], train), (embedding.codes["test"], test), NUM_NEIGHBOURS)
 
 
-def _neighbourhoods(
-    embedder: Embedder, test: ImageSet, spaces: list[Space], listen: Reporter
+def _score_neighbourhoods(
+    embedder: Embedder, test: ImageSet, embeddings: list[MethodEmbedding], report: Reporter
 ) -> dict[str, dict[str, float]]:
-    neighbours = most_neighbours(len(test), NEIGHBOURS)
-    if neighbours < NEIGHBOURS:
-        taken = f"take {neighbours} neighbours, not {NEIGHBOURS}" if neighbours else "are left out"
-        listen(Note(f"{count_of(len(test), 'test image')}: trustworthiness and continuity {taken}"))
+    neighbours = max_neighbours(len(test), NUM_NEIGHBOURS)
+    if neighbours < NUM_NEIGHBOURS:
+        change = f"use {neighbours} neighbours, not {NUM_NEIGHBOURS}" if neighbours else "are left out"
+        report(Note(f"{format_count(len(test), 'test image')}: trustworthiness and continuity {change}"))
     if neighbours == 0:
-        return {space.name: {} for space in spaces}
-    device = embedder.device if embedder.device.type == "cuda" else torch.device("cpu")  # float64, which MPS lacks
-    listen(Stage("trustworthiness and continuity", len(test)))
-    found = neighbourhoods(
+        return {embedding.name: {} for embedding in embeddings}
+    device = embedder.device if embedder.device.type == "cuda" else torch.device("cpu")  # MPS has no float64
+    report(Stage("trustworthiness and continuity", len(test)))
+    scores = neighbourhood_scores(
         test.images.flatten(1).to(device),
-        [torch.from_numpy(space.codes["test"]).to(device) for space in spaces],
+        [torch.from_numpy(embedding.codes["test"]).to(device) for embedding in embeddings],
         neighbours,
-        lambda done: listen(Step(done)),
+        report,
     )
-    listen(StageEnd())
-    return {space.name: vars(each) for space, each in zip(spaces, found, strict=True)}
+    report(StageEnd())
+    return {embedding.name: vars(each) for embedding, each in zip(embeddings, scores, strict=True)}

@@ -11,49 +11,52 @@ from cvkit.data.image_set import ImageSet
 from cvkit.engine.training.optim import Group
 from cvkit.tasks.embedding.embedder import Embedder
 from cvkit.tasks.embedding.metrics import mse
-from cvkit.tasks.embedding.noise import noise_of
+from cvkit.tasks.embedding.noise import add_noise
 
 
 class AutoencoderLearner:
-    """Bytes in; the binary cross entropy of their reconstruction out, from noisy images when ``denoise``."""
+    """Training of an autoencoder on the binary cross entropy of its reconstructions.
+
+    A denoising autoencoder (``embedder.noise_sigma`` above 0) reconstructs the clean images from noisy ones. Source:
+    Vincent et al. 2008, Extracting and composing robust features with denoising autoencoders.
+    """
 
     def __init__(self, embedder: Embedder, config: CaeEmbedConfig, train: ImageSet) -> None:
         self.embedder, self.config, self.train = embedder, config, train
         self.model: nn.Module = embedder.model
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """Return the mean binary cross entropy a pixel, in nats, against the clean images."""
+        """Return the mean binary cross entropy per pixel, in nats, between the reconstructions and the clean images.
+
+        ``batch["image"]`` is (N, C, H, W) uint8.
+        """
         clean = self.embedder.pixels(batch["image"])
-        seen = clean
+        inputs = clean
         if self.embedder.noise_sigma:
-            seen = torch.randn_like(clean).mul_(self.embedder.noise_sigma).add_(clean)
-        # From logits, so that a pixel that is wrong for certain still has a gradient.
-        return F.binary_cross_entropy_with_logits(model(seen, logits=True).float(), clean)
+            inputs = torch.randn_like(clean).mul_(self.embedder.noise_sigma).add_(clean)
+        # From logits, because the sigmoid of a large logit is exactly 0 or 1 and has no gradient.
+        return F.binary_cross_entropy_with_logits(model(inputs, logits=True).float(), clean)
 
     def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss and the mean squared error of each image; the noise is the same for an image every time."""
+        """Return the loss and the mean squared error of each image, (N,) float32.
+
+        ``batch["index"]`` is the index (N,) of each image, which determines its noise.
+        """
         clean = self.embedder.pixels(batch["image"])
-        seen = noisy(clean, batch["index"], self.embedder.noise_sigma, self.config.seed)
-        logits = model(seen, logits=True).float()
-        each = F.binary_cross_entropy_with_logits(logits, clean, reduction="none").flatten(1).mean(1)
-        return {"loss": each, "mse": mse(logits.sigmoid(), clean)}
+        inputs = add_noise(clean, batch["index"], self.embedder.noise_sigma, self.config.seed)
+        logits = model(inputs, logits=True).float()
+        loss = F.binary_cross_entropy_with_logits(logits, clean, reduction="none").flatten(1).mean(1)
+        return {"loss": loss, "mse": mse(logits.sigmoid(), clean)}
 
     def names(self, batch: dict[str, Tensor]) -> list[str]:
-        """Return the names of a training batch's images, the first few of many."""
+        """Return the names of the images of a training batch; of more than 8, the first 8 and an ellipsis."""
         names = [self.train.names[int(index)] for index in batch["index"][:8]]
         return names if len(batch["index"]) <= len(names) else [*names, "..."]
 
     def groups(self) -> list[Group]:
-        """Return all parameters at one learning rate."""
+        """Return one group of all parameters, with one learning rate."""
         return [Group(list(self.model.parameters()))]
 
     def metadata(self) -> dict[str, Any]:
-        """Return what rebuilds the embedder from ``best.pt`` alone."""
+        """Return the metadata for ``best.pt`` from which, with the weights, the embedder is rebuilt."""
         return {**self.embedder.metadata(), "config": self.config.as_dict()}
-
-
-def noisy(clean: Tensor, index: Tensor, sigma: float, seed: int) -> Tensor:
-    """Return images (N, C, H, W) with the noise of these numbers added, or as they are when ``sigma`` is 0."""
-    if not sigma:
-        return clean
-    return clean + sigma * noise_of(index.cpu().numpy(), tuple(clean.shape[1:]), seed).to(clean.device)

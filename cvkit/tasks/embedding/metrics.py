@@ -1,6 +1,6 @@
-"""How much of a data set its embedding keeps: reconstruction, neighbours, classes."""
+"""Scores of embeddings: reconstruction errors, nearest-neighbour accuracy, trustworthiness and continuity."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,73 +8,98 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-EPSILON = 1e-7  # probabilities are kept this far from 0 and 1, as in Keras
-BLOCK_VALUES = 2**21  # distances held at once, for each space
-COLUMNS = 2048  # points that distances are computed to at once
-FEW = 8  # numbers a point up to which distances are computed from differences: exact, however close the points
+from cvkit.progress import Reporter, Step, ignore
+
+EPSILON = 1e-7  # smallest distance of a probability from 0 and 1, as in Keras
+MAX_BLOCK_DISTANCES = 2**21  # distances in memory at once, per space
+COLUMNS_PER_BLOCK = 2048  # points to which distances are computed at once
+# Up to this dimension, distances are computed from differences, which is exact even for very close points.
+MAX_EXACT_DIMENSION = 8
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
-    """How well neighbours in one space are neighbours in another, each 0..1, 1 for all of them."""
+class NeighbourhoodScores:
+    """The preservation of neighbourhoods by an embedding, 0..1, higher is better.
+
+    Attributes:
+        trustworthiness: 1 if all neighbours in the embedding are neighbours in the data.
+        continuity: 1 if all neighbours in the data are neighbours in the embedding.
+    """
 
     trustworthiness: float
     continuity: float
 
 
 def bce(reconstructed: Tensor, images: Tensor) -> Tensor:
-    """Return the binary cross entropy (N,) in nats a pixel between (N, ...) values in 0..1.
+    """Compute the binary cross entropy of reconstructions, as Keras does.
 
-    Reconstructions outside are brought to 1e-7 from 0 and 1 (as PCA's can be, which know no bounds).
+    Args:
+        reconstructed: (N, ...) float, clipped to 1e-7..1 - 1e-7; PCA may reconstruct values outside 0..1.
+        images: (N, ...) float in 0..1.
+
+    Returns:
+        Mean over the pixels of each image, (N,) in nats, lower is better.
     """
     p = reconstructed.clamp(EPSILON, 1 - EPSILON)
     return -(images * p.log() + (1 - images) * (-p).log1p()).flatten(1).mean(1)
 
 
 def mse(reconstructed: Tensor, images: Tensor) -> Tensor:
-    """Return the mean squared error (N,) between (N, ...) values."""
+    """Return the mean squared error (N,) between images (N, ...); lower is better."""
     return (reconstructed - images).square().flatten(1).mean(1)
 
 
 def knn_accuracy(
     train: tuple[NDArray[np.float32], NDArray[np.int64]], test: tuple[NDArray[np.float32], NDArray[np.int64]], k: int
 ) -> float:
-    """Return the accuracy, on test codes (M, d) and labels (M,), of a k-nearest-neighbour vote among train codes.
+    """Compute the accuracy of a k-nearest-neighbour classifier on codes: scikit-learn's, with Euclidean distances.
 
-    Distances are Euclidean, votes weigh alike (scikit-learn's classifier); ``k`` is at most the number of train codes.
+    Args:
+        train: Codes (N, d) and labels (N,) that the classifier is fitted on.
+        test: Codes (M, d) and labels (M,) that it is scored on.
+        k: Number of neighbours, which vote with equal weights; N if it is larger.
+
+    Returns:
+        Fraction of the test codes with the right label, 0..1.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    voters = KNeighborsClassifier(n_neighbors=min(k, len(train[0]))).fit(*train)
-    return float(voters.score(*test))
+    classifier = KNeighborsClassifier(n_neighbors=min(k, len(train[0]))).fit(*train)
+    return float(classifier.score(*test))
 
 
-def most_neighbours(count: int, k: int) -> int:
-    """Return the neighbours that trustworthiness can take of ``count`` points: k, or less than half the points."""
+def max_neighbours(count: int, k: int) -> int:
+    """Return the largest number of neighbours up to ``k`` that is less than half of ``count`` points."""
     return min(k, (count - 1) // 2)
 
 
-def neighbourhoods(
-    points: Tensor,
-    embeddings: Sequence[Tensor],
-    k: int = 10,
-    on_progress: Callable[[int], None] = lambda _: None,
-) -> list[Neighbourhood]:
-    """Return trustworthiness and continuity of embeddings (N, d) of points (N, D) for ``k`` nearest neighbours.
+def neighbourhood_scores(
+    points: Tensor, embeddings: Sequence[Tensor], k: int = 10, report: Reporter = ignore
+) -> list[NeighbourhoodScores]:
+    """Compute the trustworthiness and the continuity of embeddings.
 
-    Trustworthiness falls with each point among the k nearest in the embedding that is not among them in the data, by
-    its rank there; continuity with the two spaces exchanged. Euclidean distances in float64; equal distances share
-    their mean rank, so that an embedding all in one place scores as one at random. Rows are computed in blocks, so that
-    memory grows with N and not with its square; it is called back with the number of rows done. Raises ValueError
-    unless 0 < k < N / 2.
-    Source: Venna & Kaski 2001, Neighborhood preservation in nonlinear projection methods, equations 1 and 2.
+    Trustworthiness decreases with each point that is among the k nearest neighbours in the embedding but not in the
+    data, by its rank in the data. Continuity is the same with the two spaces exchanged. Distances are Euclidean, in
+    float64. Equal distances get their mean rank, so that an embedding of all points at one position scores like a
+    random one. Rows are computed in blocks, so that the memory is proportional to N.
+
+    Source: Venna and Kaski 2001, Neighborhood preservation in nonlinear projection methods, equations 1 and 2.
+
+    Args:
+        points: Data, (N, ...) of any dtype.
+        embeddings: Embeddings of the data, each (N, d).
+        k: Number of neighbours, with 0 < k < N / 2.
+        report: Receives a ``Step`` with the number of finished rows after each block.
+
+    Raises:
+        ValueError: If ``k`` is out of range.
     """
     count = len(points)
     if not 0 < k < count / 2:
-        raise ValueError(f"{k} neighbours of {count} points: more than 0, less than half of them")
-    spaces = [_Space(space) for space in (points, *embeddings)]
+        raise ValueError(f"need more than 0 and less than half of {count} points as neighbours, not {k}")
+    spaces = [_PairwiseDistances(space) for space in (points, *embeddings)]
     penalties = torch.zeros(len(embeddings), 2, dtype=torch.float64)
-    block = max(1, BLOCK_VALUES // count)
+    block = max(1, MAX_BLOCK_DISTANCES // count)
     for begin in range(0, count, block):
         rows = slice(begin, min(begin + block, count))
         data = spaces[0].distances(rows)
@@ -82,39 +107,39 @@ def neighbourhoods(
         for number, space in enumerate(spaces[1:]):
             embedded = space.distances(rows)
             intruders = embedded.topk(k, largest=False).indices
-            penalties[number, 0] += _beyond(data, intruders, k)
-            penalties[number, 1] += _beyond(embedded, near, k)
-        on_progress(rows.stop)
+            penalties[number, 0] += _rank_excess(data, intruders, k)
+            penalties[number, 1] += _rank_excess(embedded, near, k)
+        report(Step(rows.stop))
     worst = count * k * (2 * count - 3 * k - 1) / 2
-    return [Neighbourhood(*(1 - row / worst).tolist()) for row in penalties]
+    return [NeighbourhoodScores(*(1 - row / worst).tolist()) for row in penalties]
 
 
-class _Space:
-    """Points whose distances are asked for in blocks of rows; they are kept as they came, and not copied."""
+class _PairwiseDistances:
+    """The squared distances between points (N, ...), computed in blocks of rows; the points are not copied."""
 
     def __init__(self, points: Tensor) -> None:
         self.points = points.flatten(1)
-        self.few = self.points.shape[1] <= FEW
-        self.squares = torch.cat([part.double().square().sum(1) for part in self.points.split(COLUMNS)])
+        self.exact = self.points.shape[1] <= MAX_EXACT_DIMENSION
+        self.squares = torch.cat([part.double().square().sum(1) for part in self.points.split(COLUMNS_PER_BLOCK)])
 
     def distances(self, rows: slice) -> Tensor:
-        """Return squared distances (B, N) of some points to all, infinite to themselves."""
+        """Return the squared distances (B, N) float64 of some points to all points; infinite for a point to itself."""
         some = self.points[rows].double()
-        if self.few:
-            found = torch.cdist(some, self.points.double(), compute_mode="donot_use_mm_for_euclid_dist").square_()
+        if self.exact:
+            distances = torch.cdist(some, self.points.double(), compute_mode="donot_use_mm_for_euclid_dist").square_()
         else:
-            found = torch.empty(len(some), len(self.points), dtype=torch.float64, device=some.device)
-            for begin in range(0, len(self.points), COLUMNS):
-                others = slice(begin, begin + COLUMNS)
+            distances = torch.empty(len(some), len(self.points), dtype=torch.float64, device=some.device)
+            for begin in range(0, len(self.points), COLUMNS_PER_BLOCK):
+                others = slice(begin, begin + COLUMNS_PER_BLOCK)
                 sums = self.squares[rows, None] + self.squares[None, others]
-                found[:, others] = torch.addmm(sums, some, self.points[others].double().T, alpha=-2)
+                distances[:, others] = torch.addmm(sums, some, self.points[others].double().T, alpha=-2)
         own = torch.arange(len(some), device=some.device)
-        found[own, own + rows.start] = torch.inf
-        return found
+        distances[own, own + rows.start] = torch.inf
+        return distances
 
 
-def _beyond(distances: Tensor, chosen: Tensor, k: int) -> float:
-    """Return by how much the ranks (from 1) of the chosen columns (B, k) exceed k, added up; equals share a rank."""
+def _rank_excess(distances: Tensor, chosen: Tensor, k: int) -> float:
+    """Return the sum of max(0, rank - k) over the chosen columns (B, k), where rank 1 is the smallest distance."""
     total = 0.0
     for column in chosen.unbind(1):
         own = distances.gather(1, column[:, None])

@@ -1,1 +1,1 @@
-"""Saliency: networks, data, losses and metrics for maps of eye fixations."""
+"""Saliency prediction: networks, data sets, losses, metrics and the predictor."""

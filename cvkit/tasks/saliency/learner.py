@@ -1,4 +1,4 @@
-"""Compute the loss, the scores and the parameter groups for training a saliency network."""
+"""Define the loss, the validation scores and the parameter groups for training a saliency network."""
 
 from typing import Any
 
@@ -18,7 +18,14 @@ from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 
 class SaliencyLearner:
-    """Images, maps and fixation counts in; the loss and the field's scores out."""
+    """Training and validation of a saliency network on batches of images, maps and fixation counts.
+
+    Args:
+        predictor: Network with its normalisation.
+        config: Settings of the run.
+        loss: Loss function.
+        data: Training data, which name the images of a batch.
+    """
 
     def __init__(self, predictor: SaliencyPredictor, config: TrainSaliencyConfig, loss: Loss, data: SaliencyDataset):
         self.predictor, self.config, self.data = predictor, config, data
@@ -28,37 +35,40 @@ class SaliencyLearner:
     def _predict(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         return model(self.predictor.normalise(batch["image"])).float()
 
-    def _compare(self, maps: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    def _loss_of(self, maps: Tensor, batch: dict[str, Tensor]) -> Tensor:
         counts = batch.get("counts")
-        matched = None if counts is None else resize_like(counts, maps, counts=True)
-        return self._loss(maps, resize_like(batch["target"], maps), matched)
+        resized = None if counts is None else resize_like(counts, maps, counts=True)
+        return self._loss(maps, resize_like(batch["target"], maps), resized)
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """Return the loss at the size of the network's output, with the penalty of the learned prior."""
-        return self._compare(self._predict(model, batch), batch) + self.model.penalty()
+        """Return the loss at the size of the network's output, plus the penalty of the learned prior."""
+        return self._loss_of(self._predict(model, batch), batch) + self.model.penalty()
 
     def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss, CC, SIM, KL and, given fixations, NSS and AUC-Judd of each image, at the input's size."""
+        """Return scores of each image, (N,) by name: CC, SIM, KL, the loss and, with fixations, NSS and AUC-Judd.
+
+        Maps are compared at the size of the input, except by the loss.
+        """
         maps = self._predict(model, batch)
-        each = [
-            self._compare(maps[i : i + 1], {name: value[i : i + 1] for name, value in batch.items()})
+        losses = [
+            self._loss_of(maps[i : i + 1], {name: value[i : i + 1] for name, value in batch.items()})
             for i in range(len(maps))
         ]
-        shown = F.interpolate(maps, size=batch["target"].shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+        resized = F.interpolate(maps, size=batch["target"].shape[-2:], mode="bilinear", align_corners=False)[:, 0]
         target = batch["target"][:, 0]
-        scores = {"cc": cc(shown, target), "sim": sim(shown, target), "kl": kl(shown, target)}
-        scores["loss"] = torch.stack(each)
+        scores = {"cc": cc(resized, target), "sim": sim(resized, target), "kl": kl(resized, target)}
+        scores["loss"] = torch.stack(losses)
         if "counts" in batch:
             counts = batch["counts"][:, 0]
-            scores |= {"nss": nss(shown, counts), "auc_judd": auc_judd(shown, counts)}
+            scores |= {"nss": nss(resized, counts), "auc_judd": auc_judd(resized, counts)}
         return scores
 
     def names(self, batch: dict[str, Tensor]) -> list[str]:
-        """Return the image files of a training batch."""
+        """Return the paths of the images of a training batch."""
         return [self.data.name(int(index)) for index in batch["index"]]
 
     def groups(self) -> list[Group]:
-        """Return the head at the full learning rate and a pretrained backbone at a share of it."""
+        """Return the parameter groups: a pretrained backbone at a fraction of the learning rate, and the head."""
         config = self.config
         scale = 1.0 if config.weights == "none" else config.backbone_lr
         frozen = config.freeze if isinstance(config.freeze, int) else 0
@@ -66,5 +76,5 @@ class SaliencyLearner:
         return [backbone, Group(list(self.model.head_parameters()))]
 
     def metadata(self) -> dict[str, Any]:
-        """Return what rebuilds the predictor from ``best.pt`` alone."""
+        """Return plain values that, with the weights in ``best.pt``, rebuild the predictor."""
         return {**self.predictor.metadata(), "config": self.config.as_dict()}

@@ -1,7 +1,8 @@
-"""What a saliency network is trained to make small: all losses in float32, finite on every map.
+"""Loss functions for saliency networks, computed in float32 and finite on every map.
 
-Every loss takes ``pred``, ``target`` and ``fixations`` as (N, 1, H, W) tensors of one size and returns a scalar, the
-mean over the images. ``match`` brings targets and fixation counts to the grid of the prediction first.
+Every loss takes ``pred`` and ``target``, (N, 1, H, W) maps, and ``fixations``, (N, 1, H, W) counts or None, all of one
+size, and returns a scalar, the mean over the images. Use ``resize_like`` to resize targets and counts to the size of
+the prediction.
 """
 
 from collections.abc import Callable
@@ -15,21 +16,26 @@ from cvkit.errors import UsageError, did_you_mean
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-# An absolute floor for maps whose values are of order 1: far below one step of a 16-bit map, and far enough above zero
-# that gradients through a division by it stay finite in float32.
+# Lower bound of divisors for maps with values of order 1: far below one step of a 16-bit map, and large enough that
+# gradients through a division by it stay finite in float32.
 FLOOR = 1e-6
-# Cornia et al. 2018 (SAM, arXiv 1611.09571) train on 10 KL - 2 CC - 1 NSS; the same proportions, divided by ten.
+# Cornia et al. 2018 (SAM, arXiv 1611.09571) train on 10 KL - 2 CC - 1 NSS; these are the same weights divided by ten.
 CC_WEIGHT = 0.2
 NSS_WEIGHT = 0.1
 PIXELS = (1, 2, 3)
 
 
 def mlnet_loss(pred: Tensor, target: Tensor, fixations: Tensor | None = None, *, alpha: float = 1.01) -> Tensor:
-    """Return the max-normalised weighted squared error of ML-Net.
+    """Compute the weighted squared error of ML-Net between the target and the prediction divided by its maximum.
 
-    Mean over the pixels of (phi / max(phi) - y)^2 / (alpha - y), the maximum per image. ``pred`` is >= 0, ``target`` in
-    0..1. An all-zero prediction is compared as zeros. Source: Cornia et al. 2016 (arXiv 1609.01064) as corrected by
-    the authors.
+    It is the mean over the pixels of (phi / max(phi) - y)^2 / (alpha - y), with the maximum of each image. An all-zero
+    prediction is compared as zeros. Source: Cornia et al. 2016 (arXiv 1609.01064), as corrected by the authors.
+
+    Args:
+        pred: Raw map phi >= 0.
+        target: Human map y from 0 to 1.
+        fixations: Not used.
+        alpha: Constant > 1 that sets the weight of bright pixels.
     """
     del fixations
     pred, target = pred.float(), target.float().clamp(0, 1)
@@ -38,10 +44,10 @@ def mlnet_loss(pred: Tensor, target: Tensor, fixations: Tensor | None = None, *,
 
 
 def bce_loss(pred: Tensor, target: Tensor, fixations: Tensor | None = None, *, alpha: float = 1.01) -> Tensor:
-    """Return the binary cross entropy between two maps of probabilities, both averaged over 4x4 blocks first.
+    """Compute the binary cross entropy of two maps of probabilities, after both are averaged over 4x4 blocks.
 
-    A prediction that exceeds 1 (a network without a sigmoid) is divided by its own maximum. Source: Pan et al. 2017
-    (SalGAN, arXiv 1701.01081), section 3; equation (1) of document 001.
+    A prediction above 1, as of a network without a sigmoid, is divided by its maximum. Source: Pan et al. 2017 (SalGAN,
+    arXiv 1701.01081), content loss of section 3.
     """
     del fixations, alpha
     pred, target = pred.float(), target.float().clamp(0, 1)
@@ -53,26 +59,26 @@ def bce_loss(pred: Tensor, target: Tensor, fixations: Tensor | None = None, *, a
 
 
 def kl_loss(pred: Tensor, target: Tensor, fixations: Tensor | None = None, *, alpha: float = 1.01) -> Tensor:
-    """Return the Kullback-Leibler divergence of ``pred`` from ``target``, both scaled to sum 1, in nats.
+    """Compute the Kullback-Leibler divergence KL(target || pred) of maps scaled to sum 1, in nats.
 
-    An all-zero prediction counts as uniform; an all-zero target says nothing and adds 0.
+    An all-zero prediction counts as uniform. An all-zero target adds 0.
     """
     del fixations, alpha
     return _kl(_relative(pred), target.float()).mean()
 
 
 def kl_cc_loss(pred: Tensor, target: Tensor, fixations: Tensor | None = None, *, alpha: float = 1.01) -> Tensor:
-    """Return KL + 0.2 (1 - CC): the mixture of ``kl_cc_nss_loss`` without its NSS term."""
+    """Compute KL + 0.2 (1 - CC), which is ``kl_cc_nss_loss`` without its NSS term."""
     del fixations, alpha
     relative, target = _relative(pred), target.float()
     return (_kl(relative, target) + CC_WEIGHT * (1 - _cc(relative, target))).mean()
 
 
 def kl_cc_nss_loss(pred: Tensor, target: Tensor, fixations: Tensor | None = None, *, alpha: float = 1.01) -> Tensor:
-    """Return KL + 0.2 (1 - CC) - 0.1 NSS, the mixture of SAM (Cornia et al. 2018, arXiv 1611.09571) over ten.
+    """Compute KL + 0.2 (1 - CC) - 0.1 NSS, one tenth of the loss of SAM (Cornia et al. 2018, arXiv 1611.09571).
 
-    ``fixations`` holds counts; the NSS term drops out for an image without any, and for all when it is None. The value
-    can be negative.
+    The NSS term is 0 for an image without fixations, and for all images if ``fixations`` is None. The loss can be
+    negative.
     """
     loss = kl_cc_loss(pred, target, alpha=alpha)
     if fixations is None:
@@ -90,22 +96,34 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 
 
 def make_loss(name: str, alpha: float = 1.01) -> Loss:
-    """Return the loss ``name`` as a function of (pred, target, fixations); ``alpha`` > 1 is read by ``mlnet`` only.
+    """Return a loss as a function of (pred, target, fixations).
 
-    Raises UsageError for an unknown name, and for an alpha of 1 or less.
+    Args:
+        name: One of ``LOSSES``.
+        alpha: Constant > 1 of ``mlnet``; the other losses do not use it.
+
+    Raises:
+        UsageError: If there is no such loss, or alpha is not above 1.
     """
     if name not in LOSSES:
-        raise UsageError(f"--loss: there is no loss '{name}'.{did_you_mean(name, LOSSES)}")
+        raise UsageError(f"There is no loss '{name}'.{did_you_mean(name, LOSSES)}")
     if not alpha > 1:
-        raise UsageError(f"--alpha must be greater than 1 (it divides by alpha - target), not {alpha:g}.")
+        raise UsageError(f"alpha must be greater than 1, because the loss divides by alpha - target; it is {alpha:g}.")
     return partial(LOSSES[name], alpha=alpha)
 
 
 def resize_like(values: Tensor, like: Tensor, *, counts: bool = False) -> Tensor:
-    """Bring (N, 1, H, W) maps to the height and width of ``like``, as float32.
+    """Resize maps to the height and width of other maps.
 
-    Maps are averaged over areas (bilinear where the grid is finer); with ``counts`` the values of each block are added
-    instead, so that every fixation is kept exactly once.
+    Maps are averaged over areas, or interpolated bilinearly if they get larger.
+
+    Args:
+        values: (N, 1, H, W) maps.
+        like: (N, 1, h, w) maps of the wanted size.
+        counts: Whether ``values`` are fixation counts, which are summed, so that each fixation counts exactly once.
+
+    Returns:
+        (N, 1, h, w) float32.
     """
     values = values.float()
     (h, w), (height, width) = like.shape[-2:], values.shape[-2:]
@@ -122,20 +140,20 @@ def resize_like(values: Tensor, like: Tensor, *, counts: bool = False) -> Tensor
 
 
 def _relative(pred: Tensor) -> Tensor:
-    """Scale each map to mean 1 in float32; the floor makes an all-zero map a constant one with a finite gradient."""
+    """Scale each map to mean 1 in float32; ``FLOOR`` makes an all-zero map constant, with a finite gradient."""
     raised = pred.float() + FLOOR
     return raised / raised.mean(PIXELS, keepdim=True).clamp_min(FLOOR)
 
 
 def _kl(relative: Tensor, target: Tensor) -> Tensor:
-    """KL per image, (N,); ``relative`` has mean 1, so dividing by the number of pixels makes it sum to 1."""
+    """Return KL of each image, (N,); ``relative`` has mean 1, so dividing it by the number of pixels gives sum 1."""
     pixels = relative[0].numel()
-    share = target / target.sum(PIXELS, keepdim=True).clamp_min(FLOOR)
-    return (torch.xlogy(share, share) - share * (relative / pixels).clamp_min(1e-12).log()).sum(PIXELS)
+    density = target / target.sum(PIXELS, keepdim=True).clamp_min(FLOOR)
+    return (torch.xlogy(density, density) - density * (relative / pixels).clamp_min(1e-12).log()).sum(PIXELS)
 
 
 def _cc(relative: Tensor, target: Tensor) -> Tensor:
-    """Pearson's correlation per image, (N,); 0 where a map is constant."""
+    """Return Pearson's correlation coefficient of each image, (N,); 0 for a constant map."""
     pred = relative - relative.mean(PIXELS, keepdim=True)
     target = target - target.mean(PIXELS, keepdim=True)
     spread = (pred.square().mean(PIXELS) + FLOOR).sqrt() * (target.square().mean(PIXELS) + FLOOR).sqrt()
@@ -143,7 +161,7 @@ def _cc(relative: Tensor, target: Tensor) -> Tensor:
 
 
 def _nss(relative: Tensor, fixations: Tensor) -> Tensor:
-    """Normalised scanpath saliency per image, (N,); 0 for a constant map and for an image without fixations."""
+    """Return NSS of each image, (N,); 0 for a constant map and for an image without fixations."""
     centred = relative - relative.mean(PIXELS, keepdim=True)
     score = centred / (centred.square().mean(PIXELS, keepdim=True) + FLOOR).sqrt()
     return (score * fixations).sum(PIXELS) / fixations.sum(PIXELS).clamp_min(1)

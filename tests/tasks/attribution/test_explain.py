@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from cvkit.catalog import TargetLayer
 from cvkit.errors import UsageError
+from cvkit.models.scaling import min_max
 from cvkit.tasks.attribution import METHODS, Explainer
 from cvkit.tasks.attribution.capture import to_grid
-from cvkit.tasks.attribution.explain import scaled
 
 from .conftest import Tiny
 
@@ -37,7 +37,7 @@ def test_gradcam_of_a_tiny_network_by_hand(tiny: Tiny) -> None:
     assert torch.allclose(found.maps[0, 1], torch.tensor([[0.0, 1.0], [2.0, 3.0]]) / 3)
 
 
-def test_an_in_place_relu_behind_the_target_does_not_break_it(tiny: Tiny) -> None:
+def test_an_in_place_relu_after_the_target_does_not_change_the_map(tiny: Tiny) -> None:
     found = Explainer(tiny, TargetLayer(name="features"), method="hirescam")(IMAGE, both)
     # at the convolution, before the ReLU: gradients are cut where it is negative, the activation keeps its sign
     # class 1: A_0 = [[1, 2], [3, -4]], G_0 = [[0, 0], [3, 0]]; A_1 = -A_0, G_1 = [[0, 0], [0, 0]] but for the last: 0
@@ -45,7 +45,7 @@ def test_an_in_place_relu_behind_the_target_does_not_break_it(tiny: Tiny) -> Non
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_layer_after_its_relu_is_the_relu(tiny: Tiny, method: str) -> None:
+def test_a_target_with_relu_equals_the_relu_module(tiny: Tiny, method: str) -> None:
     after = Explainer(tiny, TargetLayer(name="features", relu=True), method=method)(IMAGE, both)
     same = Explainer(tiny, TargetLayer(name="relu"), method=method)(IMAGE, both)
     assert torch.equal(after.maps, same.maps)
@@ -53,7 +53,7 @@ def test_a_layer_after_its_relu_is_the_relu(tiny: Tiny, method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("training", [True, False])
-def test_the_network_is_left_as_it_was(method: str, training: bool) -> None:
+def test_the_state_of_the_network_is_restored(method: str, training: bool) -> None:
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(), nn.Flatten(), nn.Linear(4 * 36, 5)
     ).train(training)
@@ -79,7 +79,7 @@ def test_the_network_is_left_as_it_was(method: str, training: bool) -> None:
     assert not any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks for part in network.modules())
 
 
-def test_a_failing_network_is_left_as_it_was(tiny: Tiny) -> None:
+def test_the_state_of_a_failing_network_is_restored(tiny: Tiny) -> None:
     tiny.train()
     with pytest.raises(RuntimeError):
         Explainer(tiny, TargetLayer(name="relu"))(torch.zeros(1, 1, 3, 3), best)
@@ -97,7 +97,7 @@ def test_a_constant_image_gives_a_map_of_zeros_and_no_nan(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_several_classes_are_those_of_one_each(method: str) -> None:
+def test_several_classes_have_the_maps_of_single_classes(method: str) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 5))
     images = torch.randn(2, 3, 8, 8)
@@ -108,7 +108,7 @@ def test_several_classes_are_those_of_one_each(method: str) -> None:
         assert torch.allclose(alone.maps[:, 0], together.maps[:, place], atol=1e-5)
 
 
-def test_a_layer_that_knows_no_batches_of_gradients_is_done_class_by_class() -> None:
+def test_a_layer_without_batched_gradients_is_explained_class_by_class() -> None:
     class Strange(torch.autograd.Function):
         @staticmethod
         def forward(context: object, values: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ def test_a_layer_that_knows_no_batches_of_gradients_is_done_class_by_class() -> 
     assert torch.allclose(strange(images, lambda _: classes).maps, expected, atol=1e-5)
 
 
-def test_smoothing_averages_six_views(tiny: Tiny) -> None:
+def test_smoothing_averages_six_variants(tiny: Tiny) -> None:
     plain = Explainer(tiny, TargetLayer(name="relu"))
     views = []
     for flipped in (False, True):
@@ -157,10 +157,10 @@ def test_scorecam_weighs_channels_by_the_scores_of_masked_images(tiny: Tiny) -> 
     weights = scores.softmax(0)
     for place in range(2):
         expected = (weights[0, place] * first + weights[1, place] * second).relu()
-        assert torch.allclose(found.maps[0, place], scaled(expected), atol=1e-5)
+        assert torch.allclose(found.maps[0, place], min_max(expected), atol=1e-5)
 
 
-def test_guided_backprop_cuts_negative_gradients_at_every_relu() -> None:
+def test_guided_backprop_stops_negative_gradients_at_every_relu() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 3, bias=False), nn.ReLU(), nn.Linear(3, 2, bias=False))
     torch.manual_seed(3)
     images = torch.rand(1, 3, 2, 2)
@@ -169,7 +169,7 @@ def test_guided_backprop_cuts_negative_gradients_at_every_relu() -> None:
     expected = ((upper.clamp_min(0) * (hidden[0] > 0)) @ lower).view(3, 2, 2).abs().amax(0)
     found = Explainer(network, TargetLayer(name="2"), method="guided-backprop")(images, lambda _: torch.tensor([[0]]))
     ceiling = expected.flatten().quantile(0.99)
-    assert torch.allclose(found.maps[0, 0], scaled(expected.minimum(ceiling)), atol=1e-5)
+    assert torch.allclose(found.maps[0, 0], min_max(expected.minimum(ceiling)), atol=1e-5)
 
 
 def test_guided_gradcam_is_guided_backprop_times_the_map() -> None:
@@ -185,7 +185,7 @@ def test_guided_gradcam_is_guided_backprop_times_the_map() -> None:
     assert guided.max() == 1
 
 
-def test_grids_of_tokens_and_of_channels_last() -> None:
+def test_tokens_and_channels_last_become_a_grid_of_features() -> None:
     values = torch.arange(2 * 6 * 3.0).view(1, 2, 3, 6)
     assert torch.equal(to_grid(values, TargetLayer(name="x", layout="nhwc")), values.permute(0, 3, 1, 2))
     tokens = torch.cat([torch.full((1, 2, 6), -1.0), values.flatten(1, 2)], 1)
@@ -193,7 +193,7 @@ def test_grids_of_tokens_and_of_channels_last() -> None:
     assert torch.equal(to_grid(tokens, target), values.permute(0, 3, 1, 2))
 
 
-def test_what_follows_the_target_is_computed_in_float32() -> None:
+def test_layers_after_the_target_compute_in_float32() -> None:
     seen: list[tuple[bool, torch.dtype]] = []
 
     class Watch(nn.Module):
@@ -210,7 +210,7 @@ def test_what_follows_the_target_is_computed_in_float32() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_left_behind_at_the_target(tiny: Tiny, dtype: torch.dtype) -> None:
+def test_maps_and_logits_are_float32_under_autocast(tiny: Tiny, dtype: torch.dtype) -> None:
     def autocast() -> torch.autocast:
         return torch.autocast("cpu", dtype=dtype)
 
@@ -222,9 +222,9 @@ def test_half_precision_is_left_behind_at_the_target(tiny: Tiny, dtype: torch.dt
     assert not torch.is_autocast_enabled("cpu")
 
 
-def test_what_cannot_be_explained_is_refused() -> None:
+def test_an_unknown_method_and_a_layer_without_influence_are_refused() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(16, 3))
-    with pytest.raises(UsageError, match=r"--method 'gradcam\+' is not known. Did you mean 'gradcam\+\+'"):
+    with pytest.raises(UsageError, match=r"no explanation method 'gradcam\+'. Did you mean 'gradcam\+\+'"):
         Explainer(network, TargetLayer(name="0"), method="gradcam+")
     network.add_module("aside", nn.Identity())
 
@@ -240,5 +240,5 @@ def test_what_cannot_be_explained_is_refused() -> None:
     images = torch.rand(1, 3, 2, 2)
     with pytest.raises(UsageError, match="does not depend on this layer"):
         Explainer(Blind(), TargetLayer(name="unused"))(images, best)
-    with pytest.raises(UsageError, match="does not run when an image is classified"):
+    with pytest.raises(UsageError, match="--layer skipped: the network does not run this layer"):
         Explainer(Blind(), TargetLayer(name="skipped"))(images, best)

@@ -48,7 +48,7 @@ def top(heat: Tensor, share: float) -> Tensor:
 
 @pytest.fixture
 def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "NOISE", 0.0)
+    monkeypatch.setattr(module, "NOISE_SIGMA", 0.0)
 
 
 IMAGE = of_red([[0.8, 0.4], [0.2, 0.2]])
@@ -89,36 +89,36 @@ def test_road_by_hand() -> None:
     assert faithfulness(image, 1 - heat, red).road == pytest.approx(-0.2, abs=1e-5)
 
 
-def test_a_probability_that_never_changes_is_its_own_area() -> None:
+def test_the_area_under_a_constant_probability_is_the_probability() -> None:
     found = faithfulness(IMAGE, HEAT, lambda images: torch.full((len(images),), 0.3), steps=7)
     assert astuple(found) == pytest.approx((0.0, 0.0, 0.3, 0.3, 0.0))
 
 
-def test_a_probability_of_zero_drops_by_nothing() -> None:
+def test_the_drop_is_zero_if_the_probability_is_zero() -> None:
     found = faithfulness(torch.zeros(3, 6, 6), blob(6, 6), lambda images: images.new_zeros(len(images)))
     assert astuple(found) == (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def test_equal_pixels_go_in_reading_order() -> None:
+def test_pixels_of_equal_heat_are_removed_row_by_row() -> None:
     score = weighted([[0.1, 0.2], [0.3, 0.4]])
     flat = faithfulness(of_red([[1.0, 1.0], [1.0, 1.0]]), torch.full((2, 2), 0.5), score, steps=4)
     assert flat.deletion == pytest.approx((0.5 + 0.9 + 0.7 + 0.4) / 4)
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
-def test_a_constant_map_has_finite_scores_and_no_road(level: float) -> None:
+def test_a_constant_map_has_finite_scores_and_road_is_zero(level: float) -> None:
     found = faithfulness(noise(3, 12, 10), torch.full((12, 10), level), lambda images: images.mean((1, 2, 3)).sigmoid())
     assert all(math.isfinite(value) for value in astuple(found))
     assert found.road == 0.0
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (3, 1), (2, 5)])
-def test_images_of_few_pixels(size: tuple[int, int]) -> None:
+def test_images_of_few_pixels_have_finite_scores(size: tuple[int, int]) -> None:
     found = faithfulness(noise(3, *size), blob(*size), lambda images: images.mean((1, 2, 3)).sigmoid(), steps=50)
     assert all(math.isfinite(value) for value in astuple(found))
 
 
-def test_a_good_map_beats_its_opposite() -> None:
+def test_a_faithful_map_scores_better_than_its_opposite() -> None:
     heat = blob(32, 32)
     image = heat * torch.ones(3, 1, 1) + 0.05 * noise(3, 32, 32)
 
@@ -132,7 +132,7 @@ def test_a_good_map_beats_its_opposite() -> None:
     assert good.road > 0 > bad.road
 
 
-def test_the_same_whatever_the_batch_size() -> None:
+def test_the_scores_do_not_depend_on_the_batch_size() -> None:
     image, heat = noise(3, 20, 24), blob(20, 24)
     sizes: list[int] = []
 
@@ -148,7 +148,7 @@ def test_the_same_whatever_the_batch_size() -> None:
     assert astuple(other) == pytest.approx(astuple(one), abs=1e-7)
 
 
-def test_noise_comes_from_the_seed_alone_and_lies_on_removed_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_depends_on_the_seed_only_and_changes_removed_pixels_only(monkeypatch: pytest.MonkeyPatch) -> None:
     image, heat = noise(3, 40, 40), blob(40, 40)
 
     def road_images(seed: int) -> Tensor:
@@ -161,7 +161,7 @@ def test_noise_comes_from_the_seed_alone_and_lies_on_removed_pixels(monkeypatch:
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    monkeypatch.setattr(module, "NOISE", 0.0)
+    monkeypatch.setattr(module, "NOISE_SIGMA", 0.0)
     added = first - road_images(7)
     removed = (first != image).any(1, keepdim=True).expand_as(first)
     assert not added[~removed].any()
@@ -170,7 +170,7 @@ def test_noise_comes_from_the_seed_alone_and_lies_on_removed_pixels(monkeypatch:
     assert removed[:, 0].float().mean((1, 2)).tolist() == pytest.approx([0.8, 0.6, 0.4, 0.2] * 2, abs=0.001)
 
 
-def test_the_blur_is_that_of_rise() -> None:
+def test_the_blur_equals_that_of_rise() -> None:
     from scipy.ndimage import gaussian_filter
 
     dot = np.zeros((11, 11))
@@ -193,7 +193,7 @@ def test_one_removed_pixel_is_the_weighted_mean_of_its_neighbours() -> None:
     assert torch.equal(filled[0][:, ~removed[0]], image[:, ~removed[0]])
 
 
-def test_removed_pixels_in_a_row_lie_on_a_line() -> None:
+def test_removed_pixels_in_a_row_are_interpolated_linearly() -> None:
     filled = impute(of_red([[1.0, 50.0, -50.0, 4.0]]), torch.tensor([[[False, True, True, False]]]))
     assert filled[0, 0].tolist() == [pytest.approx([1.0, 2.0, 3.0, 4.0], abs=1e-4)]
 
@@ -216,15 +216,15 @@ def test_the_equations_are_solved(size: tuple[int, int], share: float) -> None:
         assert (values.flatten(1)[:, out] - exact.T).abs().max() < 5e-5
 
 
-def test_nothing_removed_leaves_the_image() -> None:
+def test_without_removed_pixels_the_image_is_unchanged() -> None:
     image = noise(3, 9, 8)
     assert torch.equal(impute(image, torch.zeros(2, 9, 8, dtype=torch.bool)), image.expand(2, -1, -1, -1))
 
 
-def test_a_large_hole_takes_few_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imputation, "MOST_ITERATIONS", 25)
+def test_a_large_hole_needs_few_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imputation, "MAX_ITERATIONS", 25)
     impute(noise(3, 224, 224), top(blob(224, 224), 0.8))
-    monkeypatch.setattr(imputation, "MOST_ITERATIONS", 3)
+    monkeypatch.setattr(imputation, "MAX_ITERATIONS", 3)
     with pytest.raises(RuntimeError, match="did not converge"):
         impute(noise(3, 224, 224), top(blob(224, 224), 0.8))
 
@@ -295,7 +295,7 @@ def test_counts_below_one_are_refused(settings: dict[str, int]) -> None:
 
 
 def test_a_score_of_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"one probability an image, \(16,\), not \(16, 1\)"):
+    with pytest.raises(ValueError, match=r"one probability per image, \(16,\), not \(16, 1\)"):
         faithfulness(IMAGE, HEAT, lambda images: red(images)[:, None])
 
 

@@ -1,4 +1,4 @@
-"""The CAM family by hand-computed values, on a layer of two channels and two by two places."""
+"""Test the CAM methods by hand-computed values, on a layer of two channels and 2x2 positions."""
 
 import pytest
 import torch
@@ -14,13 +14,13 @@ def close(found: Tensor, expected: list[list[float]]) -> bool:
     return torch.allclose(found, torch.tensor([expected]), atol=1e-5)
 
 
-def test_gradcam_is_formula_1_and_2() -> None:
+def test_gradcam_equals_equations_1_and_2() -> None:
     # (1): alpha = mean of the gradient: (1 + 1 + 0 + 2) / 4 = 1, (-1 + 2 + 0 - 5) / 4 = -1
     # (2) before its ReLU: 1 * A_0 - 1 * A_1
     assert close(gradcam(A, G), [[1.0, -3.0], [1.0, 1.0]])
 
 
-def test_hirescam_multiplies_place_by_place() -> None:
+def test_hirescam_multiplies_at_each_position() -> None:
     assert close(hirescam(A, G), [[1.0 + 0.0, 0.0 + 6.0], [0.0 + 0.0, 2.0 + 0.0]])
 
 
@@ -28,7 +28,7 @@ def test_layercam_takes_positive_gradients_only() -> None:
     assert close(layercam(A, G), [[1.0, 6.0], [0.0, 2.0]])
 
 
-def test_xgradcam_weighs_by_the_share_of_the_activation() -> None:
+def test_xgradcam_weighs_by_the_normalised_activation() -> None:
     # channel 0: sum A = 4, sum G A = 1 + 0 + 0 + 2 = 3: weight 3/4; channel 1: sum A = 4, sum G A = 6: weight 6/4
     expected = [[0.75 * 1, 1.5 * 3], [0.75 * 2 + 1.5 * 1, 0.75 * 1]]
     assert close(xgradcam(A, G), expected)
@@ -44,22 +44,22 @@ def test_gradcam_plus_plus_weighs_positive_gradients() -> None:
 
 def test_eigencam_projects_onto_the_first_component() -> None:
     found = eigencam(A, G)[0].flatten()
-    places = A[0].flatten(1).T - A[0].flatten(1).mean(1)
-    values, vectors = torch.linalg.eigh(places.T @ places)
-    projected = places @ vectors[:, -1]
+    features = A[0].flatten(1).T - A[0].flatten(1).mean(1)
+    values, vectors = torch.linalg.eigh(features.T @ features)
+    projected = features @ vectors[:, -1]
     assert torch.allclose(found.abs(), projected.abs(), atol=1e-5)
     assert values[-1].item() == pytest.approx(found.square().sum().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.cam])
-def test_zeros_give_zeros(name: str) -> None:
+def test_zero_activations_give_zero_maps(name: str) -> None:
     cam = METHODS[name].cam
     assert cam is not None
     assert not cam(torch.zeros(2, 3, 4, 5), torch.zeros(2, 3, 4, 5)).any()
 
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.cam])
-def test_every_image_is_explained_for_itself(name: str) -> None:
+def test_the_map_of_an_image_does_not_depend_on_the_batch(name: str) -> None:
     cam = METHODS[name].cam
     assert cam is not None
     generator = torch.Generator().manual_seed(1)

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvkit.catalog import TargetLayer
+from cvkit.models.scaling import min_max
 from cvkit.tasks.attribution import Explainer
 from cvkit.tasks.attribution.capture import to_grid
-from cvkit.tasks.attribution.explain import scaled
 from cvkit.tasks.attribution.target_layer import default_target
 from cvkit.tasks.classification import loading
 
@@ -40,7 +40,7 @@ FAMILIES = ("vgg16", "resnet50", "convnext_tiny", "vit_b_16", "swin_t")
 def difference(network: nn.Module, target: TargetLayer, method: str, images: Tensor, classes: int = 2) -> float:
     """The largest difference of our maps, at the size of the images, from those of the reference."""
     ours = Explainer(network, target, method=method)(images, lambda logits: logits.topk(classes).indices)
-    maps = scaled(F.interpolate(ours.maps, size=images.shape[2:], mode="bilinear", align_corners=False))
+    maps = min_max(F.interpolate(ours.maps, size=images.shape[2:], mode="bilinear", align_corners=False))
     layer = network.requires_grad_(True).get_submodule(target.name)  # the reference needs gradients all the way
     theirs = []
     for place in range(classes):

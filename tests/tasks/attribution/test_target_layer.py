@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cvkit.catalog import TargetLayer
 from cvkit.errors import UsageError
-from cvkit.tasks.attribution.target_layer import default_target, nameable, named_target
+from cvkit.tasks.attribution.target_layer import default_target, list_target_layers, named_target
 
 
 def make(name: str) -> Callable[[], nn.Module]:
@@ -65,7 +65,7 @@ def tokens(name: str, grid: tuple[int, int], prefix: int) -> TargetLayer:
         ("timm:densenet121", (224, 224), spatial("features.norm5", (7, 7))),
         ("timm:xception41", (299, 299), spatial("blocks", (10, 10))),
         ("timm:vgg11", (224, 224), spatial("features.19", (14, 14))),
-        # attention whose class is not called so; a class token that joins late; tokens that thin out
+        # attention modules with other class names; a class token added late; stages with fewer tokens
         ("timm:convit_tiny", (224, 224), tokens("blocks.11.norm1", (14, 14), 1)),
         ("timm:pit_ti_224", (224, 224), tokens("transformers.2.blocks.3.norm1", (7, 7), 1)),
         ("timm:levit_128", (224, 224), tokens("stages.2.blocks.2", (4, 4), 0)),
@@ -123,12 +123,12 @@ class Small(nn.Module):
         ("function in place", "two", True),
     ],
 )
-def test_the_last_rectified_map_ahead_of_the_pooling(relu: str, name: str, bare: bool, pooling: str) -> None:
+def test_the_default_layer_is_the_last_relu_before_the_pooling(relu: str, name: str, bare: bool, pooling: str) -> None:
     build = lambda: Small(relu, pooling)  # noqa: E731
     expected = spatial(name, (8, 12), relu=bare)
     assert default_target(build, (2, 3, 8, 12), 10) == expected
     assert named_target(build, (2, 3, 8, 12), name + "+relu" * bare) == expected
-    assert (name + "+relu" * bare, (2, 6, 8, 12), "nchw") in nameable(build, (2, 3, 8, 12))
+    assert (name + "+relu" * bare, (2, 6, 8, 12), "nchw") in list_target_layers(build, (2, 3, 8, 12))
 
 
 def maps_of_classes() -> nn.Module:
@@ -142,17 +142,17 @@ def maps_of_classes() -> nn.Module:
     )
 
 
-def test_maps_of_the_classes_themselves_are_left_out() -> None:
+def test_a_layer_with_one_map_per_class_is_not_the_default() -> None:
     assert default_target(maps_of_classes, (1, 3, 8, 8), 10) == spatial("1", (8, 8))
 
 
-def test_as_many_channels_as_classes_are_no_maps_of_classes_ahead_of_a_classifier() -> None:
+def test_a_layer_with_as_many_channels_as_classes_is_the_default_before_a_classifier() -> None:
     build = lambda: nn.Sequential(*maps_of_classes(), nn.Linear(10, 10))  # noqa: E731
     assert default_target(build, (1, 3, 8, 8), 10) == spatial("3", (8, 8))
 
 
 class Transformer(nn.Module):
-    """Patches of 4 pixels, two prefix tokens, and PyTorch's own encoder layers; a class token that is read."""
+    """Patches of 4 pixels, two prefix tokens (the first is the class token) and the encoder layers of PyTorch."""
 
     def __init__(self, norm_first: bool) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class Transformer(nn.Module):
 
 
 @pytest.mark.parametrize(("norm_first", "name"), [(True, "encoder.layers.1.norm1"), (False, "encoder.layers.0")])
-def test_what_the_last_attention_reads(norm_first: bool, name: str) -> None:
+def test_the_default_layer_of_a_transformer_is_the_input_of_the_last_attention(norm_first: bool, name: str) -> None:
     build = lambda: Transformer(norm_first)  # noqa: E731
     assert default_target(build, (1, 3, 12, 20), 10) == tokens(name, (3, 5), 2)
     network = build().eval()
@@ -177,12 +177,14 @@ def test_what_the_last_attention_reads(norm_first: bool, name: str) -> None:
     network.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: found.append(output))
     score = network(torch.randn(1, 3, 12, 20))[0, 3]
     (gradient,) = torch.autograd.grad(score, found)
-    assert (gradient[:, 2:] != 0).all()  # every patch counts
+    assert (gradient[:, 2:] != 0).all()  # every patch has a gradient
 
 
-def test_no_layer_with_places() -> None:
+def test_a_network_without_a_spatial_grid_is_refused() -> None:
     build = lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))  # noqa: E731
-    with pytest.raises(UsageError, match=r"No layer of the network gives a map .* 8x8 pixels. Take a larger --size"):
+    with pytest.raises(
+        UsageError, match=r"No layer of the network has a spatial grid for images of 8x8 pixels\. Use larger"
+    ):
         default_target(build, (1, 3, 8, 8), 10)
 
 
@@ -194,11 +196,11 @@ def test_no_layer_with_places() -> None:
         ("layer4", "no layer 'layer4'. `cvkit models show NAME` lists"),
         ("", "--layer : the network has no layer ''"),
         ("+relu", "no layer ''"),
-        ("classifier.0", r"the output \(1, 4096\) of this layer has no places. `cvkit models show NAME` lists"),
+        ("classifier.0", r"the output \(1, 4096\) of this layer has no spatial grid. `cvkit models show NAME` lists"),
         ("features.28+relu", r"applies no ReLU function to 'features.28'; leave out '\+relu'"),
     ],
 )
-def test_names_that_cannot_be_meant(name: str, message: str) -> None:
+def test_names_of_other_layers_are_refused(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message.replace("?", r"\?")) as caught:
         named_target(make("vgg16"), (1, 3, 224, 224), name)
     assert "\n" not in str(caught.value)
@@ -207,18 +209,18 @@ def test_names_that_cannot_be_meant(name: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("layer4.1.relu", "--layer layer4.1.relu: the network runs this layer 2 times; name one around it"),
-        ("avgpool", r"the output \(1, 512, 1, 1\) of this layer has no places"),
-        ("fc+relu", "no places"),
+        ("layer4.1.relu", "--layer layer4.1.relu: the network runs this layer 2 times; use a layer that contains it"),
+        ("avgpool", r"the output \(1, 512, 1, 1\) of this layer has no spatial grid"),
+        ("fc+relu", "no spatial grid"),
         ("layer4+relu", "applies no ReLU function to 'layer4'"),
     ],
 )
-def test_layers_without_a_map_of_their_own(name: str, message: str) -> None:
+def test_layers_without_a_spatial_grid_are_refused(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         named_target(make("resnet18"), (1, 3, 64, 64), name)
 
 
-def test_a_layer_that_prediction_does_not_run() -> None:
+def test_a_layer_that_only_training_runs_is_refused() -> None:
     with pytest.raises(UsageError, match="--layer aux1: the network does not run this layer for a prediction"):
         named_target(make("googlenet"), (1, 3, 64, 64), "aux1")
 
@@ -241,15 +243,15 @@ def test_named_layers(name: str, layer: str, expected: TargetLayer) -> None:
 
 def test_every_listed_layer_can_be_named() -> None:
     build, shape = make("squeezenet1_1"), (1, 3, 64, 96)
-    listed = nameable(build, shape)
+    listed = list_target_layers(build, shape)
     names = [name for name, _, _ in listed]
     assert names[0] == "features.0" and "features.12" in names and len(names) == len(set(names))
-    assert "classifier.0" not in names  # dropout hands on its input
+    assert "classifier.0" not in names  # dropout returns its input
     for name, size, layout in listed[::6]:
         assert named_target(build, shape, name) == spatial(name, size[2:], layout)
 
 
-def test_heads_and_weights_of_attention_are_no_maps() -> None:
-    listed = nameable(make("timm:vit_tiny_patch16_224"), (1, 3, 224, 224))
+def test_attention_heads_and_weights_are_not_listed() -> None:
+    listed = list_target_layers(make("timm:vit_tiny_patch16_224"), (1, 3, 224, 224))
     assert [name for name, _, layout in listed if layout != "tokens"] == ["patch_embed.proj"]
     assert ("blocks.11.norm1", (1, 197, 192), "tokens") in listed

@@ -88,7 +88,7 @@ def test_a_loaded_network_answers_as_one_that_was_built_the_usual_way(tmp_path: 
 
 
 def test_building_without_random_numbers_ends_whatever_lies_in_the_memory() -> None:
-    with state_dicts._NoInit():  # torch 2.15 draws again until all numbers are within bounds
+    with state_dicts._SkipInit():  # torch 2.15 draws again until all numbers are within bounds
         for mean, low, high in ((0.0, -2.0, 2.0), (-0.1, 0.0, 2.0), (5.0, 4.0, 5.5)):
             found = nn.init.trunc_normal_(torch.full((1000,), 100.0), mean=mean, a=low, b=high)
             assert low <= float(found.min()) <= float(found.max()) <= high
@@ -119,7 +119,7 @@ def test_torchvisions_names_of_former_times_are_understood(tmp_path: Path) -> No
     assert_same(load("densenet121", save(tmp_path / "a.pth", old)).network, dense)
     names = ["encoder.layers.encoder_layer_0.mlp.linear_1.bias", "mlp.linear_2.weight", "heads.head.bias"]
     given = {name: torch.zeros(1) for name in names}
-    renamed = state_dicts._renamed(given, nn.Identity())
+    renamed = state_dicts._rename_old(given, nn.Identity())
     assert list(renamed) == ["encoder.layers.encoder_layer_0.mlp.0.bias", "mlp.linear_2.weight", "heads.head.bias"]
 
 
@@ -161,7 +161,7 @@ def test_counters_of_batch_norms_may_be_missing(tmp_path: Path) -> None:
     [
         (SMALL, "mobilenet_v3_small", r"does not fit: the last layer of the model \(classifier\.1\.bias"),
         ("squeezenet1_0", SMALL, r"does not fit: features\.0\.weight is 64x3x3x3, 96x3x7x7 is needed"),
-        ("timm:mobilenetv3_small_050", SMALL, "the last layer .* is not in it"),
+        ("timm:mobilenetv3_small_050", SMALL, "the last layer .* is not in the file"),
         ("mobilenet_v3_small", "mobilenet_v3_large", "is missing"),
         ("resnet18", "resnet34", r"does not fit: it is of a deeper network, which also has layer1\.2\..* and 95 more"),
         ("timm:resnet18", "resnet34", "of a deeper network"),

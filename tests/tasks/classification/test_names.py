@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from cvkit.errors import UsageError
+from cvkit.errors import DataError
 from cvkit.models.published import pretrained
 from cvkit.models.published.imagenet import imagenet_ids
 from cvkit.models.published.libraries import timm_names, torchvision_entries, torchvision_names
-from cvkit.tasks.attribution.target_layer import nameable
+from cvkit.tasks.attribution.target_layer import list_target_layers
 from cvkit.tasks.classification import loading, names
-from cvkit.tasks.classification.labels import find_class
+from cvkit.tasks.classification.resolver import ClassResolver
 from tests.test_architecture import HEAVY
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -94,7 +94,7 @@ def test_backbones_are_networks_of_the_libraries_with_maps_at_several_strides() 
 def test_layers_are_those_that_gradcam_takes(model: str) -> None:
     facts = pretrained.facts(model)
     build, shape = loading.blueprint(facts.name, facts.num_classes), (1, 3, *facts.preprocessing.crop)
-    assert names.layers(model) == [layer for layer, _, _ in nameable(build, shape)], REGENERATE
+    assert names.layers(model) == [layer for layer, _, _ in list_target_layers(build, shape)], REGENERATE
 
 
 def test_a_tag_does_not_change_the_layers() -> None:
@@ -117,7 +117,8 @@ def test_each_label_of_imagenet_means_its_class(model: str) -> None:
     facts = pretrained.facts(model)
     words = names.class_labels(model)
     assert words[281] == "tabby"
-    assert [find_class(word, facts.labels, imagenet_ids()) for word in words] == list(range(1000))
+    resolver = ClassResolver(facts.labels, imagenet_ids(), 1000)
+    assert [resolver.find(word) for word in words] == list(range(1000))
 
 
 @pytest.mark.parametrize("model", ["timm:mixer_b16_224.goog_in21k", "resnet18.no_such_tag"])
@@ -131,7 +132,7 @@ def test_a_labels_file_replaces_the_labels_of_the_model(tmp_path: Path) -> None:
     file.write_text("\n".join(lines), encoding="utf-8")
     words = names.class_labels("resnet18", str(file))
     assert words == ["n01 tabby", "tabby", "crane", "crane, bird", "sofa, couch", "stool"]
-    assert [find_class(word, lines, ()) for word in words] == list(range(6))
+    assert [ClassResolver(lines, (), len(lines)).find(word) for word in words] == list(range(6))
     assert names.class_labels("runs/first", str(file)) == words
 
 
@@ -141,8 +142,8 @@ def test_classes_of_the_same_label_are_completed_by_id(tmp_path: Path) -> None:
     assert names.class_labels("", str(file)) == ["n02012849", "n03126707", "tabby"]
     file.write_text("label\ncrane\ncrane\ntabby\n", encoding="utf-8")
     assert names.class_labels("", str(file)) == ["tabby"]
-    with pytest.raises(UsageError, match="several classes are called 'crane'"):
-        find_class("crane", ("crane", "crane", "tabby"), ())
+    with pytest.raises(DataError, match="'crane' is the name of 2 classes"):
+        ClassResolver(("crane", "crane", "tabby"), (), 3).find("crane")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00", b"cat\n\ndog\n"])

@@ -1,4 +1,4 @@
-"""Scores of embeddings: values by hand, and those of scikit-learn."""
+"""Test the scores of embeddings against values computed by hand and those of scikit-learn."""
 
 import math
 
@@ -7,8 +7,16 @@ import pytest
 import torch
 from sklearn.manifold import trustworthiness
 
+from cvkit.progress import Event, Step
 from cvkit.tasks.embedding import metrics
-from cvkit.tasks.embedding.metrics import Neighbourhood, bce, knn_accuracy, most_neighbours, mse, neighbourhoods
+from cvkit.tasks.embedding.metrics import (
+    NeighbourhoodScores,
+    bce,
+    knn_accuracy,
+    max_neighbours,
+    mse,
+    neighbourhood_scores,
+)
 
 
 def test_errors_by_hand() -> None:
@@ -19,12 +27,12 @@ def test_errors_by_hand() -> None:
     assert bce(made, images).tolist() == pytest.approx([first, 1e-7], abs=1e-7)
 
 
-def test_a_certain_and_wrong_reconstruction_costs_what_keras_lets_it_cost() -> None:
+def test_the_cross_entropy_of_a_wrong_reconstruction_is_bounded_as_in_keras() -> None:
     assert bce(torch.zeros(1, 4), torch.ones(1, 4)).item() == pytest.approx(-math.log(1e-7), rel=1e-3)
 
 
 def test_neighbourhoods_by_hand() -> None:
-    """Five points on a line, of which the embedding takes the last between the first two.
+    """Five points on a line, and an embedding that moves the last one between the first two.
 
     Nearest neighbours (k = 1) in the data: of 0 it is 1, of 1 it is 0, of 3.1 it is 1, of 6 it is 3.1, of 10 it is 6.
     """
@@ -32,46 +40,48 @@ def test_neighbourhoods_by_hand() -> None:
     moved = torch.tensor([[0.0], [1.0], [3.1], [6.0], [0.4]])
     # In the embedding: 0 -> 10 (rank 4 in the data), 1 -> 10 (rank 4), 3.1 -> 1, 6 -> 3.1, 10 -> 0 (rank 4).
     # Data's neighbours there: 1 of 0 has rank 2, 0 of 1 rank 2, 1 of 3.1 rank 1, 3.1 of 6 rank 1, 6 of 10 rank 4.
-    (found,) = neighbourhoods(points, [moved], k=1)
+    (found,) = neighbourhood_scores(points, [moved], k=1)
     worst = 5 * 1 * (2 * 5 - 3 * 1 - 1) / 2
     assert found.trustworthiness == pytest.approx(1 - (3 + 3 + 3) / worst)
     assert found.continuity == pytest.approx(1 - (1 + 1 + 3) / worst)
 
 
-def test_an_embedding_that_keeps_all_neighbours_is_perfect() -> None:
+def test_an_embedding_that_keeps_all_neighbours_scores_one() -> None:
     points = torch.randn(50, 6)
-    found = neighbourhoods(points, [points * 3 + 1, points @ torch.linalg.qr(torch.randn(6, 6)).Q], k=10)
-    assert found == [Neighbourhood(1.0, 1.0)] * 2
+    found = neighbourhood_scores(points, [points * 3 + 1, points @ torch.linalg.qr(torch.randn(6, 6)).Q], k=10)
+    assert found == [NeighbourhoodScores(1.0, 1.0)] * 2
 
 
 @pytest.mark.parametrize("k", [1, 5, 10, 24])
 @pytest.mark.parametrize("block", [2**22, 150])
-def test_trustworthiness_and_continuity_are_those_of_scikit_learn(
+def test_trustworthiness_and_continuity_equal_those_of_scikit_learn(
     monkeypatch: pytest.MonkeyPatch, k: int, block: int
 ) -> None:
-    monkeypatch.setattr(metrics, "BLOCK_VALUES", block)
+    monkeypatch.setattr(metrics, "MAX_BLOCK_DISTANCES", block)
     rng = np.random.default_rng(k)
     data = rng.integers(0, 256, (50, 30)).astype(np.uint8)
     planes = [rng.normal(size=(50, 2)).astype(np.float32), data[:, :9].astype(np.float32)]
-    done: list[int] = []
-    found = neighbourhoods(torch.from_numpy(data), [torch.from_numpy(plane) for plane in planes], k, done.append)
+    events: list[Event] = []
+    found = neighbourhood_scores(
+        torch.from_numpy(data), [torch.from_numpy(plane) for plane in planes], k, events.append
+    )
     for plane, each in zip(planes, found, strict=True):
         assert each.trustworthiness == pytest.approx(trustworthiness(data, plane, n_neighbors=k), abs=1e-12)
         assert each.continuity == pytest.approx(trustworthiness(plane, data, n_neighbors=k), abs=1e-12)
-    assert done[-1] == 50 and len(done) == (1 if block > 2500 else 17)
+    assert events[-1] == Step(50) and len(events) == (1 if block > 2500 else 17)
 
 
-def test_a_collapsed_embedding_scores_as_one_at_random() -> None:
+def test_a_collapsed_embedding_scores_like_a_random_one() -> None:
     points = torch.randn(300, 5)
-    found = neighbourhoods(points, [torch.zeros(300, 2), torch.randn(300, 2)], k=10)
+    found = neighbourhood_scores(points, [torch.zeros(300, 2), torch.randn(300, 2)], k=10)
     for each in found:
         assert each.trustworthiness == pytest.approx(0.5, abs=0.06) and each.continuity == pytest.approx(0.5, abs=0.06)
 
 
-def test_equal_distances_share_their_mean_rank_by_hand() -> None:
+def test_equal_distances_get_their_mean_rank() -> None:
     """Four points at the corners of a square, and one far away: each corner has two neighbours at the same distance."""
     square = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [9.0, 9.0]])
-    (found,) = neighbourhoods(square, [square], k=1)
+    (found,) = neighbourhood_scores(square, [square], k=1)
     # A corner's nearest, whichever of two is taken, has rank (1 + 2) / 2, half beyond k; the far point's has rank 1.
     worst = 5 * 1 * (2 * 5 - 3 * 1 - 1) / 2
     assert found.trustworthiness == found.continuity == pytest.approx(1 - 4 * 0.5 / worst)
@@ -80,14 +90,14 @@ def test_equal_distances_share_their_mean_rank_by_hand() -> None:
 @pytest.mark.parametrize("k", [0, 5, 9])
 def test_too_many_neighbours_are_refused(k: int) -> None:
     with pytest.raises(ValueError, match="less than half"):
-        neighbourhoods(torch.randn(10, 3), [torch.randn(10, 2)], k)
+        neighbourhood_scores(torch.randn(10, 3), [torch.randn(10, 2)], k)
 
 
-def test_how_many_neighbours_there_can_be() -> None:
-    assert [most_neighbours(count, 10) for count in (1, 2, 3, 10, 21, 22, 1000)] == [0, 0, 1, 4, 10, 10, 10]
+def test_the_number_of_neighbours_is_less_than_half_of_the_points() -> None:
+    assert [max_neighbours(count, 10) for count in (1, 2, 3, 10, 21, 22, 1000)] == [0, 0, 1, 4, 10, 10, 10]
 
 
-def test_votes_among_neighbours() -> None:
+def test_knn_accuracy_by_hand() -> None:
     train = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]], np.float32)
     labels = np.array([0, 0, 0, 1, 1, 1])
     test = np.array([[0.05], [5.05], [5.3], [-1.0]], np.float32)

@@ -1,4 +1,4 @@
-"""What an autoencoder is compared with."""
+"""Test the projections that an autoencoder is compared with."""
 
 import importlib.util
 
@@ -7,13 +7,13 @@ import pytest
 
 from cvkit.errors import UsageError
 from cvkit.tasks.embedding import projections
-from cvkit.tasks.embedding.projections import CodePlane, Pca, can_lay_out
+from cvkit.tasks.embedding.projections import CodePlane, Pca, can_project
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (60, 1, 4, 5), dtype=np.uint8)
 
 
-def test_pca_is_that_of_the_singular_value_decomposition() -> None:
+def test_pca_equals_the_singular_value_decomposition() -> None:
     flat = IMAGES.reshape(60, 20) / 255
     centred = flat - flat.mean(0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
@@ -26,31 +26,31 @@ def test_pca_is_that_of_the_singular_value_decomposition() -> None:
     assert pca.fitted_on == 60
 
 
-def test_pca_of_blocks_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pca_does_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     pca = Pca(IMAGES, 3, seed=0)
     whole = pca.encode(IMAGES)
-    monkeypatch.setattr(projections, "BLOCK", 7)
+    monkeypatch.setattr(projections, "BLOCK_SIZE", 7)
     assert np.allclose(pca.encode(IMAGES), whole, atol=1e-6)
 
 
-def test_pca_of_too_many_images_is_fitted_on_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projections, "FITTED_BYTES", 4 * 20 * 10)
+def test_pca_of_many_images_is_fitted_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projections, "MAX_FIT_BYTES", 4 * 20 * 10)
     assert Pca(IMAGES, 2, seed=0).fitted_on == 10
 
 
-def test_more_components_than_images_are_zero() -> None:
+def test_components_beyond_the_number_of_images_are_zero() -> None:
     codes = Pca(IMAGES[:2], 5, seed=0).encode(IMAGES)
     assert codes.shape == (60, 5) and not codes[:, 2:].any()
 
 
-def test_codes_of_two_numbers_are_the_plane() -> None:
+def test_two_dimensional_codes_are_the_coordinates() -> None:
     codes = RNG.normal(size=(9, 2)).astype(np.float32)
     plane = CodePlane(codes, 0)
     assert plane.axes == ("z0", "z1") and np.array_equal(plane.to_plane(codes), codes)
     assert np.array_equal(plane.to_codes(codes), codes)
 
 
-def test_codes_of_one_number_are_spread_at_random_and_come_back() -> None:
+def test_one_dimensional_codes_get_a_random_coordinate_and_come_back() -> None:
     codes = RNG.normal(size=(9, 1)).astype(np.float32)
     plane = CodePlane(codes, 0)
     points = plane.to_plane(codes)
@@ -58,7 +58,7 @@ def test_codes_of_one_number_are_spread_at_random_and_come_back() -> None:
     assert np.array_equal(plane.to_codes(points), codes)
 
 
-def test_codes_of_many_numbers_are_seen_along_their_main_components() -> None:
+def test_codes_of_more_dimensions_are_projected_onto_principal_components() -> None:
     codes = np.outer(RNG.normal(size=30), [3, 0, 4, 0]).astype(np.float32) + np.float32(1)
     plane = CodePlane(codes, 0)
     points = plane.to_plane(codes)
@@ -66,18 +66,18 @@ def test_codes_of_many_numbers_are_seen_along_their_main_components() -> None:
     assert np.allclose(plane.to_codes(points), codes, atol=1e-4)
 
 
-def test_few_images_and_equal_ones_cannot_be_laid_out() -> None:
-    assert can_lay_out(IMAGES[:5]) and not can_lay_out(IMAGES[:4])
-    assert not can_lay_out(np.full((30, 1, 4, 5), 7, np.uint8))
+def test_few_or_equal_images_cannot_be_projected() -> None:
+    assert can_project(IMAGES[:5]) and not can_project(IMAGES[:4])
+    assert not can_project(np.full((30, 1, 4, 5), 7, np.uint8))
     assert not Pca(np.full((30, 1, 4, 5), 7, np.uint8), 2, seed=0).encode(IMAGES[:0]).any()  # without a warning
 
 
-def test_tsne_lays_out_few_images_too() -> None:
+def test_tsne_projects_few_images() -> None:
     assert projections.tsne(IMAGES[:5], 0).shape == (5, 2)
     assert np.array_equal(projections.tsne(IMAGES[:20], 1), projections.tsne(IMAGES[:20], 1))
 
 
-def test_umap_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_says_how_to_install_umap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"pip install 'cvkit\[umap\]'"):
-        projections.need_umap()
+        projections.require_umap()

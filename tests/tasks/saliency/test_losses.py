@@ -144,7 +144,7 @@ def test_unknown_losses_and_alphas_are_refused() -> None:
         make_loss("mlnet", alpha=1.0)
 
 
-def test_match_averages_maps_over_areas() -> None:
+def test_resize_like_averages_maps_over_areas() -> None:
     values = torch.arange(16.0).view(1, 1, 4, 4)
     like = torch.zeros(1, 1, 2, 2)
     assert resize_like(values, like).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
@@ -153,7 +153,7 @@ def test_match_averages_maps_over_areas() -> None:
 
 
 @pytest.mark.parametrize("size", [(3, 4), (1, 1), (7, 5), (20, 30)])
-def test_match_keeps_every_fixation_exactly_once(size: tuple[int, int]) -> None:
+def test_resize_like_keeps_every_fixation_exactly_once(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     counts = torch.randint(0, 4, (2, 1, 10, 13)).float()
     matched = resize_like(counts, torch.zeros(2, 1, *size), counts=True)

@@ -1,4 +1,4 @@
-"""What every saliency network has in common: how it is described, and what may be asked of it."""
+"""Base class of saliency networks, and the description from which a network is built."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,19 @@ from cvkit.errors import DataError, UsageError, WeightsError, did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class SaliencySpec:
-    """Everything needed to build a saliency network again, in plain values only.
+    """Description of a saliency network in plain values.
 
-    ``fixed_norm`` keeps the backbone's batch norms at their stored statistics in training; ``load_backbone`` sets it:
-    batches of fine-tuning are too small for statistics of their own, and weights with folded norms have none.
-    Raises UsageError for values that cannot be built.
+    Attributes:
+        name: Name of the model in ``SALIENCY_MODELS``.
+        backbone: "vgg16", or a torchvision or timm model that gives the features.
+        dropout: Probability of dropout before the head, from 0 to below 1.
+        prior: Whether the network has a learned prior.
+        fixed_norm: Whether the batch norms of the backbone keep their stored statistics in training. ``load_backbone``
+            sets it, because the batches of fine-tuning are too small for their own statistics, and weights with folded
+            norms have none.
+
+    Raises:
+        UsageError: If no such network can be built.
     """
 
     name: str
@@ -30,22 +38,26 @@ class SaliencySpec:
     def __post_init__(self) -> None:
         facts = SALIENCY_MODELS.get(self.name)
         if facts is None:
-            raise UsageError(f"--model: there is no model '{self.name}'.{did_you_mean(self.name, SALIENCY_MODELS)}")
+            raise UsageError(f"There is no saliency model '{self.name}'.{did_you_mean(self.name, SALIENCY_MODELS)}")
         if self.backbone != "vgg16" and not facts.takes_backbone:
-            raise UsageError(f"--backbone: {self.name} is made of VGG16; --model mlnet takes '{self.backbone}'.")
+            raise UsageError(f"{self.name} is built on VGG16; mlnet takes the backbone '{self.backbone}'.")
         if self.prior and not facts.takes_backbone:
-            raise UsageError(f"--prior: {self.name} has no learned prior; mlnet and mlnet-paper can have one.")
+            raise UsageError(f"{self.name} cannot have a learned prior; mlnet and mlnet-paper can.")
         if not 0 <= self.dropout < 1:
-            raise UsageError(f"--dropout is the probability to drop, from 0 to below 1, not {self.dropout:g}.")
+            raise UsageError(f"The dropout probability must be from 0 to below 1, not {self.dropout:g}.")
 
     @classmethod
     def of(
         cls, name: str, *, backbone: str = "vgg16", dropout: float | None = None, prior: bool | None = None
     ) -> "SaliencySpec":
-        """Return the spec of the model ``name``, taking what is not given from the catalog."""
+        """Return the description of a model; arguments that are None get the model's default.
+
+        Raises:
+            UsageError: If there is no such model, or it cannot be built so.
+        """
         facts = SALIENCY_MODELS.get(name)
         if facts is None:
-            raise UsageError(f"--model: there is no model '{name}'.{did_you_mean(name, SALIENCY_MODELS)}")
+            raise UsageError(f"There is no saliency model '{name}'.{did_you_mean(name, SALIENCY_MODELS)}")
         return cls(
             name=name,
             backbone=backbone,
@@ -55,29 +67,37 @@ class SaliencySpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SaliencySpec":
-        """Read a spec as ``as_dict`` wrote it; raises WeightsError when it has other fields or kinds of values."""
-        kinds = {field.name: field.type for field in fields(cls)}
-        strange = sorted(set(values) - set(kinds))
-        if strange or "name" not in values:
-            what = f"unknown: {', '.join(strange)}" if strange else "no name"
+        """Rebuild a description from ``as_dict()``.
+
+        Raises:
+            WeightsError: If a field is unknown or has a value of another type.
+        """
+        types = {field.name: field.type for field in fields(cls)}
+        unknown = sorted(set(values) - set(types))
+        if unknown or "name" not in values:
+            problem = f"unknown: {', '.join(unknown)}" if unknown else "no name"
             raise WeightsError(
-                f"The checkpoint does not describe a saliency model ({what}); was it made by a newer cvkit?"
+                f"The checkpoint does not describe a saliency model ({problem}); was it made by a newer cvkit?"
             )
         for key, value in values.items():
-            if not isinstance(value, (int, float) if kinds[key] is float else kinds[key]):  # type: ignore[arg-type]
-                raise WeightsError(f"The checkpoint describes its model with {key}={value!r}, which cannot be.")
+            if not isinstance(value, (int, float) if types[key] is float else types[key]):  # type: ignore[arg-type]
+                raise WeightsError(f"The checkpoint describes its model with {key}={value!r}, a wrong type.")
         return cls(**values)
 
     def as_dict(self) -> dict[str, str | float | bool]:
-        """Return the spec as a dict of plain values, fit for JSON and for a checkpoint."""
+        """Return the fields as plain values for JSON and checkpoints."""
         return asdict(self)
 
 
 class SaliencyModel(nn.Module, ABC):
     """A network from normalised images to saliency maps.
 
-    ``backbone`` holds the layers that may start from pretrained weights; every other parameter is of the head.
-    ``stride`` is the input's size over the map's, ``min_size`` the smallest side in pixels it can process.
+    Attributes:
+        backbone: The layers that may start from pretrained weights; all other parameters belong to the head.
+        spec: Description from which the network was built.
+        stride: Size of the input divided by the size of the map.
+        min_size: Smallest side of an image in pixels that the network can process.
+        frozen: Whether the backbone is excluded from training.
     """
 
     backbone: nn.Module
@@ -91,39 +111,49 @@ class SaliencyModel(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Return (N, 1, h, w) float32 maps >= 0 of (N, 3, H, W) normalised images; DataError for too small ones."""
+        """Compute saliency maps.
+
+        Args:
+            images: (N, 3, H, W) normalised images.
+
+        Returns:
+            (N, 1, h, w) float32 >= 0.
+
+        Raises:
+            DataError: If the images are smaller than ``min_size``.
+        """
 
     @abstractmethod
     def penalty(self) -> Tensor:
-        """Return the scalar to add to the loss: the L2 penalty of the learned prior, or 0."""
+        """Return the scalar to add to the loss: the L2 penalty of the learned prior, or 0 without a prior."""
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters that may come from pretrained weights."""
+        """Iterate over the parameters that may start from pretrained weights."""
         return self.backbone.parameters()
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters that always start anew."""
+        """Iterate over the parameters that always start from random weights."""
         return (value for name, value in self.named_parameters() if not name.startswith("backbone."))
 
     def freeze_backbone(self) -> None:
-        """Stop the training of the backbone: no gradients, and its norms and dropouts stay as in evaluation."""
+        """Exclude the backbone from training: it gets no gradients and stays in evaluation mode."""
         self.frozen = True
         self.backbone.requires_grad_(False)
         self.train(self.training)
 
     def unfreeze_backbone(self) -> None:
-        """Let the backbone be trained (again)."""
+        """Include the backbone in training again."""
         self.frozen = False
         self.backbone.requires_grad_(True)
         self.train(self.training)
 
     def fix_norm(self) -> None:
-        """Keep the backbone's batch norms at their stored statistics from now on; the spec remembers it."""
+        """Keep the batch norms of the backbone at their stored statistics from now on, and record it in ``spec``."""
         self.spec = replace(self.spec, fixed_norm=True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """Switch between training and evaluation, leaving what is frozen or fixed in evaluation."""
+        """Switch between training and evaluation mode; frozen and fixed modules stay in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
@@ -134,10 +164,10 @@ class SaliencyModel(nn.Module, ABC):
         return self
 
     def check_size(self, images: Tensor) -> None:
-        """Raise DataError when a side of (N, 3, H, W) ``images`` is below ``min_size``."""
+        """Raise DataError if a side of (N, 3, H, W) ``images`` is below ``min_size``."""
         height, width = images.shape[-2:]
         if height < self.min_size or width < self.min_size:
             raise DataError(
                 f"{self.spec.name} needs images of at least {self.min_size}x{self.min_size} pixels, "
-                f"not {height}x{width}; set a larger --size."
+                f"not {height}x{width}."
             )

@@ -6,7 +6,11 @@ __all__ = ["SaliencyModel", "SaliencySpec", "build"]
 
 
 def build(spec: SaliencySpec) -> SaliencyModel:
-    """Return the network of ``spec`` with random weights, in training mode; UsageError when it cannot be built."""
+    """Build a saliency network with random weights, in training mode.
+
+    Raises:
+        UsageError: If the backbone cannot be used.
+    """
     if spec.name in ("mlnet", "mlnet-paper"):
         from cvkit.tasks.saliency.networks.mlnet import MLNet
 

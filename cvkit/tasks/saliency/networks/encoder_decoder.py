@@ -9,12 +9,12 @@ from cvkit.tasks.saliency.networks.base import SaliencyModel, SaliencySpec
 from cvkit.tasks.saliency.networks.vgg import VGG16
 
 CONV10 = {"encoder-decoder": 512, "salgan": 64}
-# (convolutions, channels) of the blocks conv6 to conv9; an up-sampling closes each of them. conv10 follows.
+# (convolutions, channels) of the blocks conv6 to conv9; each of them ends in an up-sampling. conv10 follows.
 DECODER_BLOCKS = ((3, 512), (3, 512), (3, 256), (2, 128))
 
 
 class EncoderDecoder(SaliencyModel):
-    """VGG16 to conv5_3 at 1/16 of the input, and a decoder back to the input's size that ends in a sigmoid."""
+    """Encoder-decoder on VGG16: the encoder ends with conv5_3 at 1/16 of the input, the decoder in a sigmoid."""
 
     def __init__(self, spec: SaliencySpec) -> None:
         super().__init__(spec, stride=1)
@@ -23,22 +23,22 @@ class EncoderDecoder(SaliencyModel):
         self.decoder = Decoder(CONV10[spec.name])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (N, 1, H, W) float32 probabilities of (N, 3, H, W) normalised images; DataError for too small ones."""
+        """Compute (N, 1, H, W) float32 probabilities of (N, 3, H, W) normalised images."""
         self.check_size(images)
         (code,) = self.backbone(images)  # (N, 512, H/16, W/16)
         logits = self.decoder(self.dropout(code)).float()  # (N, 1, H, W) when H and W are multiples of 16
-        # In an exported graph always (it changes nothing where the sizes agree), so that it fits any size.
+        # An exported graph always contains it, so that it works at any size; it changes nothing where the sizes agree.
         if torch.compiler.is_exporting() or logits.shape[-2:] != images.shape[-2:]:
             logits = F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
         return torch.sigmoid(logits)
 
     def penalty(self) -> Tensor:
-        """Return 0: there is no learned prior."""
+        """Return 0, because there is no learned prior."""
         return self.decoder.output.weight.new_zeros(())
 
 
 class Decoder(nn.Module):
-    """conv6_1 ... conv10_2 with a ReLU each, bilinear up-sampling by 2 after blocks 6 to 9, and the 1x1 output."""
+    """Decoder from conv6_1 to conv10_2 with ReLUs, bilinear up-sampling by 2 after blocks 6 to 9, and a 1x1 output."""
 
     def __init__(self, conv10: int) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ class Decoder(nn.Module):
                 self._add(f"upsample{block - 5}", nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
         self.output = nn.Conv2d(before, 1, 1)
         init_relu(self)
-        # The first map is nearly constant: sigmoid(-2) = 0.12, about the mean of a human map.
+        # The map of the untrained network is nearly constant: sigmoid(-2) = 0.12, about the mean of a human map.
         nn.init.normal_(self.output.weight, std=0.1 / before**0.5)
         nn.init.constant_(self.output.bias, -2.0)  # type: ignore[arg-type]
 
     def forward(self, code: Tensor) -> Tensor:
-        """Return (N, 1, 16 h, 16 w) logits of an (N, 512, h, w) code."""
+        """Compute (N, 1, 16 h, 16 w) logits of (N, 512, h, w) features."""
         x = code
         for name in self.layers:
             x = self.get_submodule(name)(x)

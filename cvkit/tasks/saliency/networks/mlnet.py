@@ -1,4 +1,4 @@
-"""ML-Net (Cornia et al. 2016, arXiv 1609.01064): features of several levels, joined on one grid, make the map."""
+"""ML-Net (Cornia et al. 2016, arXiv 1609.01064): saliency from features of several levels at one resolution."""
 
 import torch
 import torch.nn.functional as F
@@ -9,20 +9,20 @@ from cvkit.models.init import init_relu
 from cvkit.tasks.saliency.networks.base import SaliencyModel, SaliencySpec
 from cvkit.tasks.saliency.networks.vgg import VGG16
 
-# The stride of the joined features, and where VGG16 is tapped for them.
+# Stride of the joined features, and the layers of VGG16 that give them: (tapped layers, poolings with stride 1).
 STRIDE = {"mlnet": 4, "mlnet-paper": 8}
 VGG_TAPS = {
     "mlnet": (("pool2", "pool3", "conv4_1"), ("pool3",)),
     "mlnet-paper": (("pool3", "pool4", "conv5_3"), ("pool4",)),
 }
-PROJECTED = 64  # channels that a level of another backbone is brought to before the levels are joined
+PROJECTED = 64  # channels of each projected level of a backbone other than VGG16
 PRIOR_GRID = (6, 8)
 
 
 class MLNet(SaliencyModel):
-    """Backbone -> levels on one grid -> dropout -> 3x3 convolution, 64, ReLU -> 1x1 convolution, 1, ReLU (-> prior).
+    """ML-Net: backbone, joined levels, dropout, 3x3 convolution to 64 channels, ReLU, 1x1 convolution, ReLU, prior.
 
-    Gives the raw map, (N, 1, H/4, W/4) for ``mlnet`` and (N, 1, H/8, W/8) for ``mlnet-paper``.
+    The output is the raw map, (N, 1, H/4, W/4) for ``mlnet`` and (N, 1, H/8, W/8) for ``mlnet-paper``.
     """
 
     def __init__(self, spec: SaliencySpec) -> None:
@@ -33,10 +33,10 @@ class MLNet(SaliencyModel):
             self.backbone, channels = vgg, sum(vgg.channels)
             self.join: nn.Module = JoinSame()
         else:
-            other = library_backbone(spec.backbone, first_stride=self.stride)
-            self.min_size = max(self.min_size, other.min_size)
-            self.backbone, channels = other, PROJECTED * len(other.channels)
-            self.join = JoinProjected(other.channels)
+            backbone = library_backbone(spec.backbone, first_stride=self.stride)
+            self.min_size = max(self.min_size, backbone.min_size)
+            self.backbone, channels = backbone, PROJECTED * len(backbone.channels)
+            self.join = JoinProjected(backbone.channels)
         self.dropout = nn.Dropout(spec.dropout)
         self.features = nn.Conv2d(channels, 64, 3, padding=1)
         self.output = nn.Conv2d(64, 1, 1)
@@ -45,7 +45,7 @@ class MLNet(SaliencyModel):
         init_positive(self.output)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (N, 1, h, w) float32 raw maps >= 0 of (N, 3, H, W) normalised images; DataError for too small ones."""
+        """Compute (N, 1, h, w) float32 raw maps >= 0 of (N, 3, H, W) normalised images."""
         self.check_size(images)
         x = self.join(self.backbone(images))  # VGG16: (N, 896, H/4, W/4) or (N, 1280, H/8, W/8)
         x = F.relu(self.features(self.dropout(x)), inplace=True)  # (N, 64, h, w)
@@ -53,9 +53,10 @@ class MLNet(SaliencyModel):
         return x if self.prior is None else self.prior(x)
 
     def _alive_relu(self, x: Tensor) -> Tensor:
-        """The ReLU of the raw map; in training the gradient passes an image's map that is zero everywhere.
+        """Apply the ReLU of the raw map, but in training pass the gradient through maps that are zero everywhere.
 
-        Max-normalised losses can push all pixels below zero at once, and no gradient would ever come back from there.
+        Losses that divide by the maximum can push all pixels of a map below zero at once. Without this, such a map
+        would never get a gradient again.
         """
         maps = F.relu(x)
         if self.training:
@@ -64,27 +65,27 @@ class MLNet(SaliencyModel):
         return maps
 
     def penalty(self) -> Tensor:
-        """Return the L2 penalty of the learned prior, 0 without one."""
+        """Return the L2 penalty of the learned prior, or 0 without a prior."""
         return self.output.weight.new_zeros(()) if self.prior is None else self.prior.penalty()
 
 
 def init_positive(layer: nn.Conv2d) -> None:
-    """Set the last layer before a ReLU to give a positive, varied map at first: its inputs are >= 0, so are weights."""
+    """Initialise the last layer before a ReLU to give a positive map: its inputs are >= 0, and so are its weights."""
     with torch.no_grad():
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu").abs_()
         nn.init.constant_(layer.bias, 0.1)  # type: ignore[arg-type]
 
 
 class JoinSame(nn.Module):
-    """Levels that already have one size, concatenated."""
+    """Concatenates levels that already have the same size."""
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        """Return (N, sum of channels, h, w) of several (N, C, h, w)."""
+        """Return (N, sum of channels, h, w) for levels of (N, C, h, w)."""
         return torch.cat(levels, dim=1)
 
 
 class JoinProjected(nn.Module):
-    """Levels of several sizes, each brought to 64 channels by a 1x1 convolution and to the first one's size."""
+    """Projects each level to 64 channels, resizes it to the size of the first level, and concatenates."""
 
     def __init__(self, channels: list[int]) -> None:
         super().__init__()
@@ -92,7 +93,7 @@ class JoinProjected(nn.Module):
         init_relu(self)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        """Return (N, 64 * levels, h, w), where h and w are of the first (finest) level."""
+        """Return (N, 64 * levels, h, w), where h and w are those of the first (finest) level."""
         size = levels[0].shape[-2:]
         joined = []
         for project, level in zip(self.projections, levels, strict=True):
@@ -104,24 +105,24 @@ class JoinProjected(nn.Module):
 
 
 class LearnedPrior(nn.Module):
-    """A 6x8 grid of weights W, up-sampled to the map and multiplied in as (1 + W); it starts at W = 0."""
+    """Multiplies maps by 1 + W, where W is a 6x8 grid of learned weights, up-sampled; W starts at 0."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1, 1, *PRIOR_GRID))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return (N, 1, h, w) maps weighted by place."""
+        """Return (N, 1, h, w) maps weighted by position."""
         weight = F.interpolate(self.weight.float(), size=maps.shape[-2:], mode="bilinear", align_corners=False)
         return maps * (1 + weight).clamp_min(0)
 
     def penalty(self) -> Tensor:
-        """Return the mean square of W: the paper's ||1 - U||^2 with its factor of 1 / (w' h')."""
+        """Return the mean square of W, which is the paper's ||1 - U||^2 with its factor of 1 / (w' h')."""
         return self.weight.square().mean()
 
 
 def _in_float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """Apply a small last layer in float32 whatever the precision around it: 8 bits of bf16 would show as steps."""
+    """Apply a small last layer in float32 at any precision: the 8 bits of bf16 would be visible as steps."""
     assert layer.bias is not None
     if x.dtype != torch.float32:  # under autocast, or a network kept in half precision
         with torch.autocast(x.device.type, enabled=False):

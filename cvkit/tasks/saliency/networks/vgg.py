@@ -1,4 +1,4 @@
-"""VGG16 "D" without its classifier (Simonyan and Zisserman 2015), its layers under their usual names."""
+"""VGG16, configuration D of Simonyan and Zisserman 2015, without its classifier and with the usual layer names."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from cvkit.models.init import init_relu
 
-# (convolutions, channels) of each block; a pooling closes every block.
+# (convolutions, channels) of each block; every block ends in a pooling.
 VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 VGG16_LAYERS: tuple[str, ...] = tuple(
     name
     for block, (convolutions, _) in enumerate(VGG16_BLOCKS, start=1)
     for name in (*(f"conv{block}_{i}" for i in range(1, convolutions + 1)), f"pool{block}")
 )
-# Where torchvision's vgg16 keeps each convolution: features.N, counting every convolution, ReLU and pooling.
+# Index N of each convolution in torchvision's vgg16 (features.N), which counts convolutions, ReLUs and poolings.
 TORCHVISION_INDEX: dict[str, int] = {}
 _position = 0
 for _name in VGG16_LAYERS:
@@ -26,10 +26,11 @@ for _name in VGG16_LAYERS:
 
 
 class VGG16(nn.Module):
-    """The layers of VGG16 up to the last one asked for; every convolution is followed by a ReLU.
+    """The layers of VGG16 up to the last tapped one; a ReLU follows every convolution.
 
-    ``taps`` are the layers whose output is returned, in the network's order; the poolings in ``dense_pools`` have
-    stride 1 and keep the size.
+    Args:
+        taps: Names of the layers whose outputs are returned, in the order of the network.
+        dense_pools: Names of the poolings that have stride 1 and keep the size.
     """
 
     def __init__(self, taps: Sequence[str], dense_pools: Sequence[str] = ()) -> None:
@@ -47,7 +48,7 @@ class VGG16(nn.Module):
         init_relu(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the output of each tapped layer for (N, 3, H, W) images."""
+        """Return the (N, C, h, w) output of each tapped layer for (N, 3, H, W) images."""
         x, tapped = images, []
         for name in self.layers:
             if name.startswith("conv"):
@@ -60,6 +61,6 @@ class VGG16(nn.Module):
 
 
 def same_pool(x: Tensor) -> Tensor:
-    """Return the 2x2 maximum at stride 1 of (N, C, H, W), same size: minus infinity past the right and bottom."""
-    # Padding 1 puts minus infinity on all four sides; dropping the first row and column leaves the right and bottom.
+    """Apply 2x2 maximum pooling at stride 1 to (N, C, H, W), padded at the right and bottom to keep the size."""
+    # Padding 1 adds minus infinity on all sides; dropping the first row and column leaves it at the right and bottom.
     return F.max_pool2d(x, 2, stride=1, padding=1)[..., 1:, 1:]

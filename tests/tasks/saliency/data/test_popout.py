@@ -176,5 +176,5 @@ def test_numbers_of_items_vary() -> None:
 def test_wrong_numbers_and_sizes_are_refused() -> None:
     with pytest.raises(UsageError, match="numbered from 0"):
         display(-1, 0)
-    with pytest.raises(UsageError, match="too small: use 96"):
+    with pytest.raises(UsageError, match="too small: each side needs at least 96"):
         display(0, 0, (64, 320))

@@ -94,7 +94,7 @@ def test_the_map_is_float32_under_autocast(name: str) -> None:
     torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.05)
 
 
-def test_a_dead_map_can_come_back_to_life() -> None:
+def test_a_map_that_is_zero_everywhere_gets_a_gradient_in_training() -> None:
     torch.manual_seed(0)
     model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_100", dropout=0.0))
     model.freeze_backbone()
@@ -120,7 +120,7 @@ def test_every_parameter_of_mlnet_gets_a_gradient() -> None:
         assert value.grad is not None and value.grad.abs().sum() > 0, name
 
 
-def test_prior_weighs_places_and_is_penalised() -> None:
+def test_the_prior_weights_positions_and_is_penalised() -> None:
     model = build(SaliencySpec.of("mlnet", prior=True, dropout=0.0)).eval()
     images = torch.randn(1, 3, 24 * 4, 32 * 4)
     with torch.no_grad():
@@ -158,7 +158,7 @@ def test_dropout_works_in_training_only() -> None:
         assert torch.equal(model(images), model(images))
 
 
-def test_freezing_holds_the_backbone_and_its_norms_and_comes_undone() -> None:
+def test_a_frozen_backbone_and_its_norms_stay_fixed_until_it_is_unfrozen() -> None:
     model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_100"))
     norms = [module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms and all(norm.training for norm in norms)
@@ -176,7 +176,7 @@ def test_freezing_holds_the_backbone_and_its_norms_and_comes_undone() -> None:
     assert all(value.requires_grad for value in model.parameters())
 
 
-def test_fixed_norms_stay_fixed_while_the_rest_trains_and_the_spec_remembers() -> None:
+def test_fixed_norms_stay_fixed_in_training_and_are_recorded_in_the_spec() -> None:
     model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_100"))
     model.fix_norm()
     model.eval().train()
@@ -199,9 +199,9 @@ def test_spec_round_trip_takes_defaults_from_the_catalog() -> None:
     ("values", "message"),
     [
         ({"name": "mlnett"}, "Did you mean 'mlnet'"),
-        ({"name": "salgan", "backbone": "resnet18"}, "salgan is made of VGG16"),
-        ({"name": "salgan", "prior": True}, "no learned prior"),
-        ({"name": "mlnet", "dropout": 1.0}, "--dropout"),
+        ({"name": "salgan", "backbone": "resnet18"}, "salgan is built on VGG16"),
+        ({"name": "salgan", "prior": True}, "cannot have a learned prior"),
+        ({"name": "mlnet", "dropout": 1.0}, "dropout probability must be"),
     ],
 )
 def test_specs_that_cannot_be_built(values: dict[str, object], message: str) -> None:
@@ -210,6 +210,6 @@ def test_specs_that_cannot_be_built(values: dict[str, object], message: str) -> 
 
 
 @pytest.mark.parametrize("values", [{}, {"name": "mlnet", "depth": 3}, {"name": "mlnet", "prior": "yes"}])
-def test_specs_of_strange_checkpoints(values: dict[str, object]) -> None:
+def test_specs_with_unknown_fields_or_wrong_types_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(WeightsError):
         SaliencySpec.from_dict(values)
