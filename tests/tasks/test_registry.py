@@ -11,13 +11,14 @@ from torch import Tensor
 
 from cvkit.commands.export import export
 from cvkit.config import ExportConfig
+from cvkit.config.export import PARTS
 from cvkit.engine import checkpoint
-from cvkit.errors import CvkitError
+from cvkit.errors import CvkitError, UsageError
 from cvkit.models.loaded import LoadedModel, Request
 from cvkit.models.runner import Runner
 from cvkit.tasks.embedding.autoencoder import Autoencoder, AutoencoderSpec
 from cvkit.tasks.embedding.embedder import Embedder
-from cvkit.tasks.registry import KINDS, find_file, load_model, open_model, rebuild
+from cvkit.tasks.registry import KINDS, export_model, find_file, load_model, open_model, rebuild
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
@@ -192,6 +193,29 @@ def test_an_exported_file_opens_as_the_same_kind(kind: str, example: Example, tm
     if format == "safetensors":
         weights, own = rebuild(path).state_dict(), example.load().network.state_dict()
         assert weights.keys() == own.keys() and all(torch.equal(weights[name], own[name]) for name in own)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_loaded_model_describes_itself_for_export(kind: str, example: Example, part: str) -> None:
+    exportable = export_model(example.load(), part)
+    facts = exportable.facts
+    assert facts.kind in (kind, "encoder")  # an autoencoder has two parts
+    assert (facts.channels, facts.size) == (example.channels, example.size)
+    assert facts.outputs == (KINDS[facts.kind].output,)
+    images = example.open().normalise(example.images(2))
+    with torch.inference_mode():
+        assert len(exportable.network(images)) == 2
+    network = KINDS[facts.kind].rebuild(facts)
+    network.load_state_dict(exportable.network.state_dict())
+
+
+def test_an_exported_graph_is_not_exported_again(kind: str, example: Example, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    if kind == "autoencoder":  # opens as no kind; see above
+        return
+    export(ExportConfig(model=example.source, weights=example.weights, format="pt2", out=str(path)))
+    with pytest.raises(UsageError, match="is an exported file already"):
+        export_model(load_model(Request(name=str(path))), "encoder")
 
 
 def test_equal_outputs_are_alike(kind: str, example: Example) -> None:

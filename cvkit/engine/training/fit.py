@@ -105,7 +105,7 @@ def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
             if not is_out_of_memory(error):
                 raise
             raise TrainingError(
-                "out of memory: use a smaller batch size (and accumulate gradients to make up for it) or smaller images."
+                "out of memory: use a smaller batch size (and accumulate gradients to make up) or smaller images."
             ) from error
         finally:
             loop.board.close()
@@ -222,8 +222,8 @@ class _Loop:
         assert means is not None
         if not math.isfinite(means["loss"]):
             raise TrainingError(
-                f"the validation loss is {means['loss']} after epoch {self.state.epoch + 1}: use a lower learning rate; "
-                f"{self.job.folder.last.name} keeps the last good state."
+                f"the validation loss is {means['loss']} after epoch {self.state.epoch + 1}: use a lower learning "
+                f"rate; {self.job.folder.last.name} keeps the last good state."
             )
         return means
 
