@@ -46,7 +46,7 @@ def choose_precision(name: str, device: "torch.device") -> str:
     import torch
 
     if name == "fp16" and device.type == "cpu":
-        raise UsageError("--precision fp16 needs a GPU; on a processor use fp32 or bf16.")
+        raise UsageError("The precision fp16 needs a GPU; on a processor use fp32 or bf16.")
     if name != "auto":
         return name
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

@@ -77,7 +77,7 @@ def find(name: str) -> Path:
     if files.is_folder(name):
         if (path / "best.pt").is_file():
             return path / "best.pt"
-        hint = " It has last.pt: finish it with --resume." if (path / "last.pt").is_file() else ""
+        hint = f" It has last.pt: finish the run with `cvkit resume {path}`." if (path / "last.pt").is_file() else ""
         raise WeightsError(f"{path}: no best.pt in this folder.{hint}")
     if not files.is_file(name):
         near = [p.name for p in path.parent.iterdir()] if files.is_folder(str(path.parent)) else []

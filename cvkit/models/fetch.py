@@ -91,7 +91,7 @@ def offline_hint(name: str) -> str:
     """Return a sentence that says how to get the weights ``name`` on a machine without internet."""
     return (
         f"Without internet, run `cvkit models download {name}` on a machine that has it, copy the file to this machine "
-        "and give it to the command with --weights FILE."
+        "and use it with `--weights FILE`."
     )
 
 

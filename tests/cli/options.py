@@ -39,17 +39,20 @@ def unknown_options(words: Sequence[str], message: str) -> set[str]:
 
     Args:
         words: Command line without ``cvkit``.
-        message: Lines that the command wrote. An option in a quoted command (`` `cvkit export --format pt2` ``) must be
-            one of that command; commands of other programs are not checked. A word that the message rejects as "no such
-            option" is one that the user typed.
+        message: Lines that the command wrote. Options in a quoted command (`` `cvkit export --format pt2` ``) must be
+            those of that command, and quoted options (`` `--weights FILE` ``) those of any command; commands of other
+            programs are not checked. A word that the message rejects as "no such option" is one that the user typed.
     """
     options = options_by_command()
     wrong: set[str] = set()
     for line in message.splitlines():
         for quoted in QUOTED.finditer(line):
             first, *rest = (quoted[1] or quoted[2]).split()
+            named = set(OPTION.findall(quoted[0]))
             if first == "cvkit":
-                wrong |= set(OPTION.findall(" ".join(rest))) - options[command_of(rest)]
+                wrong |= named - options[command_of(rest)]
+            elif first.startswith("--") and not any(named <= known for known in options.values()):
+                wrong |= named
         typed = re.findall(r"No such option: (--[\w-]+)", line)
         wrong |= set(OPTION.findall(QUOTED.sub("", line))) - options[command_of(words)] - set(typed)
     return wrong

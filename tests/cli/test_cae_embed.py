@@ -165,7 +165,7 @@ def test_a_signal_after_the_last_epoch_leaves_before_embedding(
     with monkeypatch.context() as patch:
         patch.setattr(Console, "report", interrupt)
         ended = run(*words)
-    assert ended.code == 75 and "--resume" in ended.err and not Path("r/embeddings.csv").exists()
+    assert ended.code == 75 and "`cvkit resume r`" in ended.err and not Path("r/embeddings.csv").exists()
     assert run(*words, "--resume").code == 0 and Path("r/embeddings.csv").exists()
 
 

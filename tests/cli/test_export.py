@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -558,3 +559,15 @@ def test_an_exported_encoder_embeds(run: Run) -> None:
     assert run("export", "run", "--part", "whole", "--out", "w.onnx").code == 0
     refused = run("cae-embed", "--data", "data", "--checkpoint", "w.onnx", "--out", "x")
     assert refused.code == 1 and "an exported autoencoder; this command needs one of encoder" in refused.err
+
+
+def test_an_encoder_of_bare_weights_is_exported_and_shown_like_its_run(run: Run, digits: Path) -> None:
+    words = ("--widths", "4,8", "--epochs", 1, "--compare", "none", "--device", "cpu", "--out", "r")
+    assert run("cae-embed", "--data", digits, *words).code == 0
+    assert run("export", "r", "--format", "safetensors", "--out", "e.safetensors").code == 0
+    assert run("export", "e.safetensors", "--format", "safetensors", "--out", "again.safetensors").code == 0
+    one, other = (safetensors.torch.load_file(name) for name in ("e.safetensors", "again.safetensors"))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert run("models", "show", "e.safetensors").code == 0
+    whole = run("export", "e.safetensors", "--part", "whole", "--out", "w.onnx")
+    assert whole.code == 2 and "--part whole: e.safetensors holds an encoder only" in whole.err

@@ -26,6 +26,8 @@ def test_options_of_other_commands_are_recognised() -> None:
     assert unknown_options(["predict", "a"], "error: `cvkit predict --lr 1` helps.") == {"--lr"}
     assert unknown_options(["predict", "a"], "error: start it with `srun --ntasks-per-node 2`.") == set()
     assert unknown_options(["predict", "a"], "error: No such option: --lr Did you mean --out?") == set()
+    assert unknown_options(["models", "path", "a"], "error: use it with `--weights FILE`.") == set()
+    assert unknown_options(["models", "path", "a"], "error: use it with `--weight FILE`.") == {"--weight"}
     assert unknown_options(["evaluate", "--no-emd"], "error: leave out --no-emd, or add --emd.") == set()
 
 

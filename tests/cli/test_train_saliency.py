@@ -59,7 +59,7 @@ def test_a_killed_run_resumes_bit_identical(run: Run, fixation_data: Path, tmp_p
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 75, said
-    assert "--resume --out parts" in said
+    assert "`cvkit resume parts`" in said
     ended = run(*words, "--out", "parts", "--resume")
     assert ended.code == 0, ended.err
     one, other = (checkpoint.load(tmp_path / name / "last.pt", "training-state") for name in ("whole", "parts"))

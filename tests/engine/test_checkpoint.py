@@ -79,7 +79,7 @@ def test_a_run_or_a_file_is_found(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no best\.pt in this folder\.$"):
         find(str(run))
     (run / "last.pt").touch()
-    with pytest.raises(WeightsError, match=r"no best\.pt in this folder\. It has last\.pt: finish it with --resume"):
+    with pytest.raises(WeightsError, match=r"no best\.pt in this folder\. It has last\.pt: .*`cvkit resume"):
         find(str(run))
     (run / "best.pt").touch()
     assert find(str(run)) == run / "best.pt" and find(str(run / "last.pt")) == run / "last.pt"

@@ -83,6 +83,8 @@ def _export(config: ExportConfig, report: Reporter) -> ExportResult:
     request = Request(name=config.model or "", weights=config.weights, labels=config.labels, report=report)
     loaded = load_model(request)
     loaded.report_note(report)
+    if config.part == "whole" and loaded.kind == "encoder":
+        raise UsageError(f"--part whole: {config.model} holds an encoder only.")
     exportable = export_model(loaded, config.part)
     path = _check_suffix(config, Path(config.out or default_name(config, exportable.facts) + SUFFIXES[config.format]))
     staging.check_free(path, config.overwrite)

@@ -105,7 +105,7 @@ def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
             if not is_out_of_memory(error):
                 raise
             raise TrainingError(
-                "out of memory: use a smaller --batch-size (and --accumulate to make up for it) or a smaller --size."
+                "out of memory: use a smaller batch size (and accumulate gradients to make up) or smaller images."
             ) from error
         finally:
             loop.board.close()
@@ -200,7 +200,7 @@ class _Loop:
             names = ", ".join(self.job.learner.names(pending[1]))
             raise TrainingError(
                 f"the loss is {value} at epoch {self.state.epoch + 1}, batch of {names}: check these files, or use "
-                f"a lower --lr; {self.job.folder.last.name} keeps the last good state."
+                f"a lower learning rate; {self.job.folder.last.name} keeps the last good state."
             )
         self.state.loss_sum += value * len(pending[1]["index"])
 
@@ -222,8 +222,8 @@ class _Loop:
         assert means is not None
         if not math.isfinite(means["loss"]):
             raise TrainingError(
-                f"the validation loss is {means['loss']} after epoch {self.state.epoch + 1}: use a lower --lr; "
-                f"{self.job.folder.last.name} keeps the last good state."
+                f"the validation loss is {means['loss']} after epoch {self.state.epoch + 1}: use a lower learning "
+                f"rate; {self.job.folder.last.name} keeps the last good state."
             )
         return means
 
@@ -284,5 +284,5 @@ class _Loop:
             self.fabric.barrier()  # no process leaves before the state is written
             raise StoppedBySignal(
                 f"stopped by a signal after {self.state.epoch} epochs and {self.state.batch} batches; everything is "
-                f"saved: run the same command with --resume --out {self.job.folder.path} to continue."
+                f"saved: `cvkit resume {self.job.folder.path}` continues."
             )

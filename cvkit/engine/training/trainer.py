@@ -108,8 +108,8 @@ class Trainer:
         """Raise TrainingError if a weight is not finite, naming the epoch and the checkpoint file that is ``kept``."""
         if not all(bool(torch.isfinite(value).all()) for value in _weights(self.network).values()):
             raise TrainingError(
-                f"a gradient was not finite in epoch {epoch}, and the weights no longer are: use a lower --lr; "
-                f"{kept} keeps the last good state."
+                f"a gradient was not finite in epoch {epoch}, and the weights no longer are: use a lower learning "
+                f"rate; {kept} keeps the last good state."
             )
 
     def save(self, path: Path, state: State) -> None:

@@ -62,10 +62,13 @@ def from_exported(network: nn.Module, facts: Facts, path: Path, sha256: str) -> 
 
 
 def _export(loaded: LoadedAutoencoder, part: str) -> Exportable:
-    whole = loaded.network.eval().requires_grad_(False)
-    assert isinstance(whole, Autoencoder)
-    spec = whole.spec
-    encoder = part == "encoder"
+    """Prepare an autoencoder, or the encoder alone if ``part`` says so or the file holds nothing else."""
+    network = loaded.network.eval().requires_grad_(False)
+    assert isinstance(network, Autoencoder | Encoder)
+    if part == "encoder" and isinstance(network, Autoencoder):
+        network = Encoder(network)
+    spec = network.spec
+    encoder = isinstance(network, Encoder)
     facts = Facts(
         kind="encoder" if encoder else "autoencoder",
         model="autoencoder",
@@ -78,7 +81,7 @@ def _export(loaded: LoadedAutoencoder, part: str) -> Exportable:
         weights_sha256=loaded.sha256,
         config=dict(loaded.config),
     )
-    return Exportable(network=Encoder(whole) if encoder else whole, facts=facts)
+    return Exportable(network=network, facts=facts)
 
 
 def _rebuild(facts: Facts) -> nn.Module:

@@ -180,7 +180,7 @@ def test_a_run_stopped_anywhere_and_resumed_ends_bit_identical(tmp_path: Path, s
     settings: dict[str, Any] = {"ema": 0.9, "accumulate": 2}
     expected = run(whole, **settings)
     if signal_at < 16:
-        with pytest.raises(StoppedBySignal, match="--resume"):
+        with pytest.raises(StoppedBySignal, match="cvkit resume"):
             run(parts, Line(signal_at), **settings)
         result = run(parts, resume=True, **settings)
     else:
