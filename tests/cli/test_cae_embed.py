@@ -182,7 +182,7 @@ def test_a_checkpoint_embeds_without_training(run: Run, digits: Path, trained: P
     manifest = json.loads(Path("e/manifest.json").read_text())
     assert manifest["images"] == {"train": 90, "test": 33} and "embedding.png" in manifest["files"]
     again = run(*words, "--format", "csv,parquet,npy,projector", "--json")
-    assert again.code == 0 and "done already" in again.err
+    assert again.code == 0 and "is complete already" in again.err
     assert json.loads(again.out)["metrics"] == json.loads(Path("e/metrics.json").read_text())
     changed = run(*words)
     assert changed.code == 1 and "format was" in changed.err
@@ -391,7 +391,7 @@ def test_two_processes_train_and_one_embeds(run: Run, digits: Path) -> None:
 
 def test_a_checkpoint_that_is_not_there_is_refused(run: Run, digits: Path) -> None:
     ended = run("cae-embed", "--data", digits, "--checkpoint", "nowhere")
-    assert ended.code == 1 and "--checkpoint nowhere: no such run folder or file" in ended.err
+    assert ended.code == 1 and "nowhere: no such run folder, file or model" in ended.err
 
 
 def test_a_checkpoint_of_another_kind_is_refused(run: Run, digits: Path, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_json_of_the_list_has_the_facts_of_every_entry(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "hint"),
-    [("vgx16", "Did you mean 'vgg16'?"), ("mlnt*", "Did you mean 'mlnet'?"), ("qqq", "`cvkit models list` shows them")],
+    [("vgx16", "Did you mean 'vgg16'?"), ("mlnt*", "Did you mean 'mlnet'?"), ("qqq", "`cvkit models list` shows all of them")],
 )
 def test_a_pattern_without_a_match_is_one_line_with_a_suggestion(run: Run, pattern: str, hint: str) -> None:
     ended = run("models", "list", pattern)
@@ -226,14 +226,14 @@ def test_our_own_networks_are_shown_too(run: Run, name: str) -> None:
         (("vgg16", "--size", "8x8"), "cannot process images of 8x8 pixels: .*Output size is too small"),
         (("vit_b_16", "--size", "256x256"), "cannot process images of 256x256 pixels: .*224"),
         (("timm:vit_tiny_patch16_224", "--size", "256x256"), r"cannot process images of 256x256 pixels: .*\(224\)"),
-        (("mlnet", "--size", "240x16"), "--size 240x16 is too small: mlnet needs 32 pixels a side"),
+        (("mlnet", "--size", "240x16"), "--size 240x16 is too small: mlnet needs 32 pixels per side"),
         (("vgg16", "--size", "224"), "--size '224' is not a size"),
         (("vgg16", "--batch", "0"), "--batch must be 1 or more"),
         (("vgg61",), "no classifier 'vgg61'. Did you mean 'vgg"),
         (("mlnt",), "there is no model 'mlnt'. Did you mean 'mlnet'?"),
         (("timm:resnet18e",), "timm has no classifier 'resnet18e'. Did you mean 'timm:resnet18"),
         (("resnet18d",), "write timm:resnet18d"),
-        (("vgg16.IMAGENET1K_V9",), "NAME vgg16.IMAGENET1K_V9: vgg16 has no weights.*Did you mean 'IMAGENET1K_V1'?"),
+        (("vgg16.IMAGENET1K_V9",), "MODEL vgg16.IMAGENET1K_V9: vgg16 has no weights.*Did you mean 'IMAGENET1K_V1'?"),
         (("",), "(NAME|MODEL) is empty"),
     ],
 )
@@ -371,7 +371,7 @@ def test_of_a_name_without_a_file_the_next_step_is_said(run: Run, command: str) 
     assert "its backbone has: `cvkit models download vgg16`" in ours.err
     bare = run("models", command, "timm:resnet50t")
     assert bare.code == 1
-    assert "There are no pretrained weights of timm:resnet50t" in bare.err
+    assert "timm:resnet50t has no pretrained weights" in bare.err
     assert "Did you mean 'mlnet'?" in run("models", command, "mlnt").err
 
 

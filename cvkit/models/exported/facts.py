@@ -120,7 +120,7 @@ class Facts:
         )
         if not consistent or not isinstance(self.kind, str):
             return False
-        if self.preprocessing is None:
+        if self.preprocessing is None and "classes" not in self.spec:
             return True
         classes, steps = self.spec["classes"], self.classifier_preprocessing
         named = all(len(names) in (0, classes) for names in (self.labels, self.class_ids))
