@@ -51,7 +51,8 @@ def _join(environment: MutableMapping[str, str]) -> str:
             joined[-1] += word
         else:
             joined.append(word)
-    environment["COMP_WORDS"], environment["COMP_CWORD"] = "\n".join(joined), str(len(joined) - 1)
+    if len(joined) < len(words):
+        environment["COMP_WORDS"], environment["COMP_CWORD"] = "\n".join(joined), str(len(joined) - 1)
     return joined[-1][: joined[-1].rindex(":") + 1] if joined[-1] != words[-1] else ""
 
 

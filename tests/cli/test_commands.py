@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from cvkit.cli import demo
 from cvkit.cli import main as program
 from cvkit.cli.command import Command, help_text
-from cvkit.commands import demo
 
 from .conftest import TINY, WEIGHTS, Run
 from .options import options_by_command

@@ -119,6 +119,25 @@ def test_a_name_of_timm_is_completed_after_its_colon() -> None:
     assert "layer4" in complete("gradcam", "--model", "timm", ":", "resnet18", "--layer", "lay")
 
 
+def test_fish_is_given_whole_names_of_timm() -> None:
+    environment = {
+        **os.environ,
+        "_CVKIT_COMPLETE": "complete_fish",
+        "_TYPER_COMPLETE_ARGS": "cvkit gradcam --model timm:resnet10",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    command = [sys.executable, "-m", "cvkit"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert "timm:resnet10t" in ended.stdout.splitlines()
+
+
+def test_words_may_be_divided_by_spaces() -> None:
+    environment = {**bash("gradcam", "--model", "vgg16.I"), "COMP_WORDS": "cvkit gradcam --model vgg16.I"}
+    command = [sys.executable, "-m", "cvkit"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert "vgg16.IMAGENET1K_V1" in ended.stdout.splitlines()
+
+
 def test_unknown_names_complete_to_nothing() -> None:
     assert complete("gradcam", "--model", "no-such-model", "--layer", "lay") == []
     assert complete("gradcam", "--model", "zzzz") == []
