@@ -329,7 +329,11 @@ def test_whole_numbers_quarter_the_file_and_stay_near(
     assert run("classify", photographs, "--model", path, "--out", "theirs").code == 0
     words = ("--quantize", "int8", "--calibrate", photographs)
     ended = run("export", NET, "--weights", "none", *words, "--rtol", 1e-4, "--out", "near.onnx")
-    assert ended.code == 1 and "--rtol 0.0001 are allowed; nothing was written" in ended.err and not list(Path().glob("*near*"))
+    assert (
+        ended.code == 1
+        and "--rtol 0.0001 are allowed; nothing was written" in ended.err
+        and not list(Path().glob("*near*"))
+    )
 
 
 def test_bytes_in_and_a_map_out_in_whole_numbers(run: Run, trained: Path, photographs: Path) -> None:

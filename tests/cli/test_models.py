@@ -94,7 +94,11 @@ def test_json_of_the_list_has_the_facts_of_every_entry(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "hint"),
-    [("vgx16", "Did you mean 'vgg16'?"), ("mlnt*", "Did you mean 'mlnet'?"), ("qqq", "`cvkit models list` shows all of them")],
+    [
+        ("vgx16", "Did you mean 'vgg16'?"),
+        ("mlnt*", "Did you mean 'mlnet'?"),
+        ("qqq", "`cvkit models list` shows all of them"),
+    ],
 )
 def test_a_pattern_without_a_match_is_one_line_with_a_suggestion(run: Run, pattern: str, hint: str) -> None:
     ended = run("models", "list", pattern)
