@@ -1,4 +1,4 @@
-"""``python -m cvkit`` is ``cvkit``."""
+"""Run the command line with ``python -m cvkit``."""
 
 from cvkit.cli.main import main
 

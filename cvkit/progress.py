@@ -12,7 +12,7 @@ class Stage:
     Attributes:
         title: Name of the stage.
         total: Number of units in the stage, None if unknown.
-        unit: What a unit is, in the plural.
+        unit: Plural name of the units, such as "images".
         done: Number of units that were done before.
     """
 

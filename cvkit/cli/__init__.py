@@ -1,1 +1,1 @@
-"""Words in, words out: one file a command."""
+"""Command line interface: one module per command."""

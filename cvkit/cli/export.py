@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cvkit.commands.export.measuring import Row
     from cvkit.models.exported.facts import Facts
 
-LIKENESS = {"agreement": "same top class", "accuracy": "accuracy", "cc": "CC"}
+AGREEMENT_LABELS = {"agreement": "same top class", "accuracy": "accuracy", "cc": "CC"}
 MAX_LISTED = 3  # labels that --inspect prints
 
 
@@ -47,14 +47,14 @@ def _show_export(console: Console, result: "ExportResult") -> None:
 
 
 def _show_benchmark(console: Console, rows: "list[Row]") -> None:
-    columns = [name for name in LIKENESS if getattr(rows[0], name) is not None]
+    columns = [name for name in AGREEMENT_LABELS if getattr(rows[0], name) is not None]
     heads = ["on the processor", f"images/s, batch {rows[0].batch}", "ms, batch 1", "MB"]
     cells = [
         [row.name, f"{row.images_per_second:.1f}", f"{row.latency_ms:.2f}", f"{row.bytes / 1e6:.1f}"]
         + [f"{getattr(row, name):.5f}" for name in columns]
         for row in rows
     ]
-    console.table([*heads, *(LIKENESS[name] for name in columns)], cells)
+    console.table([*heads, *(AGREEMENT_LABELS[name] for name in columns)], cells)
 
 
 def show_facts(console: Console, facts: "Facts") -> None:

@@ -73,7 +73,7 @@ class RichView:
 
 
 class PlainView:
-    """One line per stage every ``PLAIN_SECONDS``, without control characters."""
+    """Progress as plain text: at most one line per stage every ``PLAIN_SECONDS``, without control characters."""
 
     def __init__(self) -> None:
         self._bar: Any = None

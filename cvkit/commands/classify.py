@@ -94,8 +94,8 @@ def classify(config: ClassifyConfig, report: Reporter = ignore, stdin: Iterable[
     if config.format == "parquet":
         need_parquet()
     loaded = load_classifier(Request.for_classifier(config, report))
-    share = assign_process(config)
-    classifier = loaded.to(share.device, config.precision)
+    process = assign_process(config)
+    classifier = loaded.to(process.device, config.precision)
     _check_top(config, loaded.facts.num_classes)
     truth = _read_truth(config, classifier, inputs, report)
     loaded.report_note(report)
@@ -108,7 +108,7 @@ def classify(config: ClassifyConfig, report: Reporter = ignore, stdin: Iterable[
         details=loaded.details,
         write_reports=lambda rows: _write_reports(config, rows, classifier),
     )
-    result = run_batch(config, batch, inputs, _stages(config, classifier, truth), share, report)
+    result = run_batch(config, batch, inputs, _stages(config, classifier, truth), process, report)
     scores, unjudged = None, 0
     if truth is not None and is_main_process():
         scores, unjudged = _score(read_rows(result.folder, inputs))

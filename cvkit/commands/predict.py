@@ -56,9 +56,9 @@ def predict(config: PredictConfig, report: Reporter = ignore, stdin: Iterable[st
     loaded = load_saliency(Request(name=config.model, weights=config.weights, report=report))
     if config.overlay:
         render.colour_map(config.colormap)  # refuses an unknown name before any work
-    share = assign_process(config)
-    precision = choose_precision(config.precision, share.device)
-    predictor = loaded.to(share.device, precision)
+    process = assign_process(config)
+    precision = choose_precision(config.precision, process.device)
+    predictor = loaded.to(process.device, precision)
     batch = BatchJob(
         command="predict",
         folder=Path(config.out),
@@ -66,7 +66,7 @@ def predict(config: PredictConfig, report: Reporter = ignore, stdin: Iterable[st
         columns=_columns(config),
         details={"model": loaded.spec, "checkpoint": loaded.file or "random"},
     )
-    return run_batch(config, batch, inputs, _stages(config, predictor), share, report)
+    return run_batch(config, batch, inputs, _stages(config, predictor), process, report)
 
 
 def _identity(config: PredictConfig, weights: str, precision: str) -> dict[str, Any]:

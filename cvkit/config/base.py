@@ -122,7 +122,14 @@ class ComputeConfig(DeviceConfig):
     ] = 1
     nodes: Annotated[int, Option(help="Number of nodes of the job.", panel=COMPUTE, minimum=1, changeable=True)] = 1
     batch_size: Annotated[
-        int | None, Option(help="Images per batch.", panel=COMPUTE, metavar="N|auto", minimum=1, unset="auto")
+        int | None,
+        Option(
+            help="Images per batch; auto is the default of the command.",
+            panel=COMPUTE,
+            metavar="N|auto",
+            minimum=1,
+            unset="auto",
+        ),
     ] = None
 
     def __post_init__(self) -> None:
@@ -202,7 +209,7 @@ class TrainingConfig(ComputeConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.patience and self.best_metric == LAST:
-            raise UsageError("--patience waits for a better epoch, but --best-metric last compares none: use loss.")
+            raise UsageError("--patience needs a score to compare: use --best-metric loss instead of last.")
         if self.resume and self.out is None:
             raise UsageError("--resume needs --out RUN, the folder of the run to continue.")
 

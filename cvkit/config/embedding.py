@@ -181,7 +181,7 @@ class CaeEmbedConfig(TrainingConfig):
             if not words:
                 raise UsageError(f"{flag} is empty: name one or more of {', '.join(choices)}.")
         if "none" in self.compare and len(self.compare) > 1:
-            raise UsageError("--compare none excludes the other words: leave out none, or the others.")
+            raise UsageError("--compare none cannot be combined with other methods.")
         if self.model is not None:
             self._check_without_training()
 
@@ -189,7 +189,7 @@ class CaeEmbedConfig(TrainingConfig):
         if self.resume:
             raise UsageError("--resume continues a training run, but --model embeds without training.")
         if self.devices > 1 or self.nodes > 1:
-            raise UsageError("with --model, one process embeds: leave out --devices and --nodes.")
+            raise UsageError("--model runs in one process: leave out --devices and --nodes.")
         for field in fields(self):
             trains = field.name in NETWORK_FIELDS or field.name in LOOP_FIELDS
             if trains and getattr(self, field.name) != field.default:

@@ -15,10 +15,10 @@ class ResumeConfig(Config):
     data: Annotated[
         str | None,
         Option(
-            help="Where the same data is now.",
+            help="Path of the data, if it has moved.",
             panel=DATA,
             metavar="DIR",
-            default_text="where it was",
+            default_text="the path of the run",
             access="read",
         ),
     ] = None

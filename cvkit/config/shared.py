@@ -41,7 +41,15 @@ Labels = Annotated[
 ColorMap = Annotated[
     str, Option(help="Matplotlib colour map of the heat map.", panel=OUTPUT, choices=COLORMAPS, other="NAME")
 ]
-Alpha = Annotated[float, Option(help="Opacity of the heat map over the image.", panel=OUTPUT, minimum=0, maximum=1)]
+Alpha = Annotated[
+    float,
+    Option(
+        help="Opacity of the heat map where its values are high; it fades out where they are low.",
+        panel=OUTPUT,
+        minimum=0,
+        maximum=1,
+    ),
+]
 Strict = Annotated[
     bool, Option(help="Stop with an error if any file is unpaired or unreadable.", panel=DATA, changeable=True)
 ]

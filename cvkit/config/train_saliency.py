@@ -70,9 +70,9 @@ class TrainSaliencyConfig(TrainingConfig):
             default_text="from the model",
         ),
     ] = None
-    loss: Annotated[str, Option(help="Loss function; auto takes the model's own.", panel=TRAINING, choices=LOSSES)] = (
-        "auto"
-    )
+    loss: Annotated[
+        str, Option(help="Loss function; auto is the default loss of the model.", panel=TRAINING, choices=LOSSES)
+    ] = "auto"
     alpha: Annotated[
         float | None,
         Option(
@@ -93,7 +93,7 @@ class TrainSaliencyConfig(TrainingConfig):
     zero_bias: Annotated[
         bool | None,
         Option(
-            help="Set the biases of pretrained weights to zero, as the ML-Net exercise does.",
+            help="Set the biases of the pretrained backbone to zero before training.",
             panel=MODEL,
             off="--keep-bias",
             default_text="on for mlnet on vgg16",
@@ -129,7 +129,7 @@ class TrainSaliencyConfig(TrainingConfig):
     cache: Annotated[
         str,
         Option(
-            help="Keep decoded images in memory; auto does so if they fit.",
+            help="Cache decoded images in memory: ram always, auto if they fit, none never.",
             panel=DATA,
             choices=CACHES,
             changeable=True,

@@ -1,4 +1,4 @@
-"""Models as they are loaded from a reference, and what the registry knows of each kind of model."""
+"""Models as they are loaded from a reference, and the description of each kind of model for the registry."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -39,7 +39,10 @@ class LoadedModel(ABC):
 
     @property
     def is_exported(self) -> bool:
-        """True if the model is an exported file, which has no gradients and no layers."""
+        """True for an exported graph (.onnx, .pt2, .xml), which has no gradients and no named layers.
+
+        False for an exported .safetensors file, from which the network is rebuilt.
+        """
         return isinstance(self.network, ExportedNetwork)
 
     def report_note(self, report: Reporter) -> None:
@@ -98,10 +101,10 @@ class ModelKind:
         rebuild: Builds the network that the metadata of an exported file describe, with random weights.
         from_exported: Loads an exported file, or a network rebuilt from one, with its metadata.
         export: Prepares a loaded model for export; the second argument is ``--part``.
-        likeness: Compares outputs for the benchmark: (expected, found, true classes or None) to scores by name.
+        compare_outputs: Compares outputs for the benchmark: (expected, found, true classes or None) to scores by name.
         checkpoint: Kind of its checkpoints; empty if it has none.
         from_checkpoint: Loads the content of a checkpoint; arguments are the content, its path and its SHA-256.
-        knows: Returns whether a name is one of its models.
+        is_model_name: Returns whether a name is one of its models.
         from_name: Loads a model by name.
         postprocessing: Returns the module that ends the exported graph, and the names of its outputs, given the
             metadata and ``--top``; None if the kind has no postprocessing.
@@ -114,10 +117,10 @@ class ModelKind:
     rebuild: Callable[[Facts], nn.Module]
     from_exported: Callable[[nn.Module, Facts, Path, str], LoadedModel]
     export: Callable[[Any, str], Exportable]
-    likeness: Callable[[Outputs, Outputs, Tensor | None], dict[str, float]]
+    compare_outputs: Callable[[Outputs, Outputs, Tensor | None], dict[str, float]]
     checkpoint: str = ""
     from_checkpoint: Callable[[Mapping[str, Any], Path, str], LoadedModel] | None = None
-    knows: Callable[[str], bool] = field(default=lambda _: False)
+    is_model_name: Callable[[str], bool] = field(default=lambda _: False)
     from_name: Callable[[Request], LoadedModel] | None = None
     postprocessing: Callable[[Facts, int], tuple[nn.Module, list[str]]] | None = None
     any_size: bool = True

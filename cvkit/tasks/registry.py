@@ -86,7 +86,8 @@ def find_file(reference: str) -> Path | None:
     Raises:
         WeightsError: If the reference can only be a path, and nothing is there.
     """
-    if any(kind.knows(reference) for kind in KINDS.values() if kind.knows is not CLASSIFIER.knows):
+    built_in = (kind for kind in KINDS.values() if kind is not CLASSIFIER)
+    if any(kind.is_model_name(reference) for kind in built_in):  # wins over a file of that name
         return None
     looks_like_path = "/" in reference or Path(reference).suffix.lower() in (".pt", ".onnx", ".pt2", ".xml")
     if files.is_file(reference) or files.is_folder(reference) or looks_like_path:
@@ -133,9 +134,9 @@ def _load_exported(path: Path, accepted: Sequence[str]) -> LoadedModel:
 def _load_named(request: Request, accepted: Sequence[str]) -> LoadedModel:
     for name in accepted:
         kind = KINDS[name]
-        if kind.from_name is not None and kind.knows(request.name):
+        if kind.from_name is not None and kind.is_model_name(request.name):
             return kind.from_name(request)
-    other = next((kind for kind in KINDS.values() if kind.knows(request.name)), None)
+    other = next((kind for kind in KINDS.values() if kind.is_model_name(request.name)), None)
     if other is not None:
         raise UsageError(f"{request.name} is {other.title}; this command needs {_titles(accepted)}.")
     if CLASSIFIER.name in accepted and CLASSIFIER.from_name is not None:

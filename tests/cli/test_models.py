@@ -348,7 +348,7 @@ def test_the_path_is_that_in_the_cache_or_an_error(run: Run, cache: Path) -> Non
     ended = run("models", "path", "vgg16")
     assert ended.code == 1
     assert ended.out == ""
-    assert ended.err.endswith("are not here: run `cvkit models download vgg16`.\n")
+    assert ended.err.endswith("are not in the cache: run `cvkit models download vgg16`.\n")
     cache.parent.mkdir(parents=True)
     cache.write_bytes(WEIGHTS[:-1])
     assert "is damaged" in run("models", "path", "vgg16").err

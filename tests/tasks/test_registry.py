@@ -220,7 +220,7 @@ def test_an_exported_graph_is_not_exported_again(kind: str, example: Example, tm
 
 def test_equal_outputs_are_alike(kind: str, example: Example) -> None:
     output = example.open().run(example.images(4))
-    scores = KINDS[kind].likeness((output,), (output.clone(),), None)
+    scores = KINDS[kind].compare_outputs((output,), (output.clone(),), None)
     assert scores and all(score == pytest.approx(1, abs=1e-5) for score in scores.values())
 
 

@@ -90,7 +90,7 @@ def _embed_by_training(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResu
 
 def _embed_by_model(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
     if process_plan(config) != (1, 1):
-        raise UsageError("with --model, one process embeds: start it without torchrun or several Slurm tasks.")
+        raise UsageError("--model runs in one process: start the command without torchrun or several Slurm tasks.")
     loaded = load_model(Request(name=config.model or "", report=report), ("autoencoder", "encoder"))
     embedder = loaded.to(choose_device(config.device), "fp32")
     assert isinstance(embedder, Embedder)
@@ -101,7 +101,7 @@ def _embed_by_model(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
     if done is not None:
         return _completed(config, folder, done, report)
     with StopSignal() as stop:
-        stoppable = interruptible(stop, report, "stopped by a signal: the same command starts anew.")
+        stoppable = interruptible(stop, report, "stopped by a signal: run the same command to start again.")
         collection = read_data(config, source, names, stoppable, embedder)
         summary = summary_of(embedder.spec)
         report_summary(summary, folder, stoppable)

@@ -51,7 +51,7 @@ class Drawing:
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """The distinct labels of all images, in ascending order."""
+        """The distinct labels of all splits in ascending order, (K,) int64; empty if the data has no labels."""
         found = [part.labels for part in self.collection.splits.values() if part.labels is not None]
         return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
 

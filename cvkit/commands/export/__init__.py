@@ -74,7 +74,7 @@ def export(config: ExportConfig, report: Reporter = ignore) -> ExportResult:
         StoppedBySignal: If a signal stopped the command; nothing is left behind.
     """
     with StopSignal() as stop:
-        return _export(config, interruptible(stop, report, "stopped by a signal: the same command starts anew."))
+        return _export(config, interruptible(stop, report, "stopped by a signal: run the same command to start again."))
 
 
 def _export(config: ExportConfig, report: Reporter) -> ExportResult:

@@ -16,7 +16,7 @@ from cvkit.models.exported.comparison import Outputs
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.network import ExportedNetwork
 from cvkit.models.exported.silence import silent
-from cvkit.models.exported.timing import Opener, in_blocks
+from cvkit.models.exported.timing import Opener, median_call_seconds
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
 from cvkit.tasks.classification.truth import read_truth
 from cvkit.tasks.registry import KINDS
@@ -97,16 +97,16 @@ def benchmark(
     one, many = (samples.batch(count, plain.size) for count in (1, batch))
     report(Stage("measuring", 3, "steps"))
     with torch.inference_mode():
-        latency = in_blocks(_openers(variants, one), rounds=ROUNDS, seconds=SECONDS)
+        latency = median_call_seconds(_openers(variants, one), rounds=ROUNDS, seconds=SECONDS)
         report(Step(1))
-        throughput = in_blocks(_openers(variants, many), rounds=ROUNDS, seconds=SECONDS)
+        throughput = median_call_seconds(_openers(variants, many), rounds=ROUNDS, seconds=SECONDS)
         report(Step(2))
         outputs = {name: _all_outputs(variant, samples, batch) for name, variant in variants.items()}
         report(Step(3))
     report(StageEnd())
     rows = []
     for name, variant in variants.items():
-        likeness = KINDS[plain.kind].likeness(outputs[EAGER], outputs[name], true)
+        likeness = KINDS[plain.kind].compare_outputs(outputs[EAGER], outputs[name], true)
         scores: dict[str, float | None] = {score: likeness.get(score) for score in ("agreement", "accuracy", "cc")}
         speed, delay = batch / throughput[name], 1000 * latency[name]
         row = Row(name=name, batch=batch, images_per_second=speed, latency_ms=delay, bytes=variant.bytes, **scores)

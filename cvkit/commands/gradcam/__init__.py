@@ -30,6 +30,8 @@ from cvkit.tasks.classification.columns import CLASS_COLUMNS
 from cvkit.tasks.classification.loading import LoadedClassifier
 from cvkit.tasks.registry import load_classifier
 
+NO_GRADIENTS = "gradcam needs gradients: use the network or a .safetensors file, not an exported graph."
+
 
 @dataclass(frozen=True)
 class GradcamResult:
@@ -85,11 +87,11 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
     render.colour_map(config.colormap)  # refuses an unknown name before any work
     loaded = load_classifier(Request.for_classifier(config, report))
     if loaded.is_exported:
-        raise UsageError("gradcam needs gradients, which exported files do not provide: name the network itself.")
+        raise UsageError(NO_GRADIENTS)
     choose = choose_classes(config, loaded.facts)
     target = find_target(config, loaded)
-    share = assign_process(config)
-    classifier = loaded.to(share.device, config.precision)
+    process = assign_process(config)
+    classifier = loaded.to(process.device, config.precision)
     explainer = Explainer(
         classifier.network, target, method=config.method, smooth=config.smooth, autocast=classifier.autocast
     )
@@ -99,7 +101,7 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
     report(Note(f"{loaded.facts.name}, {config.method}{'' if config.method == 'guided-backprop' else position}"))
     steps = ImageExplainer(config, classifier, explainer, choose)
     stages = Stages(read=steps.read, infer=steps.infer, write=steps.write)
-    result = run_batch(config, batch, inputs, stages, share, report)
+    result = run_batch(config, batch, inputs, stages, process, report)
     means = None
     if config.faithfulness and is_main_process():
         means = _means(read_rows(result.folder, inputs))

@@ -28,10 +28,12 @@ class ModelFile:
 
 
 def download_model(config: DownloadModelConfig, report: Reporter = ignore) -> ModelFile:
-    """Download a classifier's weights into the cache of its library, and copy them to ``config.to``.
+    """Download a classifier's weights into the cache of its library.
+
+    If ``config.to`` is set, copy the file into that folder as well.
 
     Raises:
-        UsageError: If the name has no file.
+        UsageError: If there is no weights file for the name.
         WeightsError: If the file cannot be downloaded.
         OutputError: If the file cannot be written.
     """
@@ -55,7 +57,9 @@ def model_path(config: ModelPathConfig) -> ModelFile:
         raise WeightsError(f"{entry.name} has no pretrained weights.")
     path = fetch.cached(entry)
     if path is None:
-        raise WeightsError(f"The weights {entry.name} are not here: run `cvkit models download {config.model}`.")
+        raise WeightsError(
+            f"The weights {entry.name} are not in the cache: run `cvkit models download {config.model}`."
+        )
     file = _describe(entry, path)
     if not file.sha256.startswith(hash_in(path.name) or ""):
         raise WeightsError(f"{path} is damaged (its hash is wrong): run `cvkit models download {config.model}`.")

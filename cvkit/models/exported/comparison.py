@@ -49,7 +49,7 @@ def compare(expected: Outputs, found: Outputs, size: tuple[int, int], classes: b
         WeightsError: If the shapes differ.
     """
     if [one.shape for one in expected] != [one.shape for one in found]:
-        raise WeightsError("the exported file has other outputs than the network.")
+        raise WeightsError("the output shapes of the exported file differ from those of the network.")
     absolute = relative = 0.0
     for one, other in zip(expected, found, strict=True):
         if one.is_floating_point():

@@ -14,7 +14,7 @@ from cvkit.models.exported.facts import KEY, Facts
 from cvkit.models.exported.runtimes import OPENERS, Run, need
 
 SUFFIXES = (".onnx", ".pt2", ".safetensors", ".xml")
-MOST_XML = 2**28  # bytes of an OpenVINO graph, which is read whole for what it says of itself
+MOST_XML = 2**28  # bytes of an OpenVINO graph, which is read completely to get its metadata
 
 
 def is_exported(place: str) -> bool:
@@ -38,7 +38,7 @@ def read_facts(path: Path) -> Facts:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise WeightsError(f"{path}: no exported model (their names end in {', '.join(SUFFIXES)}).")
+        raise WeightsError(f"{path}: not an exported model (expected a name ending in {', '.join(SUFFIXES)}).")
     try:
         text = reader(path)
     except (UsageError, WeightsError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 Opener = Callable[[], Callable[[], object]]
 
 
-def in_blocks(variants: Mapping[str, Opener], *, rounds: int, seconds: float) -> dict[str, float]:
+def median_call_seconds(variants: Mapping[str, Opener], *, rounds: int, seconds: float) -> dict[str, float]:
     """Return the median seconds of one call of each variant.
 
     In each round, every variant is opened, called once for warm-up, then called for ``seconds`` (at least three times)

@@ -44,7 +44,7 @@ class Classifier(Runner):
         return self.run(images)
 
     def label(self, index: int) -> str:
-        """Return the label of a class, or an empty text if it is not known."""
+        """Return the label of a class, or an empty text if the model has no labels."""
         return self.facts.labels[index] if self.facts.labels else ""
 
     def name_class(self, index: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from cvkit.models.published import pretrained
 from cvkit.tasks.classification.loading import LoadedClassifier, from_exported, load, make
 
 
-def _knows(name: str) -> bool:
+def _is_model_name(name: str) -> bool:
     try:
         pretrained.check_name(name)
     except UsageError:
@@ -48,7 +48,7 @@ def _export(loaded: LoadedClassifier, part: str) -> Exportable:
     return Exportable(network=loaded.network.eval().requires_grad_(False), facts=facts)
 
 
-def _likeness(expected: Outputs, found: Outputs, true: Tensor | None) -> dict[str, float]:
+def _compare_outputs(expected: Outputs, found: Outputs, true: Tensor | None) -> dict[str, float]:
     """Return the fractions of images whose top class is that of PyTorch, and the true one (-1 is unknown)."""
     top = top_classes(found)
     scores = {"agreement": float((top == top_classes(expected)).double().mean())}
@@ -67,9 +67,9 @@ KIND = ModelKind(
     output="logits",
     rebuild=lambda facts: make(facts.spec["name"], facts.spec["classes"]),
     from_exported=from_exported,
-    knows=_knows,
+    is_model_name=_is_model_name,
     from_name=_from_name,
     export=_export,
     postprocessing=_postprocessing,
-    likeness=_likeness,
+    compare_outputs=_compare_outputs,
 )

@@ -186,7 +186,7 @@ def make(name: str, num_classes: int | None = None) -> nn.Module:
 
 
 def blueprint(name: str, num_classes: int | None = None) -> Callable[[], nn.Module]:
-    """Return what builds the network anew, for dry runs on the meta device."""
+    """Return a function that builds the network, for dry runs on the meta device."""
     return partial(make, name, num_classes)
 
 

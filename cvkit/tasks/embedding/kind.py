@@ -89,14 +89,14 @@ def _rebuild(facts: Facts) -> nn.Module:
     return Encoder(whole) if facts.kind == "encoder" else whole
 
 
-def _likeness_of_images(expected: Outputs, found: Outputs, true: Tensor | None) -> dict[str, float]:
+def _compare_images(expected: Outputs, found: Outputs, true: Tensor | None) -> dict[str, float]:
     """Return the mean correlation of the reconstructions with those of PyTorch."""
     del true
     images = (-1, *expected[0].shape[-2:])
     return {"cc": float(correlation(found[0].reshape(images), expected[0].reshape(images)).mean())}
 
 
-def _likeness_of_codes(expected: Outputs, found: Outputs, true: Tensor | None) -> dict[str, float]:
+def _compare_codes(expected: Outputs, found: Outputs, true: Tensor | None) -> dict[str, float]:
     """Return the correlation of all codes with those of PyTorch: one code has too few values for its own."""
     del true
     return {"cc": float(correlation(found[0].reshape(1, 1, -1), expected[0].reshape(1, 1, -1)).mean())}
@@ -111,7 +111,7 @@ KIND = ModelKind(
     from_checkpoint=from_checkpoint,
     from_exported=from_exported,
     export=_export,
-    likeness=_likeness_of_images,
+    compare_outputs=_compare_images,
     any_size=False,
 )
 ENCODER_KIND = ModelKind(
@@ -121,6 +121,6 @@ ENCODER_KIND = ModelKind(
     rebuild=_rebuild,
     from_exported=from_exported,
     export=_export,
-    likeness=_likeness_of_codes,
+    compare_outputs=_compare_codes,
     any_size=False,
 )

@@ -128,7 +128,7 @@ def _export(loaded: LoadedSaliency, part: str) -> Exportable:
     return Exportable(network=loaded.network.eval().requires_grad_(False), facts=facts)
 
 
-def _likeness(expected: Outputs, found: Outputs, true: Tensor | None) -> dict[str, float]:
+def _compare_outputs(expected: Outputs, found: Outputs, true: Tensor | None) -> dict[str, float]:
     """Return the mean correlation of the maps with those of PyTorch."""
     del true
     maps = (-1, *expected[0].shape[-2:])
@@ -143,9 +143,9 @@ KIND = ModelKind(
     rebuild=lambda facts: build(SaliencySpec.from_dict(facts.spec)),
     from_checkpoint=from_checkpoint,
     from_exported=from_exported,
-    knows=SALIENCY_MODELS.__contains__,
+    is_model_name=SALIENCY_MODELS.__contains__,
     from_name=from_name,
     export=_export,
     postprocessing=lambda facts, top: (MapAtInput(), ["saliency"]),  # noqa: ARG005 (maps have no classes)
-    likeness=_likeness,
+    compare_outputs=_compare_outputs,
 )

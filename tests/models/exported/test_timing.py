@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from cvkit.models.exported.timing import in_blocks
+from cvkit.models.exported.timing import median_call_seconds
 
 
 def test_one_is_open_at_a_time_and_its_first_call_does_not_count() -> None:
@@ -22,7 +22,7 @@ def test_one_is_open_at_a_time_and_its_first_call_does_not_count() -> None:
 
         return opened
 
-    found = in_blocks({"a": way("a", 0.3), "b": way("b", 0)}, rounds=2, seconds=0)
+    found = median_call_seconds({"a": way("a", 0.3), "b": way("b", 0)}, rounds=2, seconds=0)
     assert said == 2 * ["open a", "a", "a", "a", "a", "open b", "b", "b", "b", "b"]
     assert 0.01 <= found["a"] < 0.1 and 0.01 <= found["b"] < 0.1
 
@@ -34,5 +34,5 @@ def test_it_calls_for_the_seconds() -> None:
         calls.append(1)
         time.sleep(0.01)
 
-    in_blocks({"a": lambda: call}, rounds=1, seconds=0.1)
+    median_call_seconds({"a": lambda: call}, rounds=1, seconds=0.1)
     assert 4 < len(calls) <= 11
