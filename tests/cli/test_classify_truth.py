@@ -118,7 +118,7 @@ def test_images_that_the_truth_leaves_out_are_counted(
     truth = write_truth({name: true[name] for name in ("a.jpg", "below/b.png", "d.png")} | {"bad.png": 1})
     ended = classify("--out", "o", "--truth", truth)
     assert ended.code == 3
-    assert "warning: the truth says nothing of 2 images, such as " in ended.err
+    assert "warning: --truth has no class for 2 images, such as " in ended.err
     found = json.loads((tmp_path / "o/accuracy.json").read_text())
     assert found["unjudged"] == 2
     assert (found["top1"]["value"], found["top1"]["n"]) == (pytest.approx(1 / 3), 3)  # what failed is not judged
@@ -183,5 +183,5 @@ def test_a_truth_that_knows_no_image_is_told_before_any_work(run: Run, photos: P
     table.write_text("image,class_index\nnothere.jpg,1\n")
     ended = run("classify", photos, "--model", "squeezenet1_1", "--weights", "none", "--truth", table, "--out", "o")
     assert ended.code == 1
-    assert "says nothing of any image, such as" in ended.err
+    assert "names none of the images, such as" in ended.err
     assert not (tmp_path / "o").exists()

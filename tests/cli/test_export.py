@@ -475,7 +475,7 @@ def test_a_map_at_the_size_of_the_input(run: Run, trained: Path) -> None:
         ((NET, "--layout", "nhwc"), 2, "of --include-preprocessing: add it"),
         ((NET, "--format", "safetensors", "--with-cam"), 2, "safetensors holds only weights"),
         ((NET, "--format", "pt2", "--simplify"), 2, "--simplify is for --format onnx"),
-        ((NET, "--opset", 99), 2, "--opset 99: the onnx installed here knows"),
+        ((NET, "--opset", 99), 2, "--opset 99: the installed onnx supports at most"),
         (("a" * 300,), 2, "a" * 300),
         (("a" * 300 + "/x",), 1, "no such run folder or file"),
         (("--inspect", "a" * 300 + ".onnx"), 1, "no such file"),

@@ -325,7 +325,7 @@ def test_a_large_photograph_is_read_again_and_gives_the_same(
     explain: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert explain("--save", "map,panel", "--out", "kept").code == 0
-    monkeypatch.setattr("cvkit.commands.gradcam.KEPT_BYTES", 0)
+    monkeypatch.setattr("cvkit.commands.gradcam.explaining.MAX_KEPT_BYTES", 0)
     assert explain("--save", "map,panel", "--out", "again").code == 0
     for kept in sorted((tmp_path / "kept").rglob("*.*g")):
         assert kept.read_bytes() == (tmp_path / "again" / kept.relative_to(tmp_path / "kept")).read_bytes()
@@ -342,7 +342,7 @@ def test_faithfulness_judges_the_map_of_its_own_class(
         seen.append((heat, float(score(image[None]))))  # type: ignore[operator]
         return Faithfulness(drop=0, increase=0, deletion=0, insertion=0, road=0)
 
-    monkeypatch.setattr("cvkit.commands.gradcam.faithfulness", spy)
+    monkeypatch.setattr("cvkit.commands.gradcam.explaining.faithfulness", spy)
     words = ("--weights", weights, "--save", "npy", "--out", "o", "--faithfulness", "--rank", "1-3")
     assert run("gradcam", photos / "c.png", *MODEL, *words).code == 0
     for (heat, share), row in zip(seen, rows(tmp_path / "o/results.csv"), strict=True):

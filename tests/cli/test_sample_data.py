@@ -50,7 +50,7 @@ def test_a_folder_in_use_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "d/mine.txt").touch()
     ended = run("sample-data", "fixations", "d")
     assert ended.code == 1
-    assert "not empty" in ended.err
+    assert "d already holds files" in ended.err
     too_small = run("sample-data", "fixations", "e", "--size", "95x200")
     assert too_small.code == 2 and "--size 95x200 is too small" in too_small.err
 
