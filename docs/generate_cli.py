@@ -43,7 +43,7 @@ def reference() -> str:
         "| option | meaning |",
         "|---|---|",
         "| `--json` | Print the result as one JSON document on stdout. |",
-        *(f"| `{name}` | {text} (Commands that use many options.) |" for name, text in SETTINGS),
+        *(f"| `{name}` | {text} (All commands except `env` and `resume`.) |" for name, text in SETTINGS),
         *(f"| `{name}` | {text} (Commands that take time.) |" for name, text in PROGRESS),
         "",
         "A boolean option such as `--overlay` has a counterpart `--no-overlay`, which overrides a configuration file.",

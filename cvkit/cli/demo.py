@@ -98,5 +98,4 @@ COMMAND = Command(
     document=lambda result: result.scores,
     panel=TOOLS,
     page="quickstart.md",
-    settings=False,
 )

@@ -137,7 +137,6 @@ COMMANDS: tuple[Command[Any, Any], ...] = (
         show=_show_list,
         panel=INSPECT,
         page="models.md",
-        settings=False,
         progress=False,
     ),
     Command(
@@ -148,7 +147,6 @@ COMMANDS: tuple[Command[Any, Any], ...] = (
         show=_show_model,
         panel=INSPECT,
         page="models.md",
-        settings=False,
         progress=False,
     ),
     Command(
@@ -159,7 +157,6 @@ COMMANDS: tuple[Command[Any, Any], ...] = (
         show=_show_file,
         panel=INSPECT,
         page="models.md",
-        settings=False,
     ),
     Command(
         name="models path",
@@ -169,7 +166,6 @@ COMMANDS: tuple[Command[Any, Any], ...] = (
         show=_show_file,
         panel=INSPECT,
         page="models.md",
-        settings=False,
         progress=False,
     ),
 )
