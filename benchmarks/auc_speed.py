@@ -1,11 +1,11 @@
-"""AUC and shuffled AUC over fixation data: cvkit against pysaliency, side by side in one run.
+"""Compare AUC and shuffled AUC over fixation data with pysaliency.
 
-Both score the same float32 maps (a blurred centre prior times image brightness) against the same fixations, all held in
-memory before the clock starts. For cvkit the clock covers putting the fixations into count maps, too; for pysaliency it
-covers ``AUC_per_image`` with uniform and with shuffled non-fixations. pysaliency has one thread, so cvkit gets one by
-default.
+Both score the same float32 maps (the blurred brightness of the image times a Gaussian centre prior) with the same
+fixations, which are in memory before the clock starts. The time of cvkit includes the counting of fixations per pixel;
+the time of pysaliency is that of ``AUC_per_image`` with uniform and with shuffled non-fixations. pysaliency uses one
+thread, so cvkit uses one by default.
 
-Run it in an environment of its own, because pysaliency wants an old setuptools:
+Run it in an environment of its own, because pysaliency requires an old setuptools:
 
     pip install cvkit pysaliency "setuptools<80"
     python benchmarks/auc_speed.py --data ../shared/data/osie
@@ -46,7 +46,7 @@ def read_data(folder: Path, split: str, count: int) -> tuple[np.ndarray, np.ndar
 
 
 def with_cvkit(maps: np.ndarray, fixations: list[Points]) -> dict[str, tuple[float, np.ndarray]]:
-    """Return seconds and values of both columns."""
+    """Return the seconds and the values of AUC and shuffled AUC."""
     start = time.perf_counter()
     counts = np.zeros(maps.shape, np.uint8)
     for n, (x, y) in enumerate(fixations):
@@ -65,13 +65,13 @@ def with_cvkit(maps: np.ndarray, fixations: list[Points]) -> dict[str, tuple[flo
 def with_pysaliency(
     images: np.ndarray, maps: np.ndarray, fixations: list[Points]
 ) -> dict[str, tuple[float, np.ndarray]]:
-    """Return seconds and values of both columns."""
+    """Return the seconds and the values of AUC and shuffled AUC."""
     if not hasattr(np, "trapz"):  # pysaliency 0.2.22 calls the name that numpy 2.4 removed
         np.trapz = np.trapezoid
     import pysaliency
 
     class Stored(pysaliency.SaliencyMapModel):
-        """Hands out the maps that were made beforehand."""
+        """Returns maps that were computed before."""
 
         def saliency_map(self, stimulus: object) -> np.ndarray:
             return maps[stimulus.index]
@@ -95,8 +95,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/osie"))
     parser.add_argument("--split", default="val")
-    parser.add_argument("--count", type=int, default=100, help="images")
-    parser.add_argument("--rounds", type=int, default=5, help="times each is timed, in turn")
+    parser.add_argument("--count", type=int, default=100, help="number of images")
+    parser.add_argument("--rounds", type=int, default=5, help="number of timed rounds")
     parser.add_argument("--threads", type=int, default=1, help="threads of cvkit")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

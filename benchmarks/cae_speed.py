@@ -1,10 +1,13 @@
-"""Speed and memory of `cae-embed` on Fashion-MNIST's images.
+"""Measure the speed and memory of `cae-embed` on the images of Fashion-MNIST.
 
-An epoch of training, `cvkit` (which shuffles, schedules, clips, watches for NaN and saves) against a bare loop over a
-tensor in memory (shuffle, forward, loss, backward, step), and against the usual one: a `DataLoader` that gets one image
-at a time and turns it into a float tensor (what torchvision's `FashionMNIST` with `ToTensor` does), without loading
-processes and with two. Then embedding all images, `cvkit` against the bare encoder. Last the peak resident memory of a
-whole `cvkit cae-embed` against that of `import torch`. One of each in turn, several times; ratios of medians.
+The script makes three comparisons, each in turn and several times, and prints ratios of medians:
+
+- A training epoch of `cvkit` (which shuffles, schedules the learning rate, clips gradients, checks for NaN and saves)
+  with a bare loop over a tensor in memory (shuffle, forward, loss, backward, step), and with a loop over a `DataLoader`
+  that converts one image at a time to a float tensor, as torchvision's `FashionMNIST` with `ToTensor` does, without
+  loading processes and with two.
+- The embedding of all images with the bare encoder.
+- The peak resident memory of a whole `cvkit cae-embed` with that of `import torch`.
 """
 
 import argparse
@@ -18,12 +21,12 @@ import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from PIL import Image
-from side_by_side import report, seconds
+from side_by_side import median_seconds, report
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_tensor
 
 from cvkit.commands.cae_embed.measure import codes_of
-from cvkit.commands.cae_embed.training import LR, new_embedder, train
+from cvkit.commands.cae_embed.training import LR, TrainingRun, new_embedder, train
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection, ReadOptions, find_source, read_collection
 from cvkit.data.image_set import ImageSet
@@ -36,7 +39,7 @@ BATCH = 128
 
 
 class OneByOne(Dataset):
-    """An image at a time, as torchvision's data set with ToTensor gives them."""
+    """Returns one image at a time as a float tensor, as torchvision's data set with ToTensor does."""
 
     def __init__(self, images: torch.Tensor) -> None:
         self.arrays = images[:, 0].numpy()
@@ -48,7 +51,7 @@ class OneByOne(Dataset):
         return to_tensor(Image.fromarray(self.arrays[index]))
 
 
-def fresh(config: CaeEmbedConfig, collection: Collection, device: torch.device) -> Embedder:
+def untrained(config: CaeEmbedConfig, collection: Collection, device: torch.device) -> Embedder:
     embedder = new_embedder(config, collection, device)
     embedder.model.train()
     return embedder
@@ -56,19 +59,12 @@ def fresh(config: CaeEmbedConfig, collection: Collection, device: torch.device) 
 
 def cvkit_epoch(config: CaeEmbedConfig, collection: Collection, fabric: Fabric) -> None:
     with tempfile.TemporaryDirectory() as name:
-        train(
-            config,
-            new_embedder(config, collection, fabric.device),
-            collection,
-            RunFolder(Path(name)),
-            fabric,
-            "",
-            ignore,
-        )
+        embedder = new_embedder(config, collection, fabric.device)
+        train(TrainingRun(config, embedder, collection, RunFolder(Path(name)), ""), fabric, ignore)
 
 
-def steps(embedder: Embedder, batches, device: torch.device) -> None:
-    """Train by hand on what gives float batches."""
+def train_epoch(embedder: Embedder, batches, device: torch.device) -> None:
+    """Train one epoch on an iterable of float batches."""
     model = embedder.model
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     for clean in batches:
@@ -107,7 +103,7 @@ def bare_codes(embedder: Embedder, images: torch.Tensor) -> torch.Tensor:
 COMMAND = """
 import sys
 from cvkit.cli.main import main
-sys.argv = ["cvkit", "cae-embed", *{words!r}]
+sys.argv = ["cvkit", "cae-embed", *{arguments!r}]
 try:
     main()
 except SystemExit as end:
@@ -117,26 +113,27 @@ except SystemExit as end:
 
 def peak_mib(code: str) -> float:
     """Return the peak resident memory of a Python process in MiB."""
-    # Not getrusage: what it tells of a new process is at least what the one had that started it.
+    # getrusage is not used, because the peak that it reports for a new process includes that of its parent.
     program = f"{code}\nprint(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1]) / 1024
 
 
 def memory(data: str) -> None:
+    """Print the peak memory of ``import torch`` and of a whole `cae-embed`."""
     with tempfile.TemporaryDirectory() as name:
-        words = ["--data", data, "--epochs", "1", "--out", f"{name}/r", "--quiet", "--device", "cpu"]
-        alone, whole = peak_mib("import torch"), peak_mib(COMMAND.format(words=words))
+        arguments = ["--data", data, "--epochs", "1", "--out", f"{name}/r", "--quiet", "--device", "cpu"]
+        alone, whole = peak_mib("import torch"), peak_mib(COMMAND.format(arguments=arguments))
     print(f"peak memory: import torch {alone:.0f} MiB, cae-embed {whole:.0f} MiB, {whole - alone:.0f} MiB more")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="../shared/data/fashion-mnist")
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--loaders", default="0,2", help="loading processes of the usual loop")
+    parser.add_argument("--loaders", default="0,2", help="numbers of loading processes of the DataLoader")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--only-memory", action="store_true")
     options = parser.parse_args()
@@ -151,22 +148,22 @@ def main() -> None:
     device = fabric.device
     images = parts["train"].images
     resident = images.to(device)
-    ways = {
-        "bare loop, tensor in memory": lambda: steps(
-            fresh(config, collection, device), resident_batches(resident), device
+    functions = {
+        "bare loop, tensor in memory": lambda: train_epoch(
+            untrained(config, collection, device), resident_batches(resident), device
         ),
         "cvkit, one epoch": lambda: cvkit_epoch(config, collection, fabric),
     }
     for workers in map(int, options.loaders.split(",")):
-        ways[f"DataLoader + ToTensor, {workers} workers"] = lambda workers=workers: steps(
-            fresh(config, collection, device), loader_batches(images, workers, device), device
+        functions[f"DataLoader + ToTensor, {workers} workers"] = lambda workers=workers: train_epoch(
+            untrained(config, collection, device), loader_batches(images, workers, device), device
         )
-    report(seconds(ways, options.rounds), "bare loop, tensor in memory", len(images))
+    report(median_seconds(functions, options.rounds), "bare loop, tensor in memory", len(images))
     every = torch.cat([whole.splits[name].images for name in ("train", "test")])
     both = ImageSet(images=every, labels=None, names=[])
     embedder = new_embedder(config, collection, device)
     report(
-        seconds(
+        median_seconds(
             {
                 "bare encoder": lambda: bare_codes(embedder, every),
                 "cvkit, embedding": lambda: codes_of(embedder, both, "", ignore),

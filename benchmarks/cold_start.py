@@ -1,6 +1,6 @@
-"""One image, cold: `cvkit gradcam` as a process against a bare script that imports torch and torchvision, in turn.
+"""Compare a whole process of `cvkit gradcam` for one image with a short script that uses torch and torchvision.
 
-Both load VGG-16's weights from a file, explain one photograph for its first class, and write the map as a PNG.
+Both load the weights of VGG-16 from a file, explain the top class of one photograph, and write the map as a PNG.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from side_by_side import report, seconds
+from side_by_side import median_seconds, report
 
 from cvkit.tasks.classification import loading
 
@@ -26,15 +26,15 @@ weights, photo, target, name = sys.argv[1:]
 model = torchvision.models.get_model(name)
 model.load_state_dict(torch.load(weights, weights_only=True))
 model.eval()
-way = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
+transform = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
 image = Image.open(photo).convert("RGB")
-held = {}
+activations = {}
 layer = model.features[29] if name.startswith("vgg") else model.features[-1]
-layer.register_forward_hook(lambda m, i, o: held.update(a=o))
-logits = model(way(image)[None])
+layer.register_forward_hook(lambda m, i, o: activations.update(a=o))
+logits = model(transform(image)[None])
 score = logits[0].max()
-gradient = torch.autograd.grad(score, held["a"])[0]
-cam = (gradient.mean((2, 3), keepdim=True) * held["a"]).sum(1).relu()
+gradient = torch.autograd.grad(score, activations["a"])[0]
+cam = (gradient.mean((2, 3), keepdim=True) * activations["a"]).sum(1).relu()
 cam = resize((cam / cam.max()).detach(), (image.height, image.width), antialias=False)
 write_png((cam * 255).to(torch.uint8), target)
 """
@@ -52,21 +52,21 @@ def main() -> None:
         weights = str(folder / "weights.pth")
         torch.save(loading.load(options.model, "none").network.state_dict(), weights)
 
-        def process(*words: str) -> None:
-            subprocess.run([sys.executable, *words], check=True, capture_output=True)
+        def process(*arguments: str) -> None:
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
         out = str(folder / "out")
         cvkit = ["-m", "cvkit", "gradcam", options.photo, "--model", options.model, "--weights", weights]
-        ways = {
+        functions = {
             "bare script": lambda: process(
                 str(folder / "bare.py"), weights, options.photo, str(folder / "a.png"), options.model
             ),
             "cvkit gradcam --save map": lambda: process(*cvkit, "--out", out, "--overwrite", "--save", "map"),
             "cvkit gradcam": lambda: process(*cvkit, "--out", out + "2", "--overwrite"),
         }
-        medians = seconds(ways, options.rounds)
+        medians = median_seconds(functions, options.rounds)
     report(medians, "bare script")
-    for name in list(ways)[1:]:
+    for name in list(functions)[1:]:
         print(f"{name}: {medians[name] - medians['bare script']:+.2f} s")
 
 

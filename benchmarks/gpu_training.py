@@ -1,13 +1,14 @@
-"""`salgan` at 224x224 as `train-saliency` trains it on a GPU, against the plain fp32 loop of document 001.
+"""Compare training of `salgan` (SalGAN, arXiv 1701.01081) at 224x224 on a GPU with a plain fp32 loop.
 
-The plain loop is fp32, contiguous, eager. Ours is bf16 autocast with channels_last, with and without `--compile`.
-Images per second of forward, loss, backward and step on batches that are on the device already.
+The plain loop uses fp32, contiguous tensors and eager mode. The other variants use bf16 autocast and channels_last as
+`train-saliency` does, with and without `--compile`. The script prints images per second of forward pass, loss,
+backward pass and optimizer step, on batches that are already on the device.
 """
 
 import argparse
 
 import torch
-from side_by_side import report, seconds
+from side_by_side import median_seconds, report
 from torch import Tensor, nn
 
 from cvkit.tasks.saliency.losses import make_loss
@@ -27,7 +28,7 @@ def trainer(device: torch.device, batch: tuple[Tensor, Tensor], *, fast: bool, c
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
     loss_of = make_loss("bce")
 
-    def work() -> None:
+    def train_steps() -> None:
         for _ in range(steps):
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast):
                 maps = runnable(images)
@@ -37,7 +38,7 @@ def trainer(device: torch.device, batch: tuple[Tensor, Tensor], *, fast: bool, c
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    return work
+    return train_steps
 
 
 def main() -> None:
@@ -52,18 +53,18 @@ def main() -> None:
     device = torch.device(options.device)
     images = torch.randn(options.batch_size, 3, options.size, options.size, device=device)
     targets = torch.rand(options.batch_size, 1, options.size, options.size, device=device)
-    ways = {
-        "plain fp32 loop of document 001": {"fast": False, "compiled": False},
+    variants = {
+        "plain fp32 loop": {"fast": False, "compiled": False},
         "bf16, channels_last": {"fast": True, "compiled": False},
         "bf16, channels_last, compiled": {"fast": True, "compiled": True},
     }
     if options.no_compile:
-        del ways["bf16, channels_last, compiled"]
-    works = {
-        name: trainer(device, (images, targets), steps=options.steps, **settings) for name, settings in ways.items()
+        del variants["bf16, channels_last, compiled"]
+    functions = {
+        name: trainer(device, (images, targets), steps=options.steps, **settings) for name, settings in variants.items()
     }
-    medians = seconds(works, options.rounds)
-    report(medians, "plain fp32 loop of document 001", options.batch_size * options.steps)
+    medians = median_seconds(functions, options.rounds)
+    report(medians, "plain fp32 loop", options.batch_size * options.steps)
 
 
 if __name__ == "__main__":

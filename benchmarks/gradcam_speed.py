@@ -1,9 +1,9 @@
-"""Grad-CAM on VGG-16 against pytorch-grad-cam and the bare forward pass, side by side, and the peak memory of each.
+"""Compare the time and peak memory of Grad-CAM on VGG-16 with pytorch-grad-cam and with the bare forward pass.
 
-The network has random weights, the images are random, as neither changes the work; `--device cuda` does the same on a
-GPU. All ways get the same contiguous float32 batch but cvkit and the bare pass, which are in the memory layout that
-cvkit uses. The memory is the peak of a process of its own that explains one batch for one class; on a GPU, of its
-allocator.
+Weights and images are random, which does not change the amount of work. `--device cuda` runs the comparison on a GPU.
+All variants get the same float32 batch: pytorch-grad-cam in contiguous layout, cvkit and the bare forward pass in the
+memory layout that cvkit uses. The peak memory is that of a separate process that explains one batch for one class; on
+a GPU, it is the peak of PyTorch's allocator.
 """
 
 import argparse
@@ -14,25 +14,25 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from side_by_side import report, seconds
+from side_by_side import median_seconds, report
 
 from cvkit.tasks.attribution import Explainer
 from cvkit.tasks.attribution.target_layer import default_target
 from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.classifier import Classifier
 
-WAYS = ("forward", "cvkit", "pytorch-grad-cam")
+VARIANTS = ("forward", "cvkit", "pytorch-grad-cam")
 
 
-def prepare(options: argparse.Namespace, way: str) -> Callable[[int], object]:
-    """Return what explains the batch for so many classes, in one of the ways."""
+def prepare(options: argparse.Namespace, variant: str) -> Callable[[int], object]:
+    """Return a function that explains the batch for a number of classes with one of the variants."""
     torch.manual_seed(0)
     images = torch.randn(options.batch, 3, 224, 224, device=options.device)
     loaded = loading.load(options.model, "none")
-    if way != "pytorch-grad-cam":
+    if variant != "pytorch-grad-cam":
         classifier = Classifier(loaded.network, loaded.facts, device=options.device)
         images = images.contiguous(memory_format=classifier.layout)
-        if way == "forward":
+        if variant == "forward":
 
             def forward(classes: int) -> object:
                 del classes
@@ -57,11 +57,11 @@ def prepare(options: argparse.Namespace, way: str) -> Callable[[int], object]:
     return reference
 
 
-def peak_mib(options: argparse.Namespace, way: str) -> float:
+def peak_mib(options: argparse.Namespace, variant: str) -> float:
     """Return the peak memory of a process that explains one batch for one class."""
-    words = [sys.executable, __file__, "--model", options.model, "--device", options.device]
-    words += ["--batch", str(options.batch), "--alone", way]
-    return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[-1])
+    arguments = [sys.executable, __file__, "--model", options.model, "--device", options.device]
+    arguments += ["--batch", str(options.batch), "--alone", variant]
+    return float(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 def alone(options: argparse.Namespace) -> None:
@@ -79,23 +79,25 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--alone", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--alone", choices=VARIANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
         alone(options)
         return
-    peaks = {way: peak_mib(options, way) for way in WAYS}
-    ready = {way: prepare(options, way) for way in WAYS}
-    ways: dict[str, Callable[[], object]] = {"forward": lambda: ready["forward"](1)}
-    for way in WAYS[1:]:
+    peaks = {variant: peak_mib(options, variant) for variant in VARIANTS}
+    ready = {variant: prepare(options, variant) for variant in VARIANTS}
+    functions: dict[str, Callable[[], object]] = {"forward": lambda: ready["forward"](1)}
+    for variant in VARIANTS[1:]:
         for classes in (1, 3):
-            ways[f"{way}, {classes} class{'es' if classes > 1 else ''}"] = lambda w=way, c=classes: ready[w](c)
-    medians = seconds(ways, options.rounds)
+            functions[f"{variant}, {classes} class{'es' if classes > 1 else ''}"] = lambda v=variant, c=classes: ready[
+                v
+            ](c)
+    medians = median_seconds(functions, options.rounds)
     report(medians, "forward", options.batch)
     for classes in ("1 class", "3 classes"):
         ours, theirs = medians[f"cvkit, {classes}"], medians[f"pytorch-grad-cam, {classes}"]
         print(f"{classes}: {theirs / ours:.1f} times pytorch-grad-cam, {ours / medians['forward']:.3f} of the forward")
-    print(", ".join(f"{way}: {peak:.0f} MiB" for way, peak in peaks.items()))
+    print(", ".join(f"{variant}: {peak:.0f} MiB" for variant, peak in peaks.items()))
     print(f"peak memory is {peaks['cvkit'] / peaks['pytorch-grad-cam']:.0%} of pytorch-grad-cam's")
 
 

@@ -1,4 +1,7 @@
-"""Resident memory of `predict` over few and many images: peak of whole processes, the same photographs linked anew."""
+"""Compare the peak resident memory of `predict` for few and for many images.
+
+Each run is a process of its own. The inputs are symbolic links to the same photographs, repeated as often as needed.
+"""
 
 import argparse
 import json
@@ -26,15 +29,15 @@ print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="../shared/data/osie", help="data set folder whose val photographs to use")
-    parser.add_argument("--few", type=int, default=100)
-    parser.add_argument("--many", type=int, default=10_000)
+    parser.add_argument("--few", type=int, default=100, help="images of the short run")
+    parser.add_argument("--many", type=int, default=10_000, help="images of the long run")
     options = parser.parse_args()
     photos = [path.resolve() for path in sorted(Path(options.data).glob("images/val/*.jpg"))]
     peaks = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.manual_seed(0)
-        # A small network: what is measured is the stream, which is the same for all.
+        # The network is small, because the benchmark measures the stream, which is the same for all networks.
         model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_050"))
         predictor = SaliencyPredictor(model, (64, 96))
         checkpoint.save(folder / "best.pt", "saliency", {**predictor.metadata(), "weights": model.state_dict()})
@@ -43,9 +46,16 @@ def main() -> None:
             inputs.mkdir()
             for number in range(count):
                 (inputs / f"{number:06d}.jpg").symlink_to(photos[number % len(photos)])
-            words = [sys.executable, "-c", CHILD, str(inputs), str(folder / "best.pt"), str(folder / f"out-{count}")]
-            ended = subprocess.run(words, check=True, capture_output=True, text=True)
-            peaks[count] = json.loads(ended.stdout) / 1024
+            arguments = [
+                sys.executable,
+                "-c",
+                CHILD,
+                str(inputs),
+                str(folder / "best.pt"),
+                str(folder / f"out-{count}"),
+            ]
+            completed = subprocess.run(arguments, check=True, capture_output=True, text=True)
+            peaks[count] = json.loads(completed.stdout) / 1024
             print(f"{count:6d} images: peak resident memory {peaks[count]:.0f} MiB", flush=True)
     print(f"growth: {peaks[options.many] / peaks[options.few] - 1:+.1%}")
 

@@ -1,8 +1,8 @@
-"""`predict` against the bare forward pass and against the plain script of the exercise, side by side.
+"""Compare `predict` with the bare forward pass and with a plain script.
 
-`mlnet` on VGG-16 with random weights, photographs of 800x600 in, maps of 800x600 out. The bare forward pass has its
-batches in memory, normalised, in the memory layout `predict` uses. The plain script reads, runs, resizes with
-scikit-image and writes with imageio, one image after the other, as document 000 shows it.
+The network is `mlnet` (ML-Net, arXiv 1609.01064) on VGG-16 with random weights; photographs and maps have 800x600
+pixels. The bare forward pass runs on normalised batches in memory, in the memory layout that `predict` uses. The plain
+script processes one image at a time: it reads and writes with imageio and resizes with scikit-image.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 import torch
-from side_by_side import report, seconds
+from side_by_side import median_seconds, report
 from skimage.transform import resize
 
 from cvkit.commands.predict import predict
@@ -51,8 +51,8 @@ def main() -> None:
 
         def whole() -> None:
             shutil.rmtree(folder / "maps", ignore_errors=True)
-            words = tuple(map(str, paths))
-            predict(PredictConfig(inputs=words, model=str(folder / "best.pt"), out=str(folder / "maps")))
+            inputs = tuple(map(str, paths))
+            predict(PredictConfig(inputs=inputs, model=str(folder / "best.pt"), out=str(folder / "maps")))
 
         def plain() -> None:
             (folder / "plain").mkdir(exist_ok=True)
@@ -66,11 +66,11 @@ def main() -> None:
                 saliency = resize(saliency / saliency.max(), output_shape=image.shape[:2])
                 imageio.imwrite(folder / "plain" / f"{path.stem}.png", (saliency * 255).astype(np.uint8))
 
-        ways = {"bare forward pass": bare, "cvkit predict": whole, "plain script of document 000": plain}
-        medians = seconds(ways, options.rounds)
+        functions = {"bare forward pass": bare, "cvkit predict": whole, "plain script": plain}
+        medians = median_seconds(functions, options.rounds)
     report(medians, "bare forward pass", len(paths))
     print(f"predict reaches {medians['bare forward pass'] / medians['cvkit predict']:.1%} of the bare forward pass")
-    faster = medians["plain script of document 000"] / medians["cvkit predict"]
+    faster = medians["plain script"] / medians["cvkit predict"]
     print(f"predict is {faster:.2f} times as fast as the plain script")
 
 

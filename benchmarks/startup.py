@@ -1,10 +1,10 @@
-"""`cvkit --help` and `cvkit train-saliency --help` against `python -c "import torch"`: whole processes, in turn."""
+"""Compare the start of `cvkit --help` and `cvkit train-saliency --help` with that of `python -c "import torch"`."""
 
 import argparse
 import subprocess
 import sys
 
-from side_by_side import report, seconds
+from side_by_side import median_seconds, report
 
 
 def main() -> None:
@@ -12,15 +12,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
 
-    def process(*words: str) -> None:
-        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+    def process(*arguments: str) -> None:
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
 
-    ways = {
+    functions = {
         "import torch": lambda: process("-c", "import torch"),
         "cvkit --help": lambda: process("-m", "cvkit", "--help"),
         "cvkit train-saliency --help": lambda: process("-m", "cvkit", "train-saliency", "--help"),
     }
-    report(seconds(ways, options.rounds), "import torch")
+    report(median_seconds(functions, options.rounds), "import torch")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""A training run of `train-saliency` against a bare hand-written loop over the same model, loss and data.
+"""Compare a training epoch of `train-saliency` with a hand-written loop over the same model, loss and data.
 
-Both train `mlnet` on a backbone with random weights on the training images of a data set, batch 8, AdamW, clipped
-gradients, from decoded images in memory. The bare loop has its batches ready and does nothing but normalise, forward,
-loss, backward, step; `cvkit` shuffles, augments, loads in workers, schedules, watches for NaN and saves. The seconds
-are those of the training part of an epoch, one epoch of each in turn. The share of time that the model is busy (not
-waiting for data) is read from `history.csv`.
+Both train `mlnet` on a backbone with random weights, with batches of 8 decoded images in memory, AdamW and gradient
+clipping. The hand-written loop has its batches ready; it normalises, runs the forward and the backward pass and steps
+the optimizer. `cvkit` also shuffles, augments, loads in worker processes, schedules the learning rate, checks for NaN
+and saves. The script times the training part of an epoch, one epoch of each in turn. `history.csv` gives the fraction
+of time in which the model is busy, which means that it does not wait for data.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def bare_epoch(samples: list[dict[str, torch.Tensor]], backbone: str, size: tupl
 
 
 def cvkit_epoch(data: str, backbone: str, size: tuple[int, int], limit: int) -> tuple[float, float]:
-    """Train one epoch with the command's task and return its seconds and the share of time the model was busy."""
+    """Train one epoch with the command; return its seconds and the fraction of time in which the model was busy."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         config = TrainSaliencyConfig(
@@ -73,17 +73,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     height, width = map(int, options.size.split("x"))
-    train, _ = layout.divide(layout.read_layout(Path(options.data)), 0.1, 0)
+    train, _ = layout.train_val_split(layout.read_layout(Path(options.data)), 0.1, 0)
     samples = [read_sample(example, SampleSpec(size=(height, width))) for example in train[: options.limit]]
     bare, ours, busy = [], [], []
     for number in range(options.rounds + 1):
         one = bare_epoch(samples, options.backbone, (height, width))
-        two, share = cvkit_epoch(options.data, options.backbone, (height, width), options.limit)
-        if number:  # the first round only warms up
+        two, fraction = cvkit_epoch(options.data, options.backbone, (height, width), options.limit)
+        if number:  # the first round warms up
             bare.append(one)
             ours.append(two)
-            busy.append(share)
-            print(f"round {number}: bare {one:.2f} s, cvkit {two:.2f} s, busy {share:.1%}", flush=True)
+            busy.append(fraction)
+            print(f"round {number}: bare {one:.2f} s, cvkit {two:.2f} s, busy {fraction:.1%}", flush=True)
     print(f"a cvkit epoch takes {statistics.median(ours) / statistics.median(bare):.3f} of the bare loop (medians)")
     print(f"the model is busy {statistics.median(busy):.1%} of the time")
 

@@ -1,4 +1,4 @@
-"""What every test may use."""
+"""Fixtures shared by all tests."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture
 def shared() -> Path:
-    """The folder of real data beside the project; the test skips where it is absent."""
+    """Return the folder of real data beside the project; skip the test if it is absent."""
     if not (SHARED / "data").is_dir():
-        pytest.skip("the real data in ../shared is not here")
+        pytest.skip("the real data in ../shared is absent")
     return SHARED

@@ -1,4 +1,4 @@
-"""Test the rules of the layout: layers, sizes, names, dependencies, and a light path to ``--help``."""
+"""Test the rules of the layout: layers, sizes, names, dependencies and the imports of ``--help``."""
 
 import ast
 import functools
@@ -142,7 +142,7 @@ def test_imports_point_to_lower_layers(path: Path) -> None:
 
 
 @pytest.mark.parametrize("layer", ["tasks", "commands"])
-def test_neighbours_do_not_import_each_other(layer: str) -> None:
+def test_tasks_and_commands_do_not_import_each_other(layer: str) -> None:
     """A task imports no other task, and a command no other command, except the modules that exist to combine them."""
     for path in sorted((PACKAGE / layer).rglob("*.py")):
         own = path.relative_to(PACKAGE / layer).with_suffix("").parts[0]  # a folder, or a module of one file
@@ -207,7 +207,7 @@ def test_frozen_objects_are_not_changed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_no_error_is_dropped_unseen(path: Path) -> None:
+def test_no_error_is_silently_ignored(path: Path) -> None:
     """No ``except`` clause that catches every error has an empty body."""
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ExceptHandler) and all(isinstance(line, ast.Pass) for line in node.body):
@@ -219,7 +219,7 @@ def test_nothing_is_called_utils() -> None:
     assert not [path for path in FILES if path.stem in ("utils", "util", "helpers", "misc", "common")]
 
 
-def test_help_loads_nothing_heavy() -> None:
+def test_help_imports_no_large_library() -> None:
     code = f"import sys, cvkit.cli.main; print(*sorted(set({HEAVY}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == []

@@ -1,4 +1,4 @@
-"""The docs say what is true."""
+"""Check the docs against the code."""
 
 import importlib.util
 import re
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 
 
-def test_the_command_reference_is_fresh() -> None:
+def test_the_command_reference_is_up_to_date() -> None:
     spec = importlib.util.spec_from_file_location("generate_cli", ROOT / "docs/generate_cli.py")
     assert spec is not None
     assert spec.loader is not None
@@ -30,7 +30,7 @@ def test_the_readme_is_short_and_begins_with_the_two_commands() -> None:
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS], ids=lambda page: page.name)
-def test_links_and_pictures_are_there(page: Path) -> None:
+def test_links_and_pictures_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -6,7 +6,7 @@ from cvkit import errors
 from cvkit.errors import CvkitError, ExitCode, did_you_mean, first_line, nearest, reason
 
 
-def test_exit_codes_are_a_contract() -> None:
+def test_exit_codes_do_not_change() -> None:
     assert {code.name: int(code) for code in ExitCode} == {
         "OK": 0,
         "ERROR": 1,

@@ -12,7 +12,7 @@ from cvkit.errors import DataError, OutputError
 from cvkit.files import atomic_path, make_folder, read_json, sha256, write_atomic, write_csv, write_json
 
 
-def test_written_whole(tmp_path: Path) -> None:
+def test_a_file_is_written_with_its_whole_content(tmp_path: Path) -> None:
     path = tmp_path / "new" / "deep" / "x.txt"
     write_atomic(path, "Größe")
     assert path.read_bytes() == "Größe".encode()
@@ -20,17 +20,17 @@ def test_written_whole(tmp_path: Path) -> None:
     assert path.read_bytes() == b"\x00" and [p.name for p in path.parent.iterdir()] == ["x.txt"]
 
 
-def test_a_failure_leaves_nothing_and_the_old_content(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_new_file_and_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     write_atomic(path, "old")
 
-    def half_way() -> None:
+    def fail_half_way() -> None:
         with atomic_path(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        half_way()
+        fail_half_way()
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
@@ -42,7 +42,7 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "x.txt").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
 
 
-def test_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_about_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -52,7 +52,7 @@ def test_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_failures_to_write(tmp_path: Path) -> None:
+def test_other_write_errors_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot write .*file/x\.png"):
         write_atomic(tmp_path / "file" / "x.png", b"1")
@@ -62,20 +62,20 @@ def test_other_failures_to_write(tmp_path: Path) -> None:
         make_folder(tmp_path / "file" / "below")
 
 
-def test_a_name_too_long_is_the_fault_of_one_input(tmp_path: Path) -> None:
-    write_atomic(tmp_path / ("x" * 255), b"1")  # as long as may be, whatever the temporary name is
+def test_a_name_that_is_too_long_fails_one_input_only(tmp_path: Path) -> None:
+    write_atomic(tmp_path / ("x" * 255), b"1")  # the longest name allowed, which the temporary name must not exceed
     with pytest.raises(DataError, match="too long"):
         write_atomic(tmp_path / ("x" * 256), b"1")
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_csv_of_rows(tmp_path: Path) -> None:
+def test_rows_are_written_as_csv(tmp_path: Path) -> None:
     rows = [{"a": 0.1 + 0.2, "b": None, "other": 1}, {"a": 'say "x", y'}]
     write_csv(tmp_path / "t.csv", ["a", "b"], rows)
     assert (tmp_path / "t.csv").read_bytes() == b'a,b\n0.30000000000000004,\n"say ""x"", y",\n'
 
 
-def test_json(tmp_path: Path) -> None:
+def test_values_are_written_as_json(tmp_path: Path) -> None:
     write_json(tmp_path / "t.json", {"name": "é", "list": [1]})
     assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8")) == read_json(tmp_path / "t.json")
     (tmp_path / "bad.json").write_text("{")
@@ -84,7 +84,7 @@ def test_json(tmp_path: Path) -> None:
             read_json(tmp_path / name)
 
 
-def test_a_name_that_is_no_utf8_can_be_reported(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_can_be_reported(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", ["input"], [{"input": os.fsdecode(b"\xff.jpg")}])
     assert (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()[1].endswith("ff.jpg")
 

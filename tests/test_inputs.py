@@ -1,4 +1,4 @@
-"""Test how inputs are found, ordered and named."""
+"""Test the search, order and naming of inputs."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from cvkit.inputs import check_stdin_is_unshared, find_inputs
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of files to be in."""
+    """Create a folder with files, and make it the working directory."""
     for name in ("d/b.jpg", "d/a.PNG", "d/sub/c.tiff", "d/.hidden/x.jpg", "d/.x.jpg", "d/notes.txt", "one.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -18,8 +18,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def pairs(words: list[str], stdin: list[str] | None = None) -> list[tuple[str, str]]:
-    return [(item.path.as_posix(), item.stem) for item in find_inputs(words, stdin)]
+def pairs(arguments: list[str], stdin: list[str] | None = None) -> list[tuple[str, str]]:
+    return [(item.path.as_posix(), item.stem) for item in find_inputs(arguments, stdin)]
 
 
 def test_a_folder_is_searched_recursively_and_sorted(here: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_named_file_needs_no_image_suffix(here: Path) -> None:
     assert pairs(["one.jpg", "d/notes.txt"]) == [("one.jpg", "one"), ("d/notes.txt", "notes")]
 
 
-def test_glob_patterns(here: Path) -> None:
+def test_glob_patterns_are_expanded(here: Path) -> None:
     del here
     assert pairs(["d/*.jpg"]) == [("d/b.jpg", "b")]
     assert pairs(["**/*.[jt]*"]) == [
@@ -43,26 +43,26 @@ def test_glob_patterns(here: Path) -> None:
     ]
 
 
-def test_a_file_whose_name_looks_like_a_glob(here: Path) -> None:
+def test_a_file_whose_name_looks_like_a_glob_is_read_as_a_file(here: Path) -> None:
     (here / "a[1].jpg").touch()
     assert pairs(["a[1].jpg"]) == [("a[1].jpg", "a[1]")]
 
 
-def test_a_list_file_is_mirrored_as_it_is_written(here: Path) -> None:
+def test_results_mirror_the_paths_of_a_list_file(here: Path) -> None:
     (here / "list.txt").write_text(
         "\ufeffd/b.jpg\n\n# a remark\n  one.jpg  \n../gone.jpg\n./d/sub/c.tiff\n/\n", encoding="utf-8"
     )
     found = pairs(["@list.txt"])
     assert found[:4] == [("d/b.jpg", "d/b"), ("one.jpg", "one"), ("../gone.jpg", "gone"), ("d/sub/c.tiff", "d/sub/c")]
-    assert found[4][1] == "input"  # nonsense gets a name too, and fails by itself when it is read
+    assert found[4][1] == "input"  # an invalid line gets a name too, and fails when it is read
 
 
-def test_lines_on_standard_input(here: Path) -> None:
+def test_inputs_are_read_from_standard_input(here: Path) -> None:
     del here
     assert pairs(["-"], ["d/b.jpg\n", "one.jpg\n"]) == [("d/b.jpg", "d/b"), ("one.jpg", "one")]
 
 
-def test_a_mix_keeps_the_order_of_the_arguments_without_repeats(here: Path) -> None:
+def test_inputs_keep_the_order_of_the_arguments_without_repeats(here: Path) -> None:
     (here / "list.txt").write_text("one.jpg\nd/a.PNG\n")
     found = pairs(["d/b.jpg", "@list.txt", "./d", "-"], ["./one.jpg"])
     assert [path for path, _ in found] == ["d/b.jpg", "one.jpg", "d/a.PNG", "d/sub/c.tiff"]
@@ -74,7 +74,7 @@ def test_two_inputs_never_share_a_result(here: Path) -> None:
         (here / name).touch()
     found = dict(pairs(["c"]))
     assert found["c/a.jpg"] == "a.jpg" and found["c/a.png"] == "a.png" and found["c/x.y.jpg"] == "x.y"
-    assert found["c/b.jpg"] == "b.jpg" and found["c/B.bmp"] == "B.bmp"  # one file where case does not count
+    assert found["c/b.jpg"] == "b.jpg" and found["c/B.bmp"] == "B.bmp"  # the same file on file systems that ignore case
     assert found["c/a.jpg.gif"] not in ("a.jpg", "a.png")
     assert len({stem.lower() for stem in found.values()}) == len(found)
 
@@ -86,7 +86,7 @@ def test_equal_names_in_two_folders_are_numbered(here: Path) -> None:
     assert pairs(["p", "q"]) == [("p/a.jpg", "a.jpg"), ("q/a.jpg", "a.jpg-2")]
 
 
-def test_a_result_folder_inside_is_left_out(here: Path) -> None:
+def test_a_result_folder_inside_a_folder_is_left_out(here: Path) -> None:
     for name in ("d/maps/.cvkit/1-of-1.jsonl", "d/maps/b.png", "d/maps/sub/c.png"):
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).touch()
@@ -94,11 +94,11 @@ def test_a_result_folder_inside_is_left_out(here: Path) -> None:
     assert [path for path, _ in pairs(["d/**/*.[jp]*"])] == ["d/b.jpg"]
     with pytest.raises(DataError, match="matches no file"):
         find_inputs(["d/**/*.png"])
-    assert [path for path, _ in pairs(["d/maps"])] == ["d/maps/b.png", "d/maps/sub/c.png"]  # asked for by name
+    assert [path for path, _ in pairs(["d/maps"])] == ["d/maps/b.png", "d/maps/sub/c.png"]  # named explicitly
 
 
 @pytest.mark.parametrize(
-    ("word", "words"),
+    ("argument", "message"),
     [
         ("gone.jpg", "no such file or folder: gone.jpg"),
         ("gone/*.jpg", "the pattern gone/.*matches no file"),
@@ -109,12 +109,12 @@ def test_a_result_folder_inside_is_left_out(here: Path) -> None:
         ("-", "standard input lists no files"),
     ],
 )
-def test_arguments_that_match_nothing_are_refused(here: Path, word: str, words: str) -> None:
+def test_arguments_that_match_nothing_are_refused(here: Path, argument: str, message: str) -> None:
     (here / "bare").mkdir()
     (here / "empty.txt").write_text("\n# nothing\n")
     (here / "binary.txt").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(DataError, match=words):
-        find_inputs([word], [])
+    with pytest.raises(DataError, match=message):
+        find_inputs([argument], [])
 
 
 def test_standard_input_is_refused_in_several_processes() -> None:

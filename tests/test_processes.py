@@ -1,4 +1,4 @@
-"""Test the description of this process in made-up environments."""
+"""Test the description of the current process in simulated environments."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def set_env(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
         monkeypatch.setenv(name, str(value))
 
 
-def test_without_a_launcher_the_settings_decide() -> None:
+def test_without_a_launcher_the_settings_determine_the_processes() -> None:
     assert launched_processes() is None and local_processes() == 1 and is_main_process()
     assert process_plan(ComputeConfig(devices=2, nodes=3)) == (2, 3)
 
@@ -63,7 +63,9 @@ def test_only_the_first_process_is_the_main_one(monkeypatch: pytest.MonkeyPatch,
     assert not is_main_process()
 
 
-def test_workers_leave_one_core_and_share_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_workers_leaves_one_core_free_and_counts_the_processes_of_the_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     counts = []
     for cores in (1, 2, 4, 64):
         monkeypatch.setattr(processes, "cpu_count", lambda cores=cores: cores)
@@ -75,11 +77,11 @@ def test_workers_leave_one_core_and_share_the_node(monkeypatch: pytest.MonkeyPat
     assert worker_count(None) == 3
 
 
-def test_cores_are_counted() -> None:
+def test_there_is_at_least_one_core() -> None:
     assert cpu_count() >= 1
 
 
-def test_free_memory_keeps_to_the_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_memory_is_limited_by_the_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < free_memory() < 1 << 50
     inner = tmp_path / "job"
     inner.mkdir()

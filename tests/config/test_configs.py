@@ -1,4 +1,4 @@
-"""The settings of the commands: which values are refused, and with which message."""
+"""Test the settings of the commands: values that are refused, and their messages."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def sample(**settings: Any) -> SampleFixationsConfig:
 
 
 @pytest.mark.parametrize(
-    ("make", "settings", "words"),
+    ("make", "settings", "message"),
     [
         (ComputeConfig, {"device": "gpu"}, "--device 'gpu' is not one of auto, cpu, cuda, mps, cuda:N"),
         (ComputeConfig, {"device": "cuda:x"}, "--device 'cuda:x'"),
@@ -123,19 +123,19 @@ def sample(**settings: Any) -> SampleFixationsConfig:
         (sample, {"sigma_px": 0.0}, "--sigma-px"),
     ],
 )
-def test_invalid_settings_are_refused(make: Callable[..., Config], settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+def test_invalid_settings_are_refused(make: Callable[..., Config], settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         make(**settings)
 
 
-def test_a_wrong_word_is_answered_once() -> None:
+def test_an_unknown_device_is_refused_with_the_valid_devices() -> None:
     with pytest.raises(UsageError) as refused:
         ComputeConfig(device="zzz")
     assert str(refused.value) == "--device 'zzz' is not one of auto, cpu, cuda, mps, cuda:N."
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:3", "mps"])
-def test_devices_that_can_be_named(device: str) -> None:
+def test_valid_devices_are_accepted(device: str) -> None:
     assert ComputeConfig(device=device).device == device
 
 
@@ -151,24 +151,24 @@ def test_devices_that_can_be_named(device: str) -> None:
         (gradcam(out="mine"), "mine"),
     ],
 )
-def test_a_folder_that_is_not_named_is_called_after_the_command_and_the_model(
+def test_the_default_output_folder_is_named_after_the_command_and_the_model(
     config: ClassifyConfig | GradcamConfig, out: str
 ) -> None:
     assert config.folder == out
 
 
-def test_folders_get_names_that_every_file_system_takes() -> None:
+def test_default_folders_have_names_that_every_file_system_allows() -> None:
     assert folder_name("a b/c:d*e") == "a-b-c-d-e"
     assert folder_name("../../etc") == "etc"
     assert folder_name("..") == folder_name("") == folder_name("//") == "unnamed"
 
 
-def test_classes_go_before_ranks() -> None:
+def test_classes_may_be_named_instead_of_ranks() -> None:
     assert gradcam(rank=(), classes=("281",)).classes == ("281",)
 
 
 @pytest.mark.parametrize("model", sorted(SALIENCY_MODELS))
-def test_the_defaults_go_together(model: str) -> None:
+def test_the_default_metric_of_the_best_epoch_is_cc(model: str) -> None:
     assert train(model=model).best_metric == "cc"
 
 

@@ -1,4 +1,4 @@
-"""Every field of every Config declares an option that people can understand."""
+"""Check that every field of every Config declares a documented option."""
 
 from dataclasses import dataclass
 
@@ -23,27 +23,27 @@ def test_every_field_has_help_and_a_panel(field: Field) -> None:
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_every_default_can_be_typed(field: Field) -> None:
+def test_every_default_can_be_written_on_the_command_line(field: Field) -> None:
     if field.required or field.default is None or field.default == () or field.kind is bool:
         return
     assert from_text(field, to_text(field, field.default)) == field.default
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_every_optional_value_says_what_its_absence_means(field: Field) -> None:
+def test_every_optional_value_has_a_description_of_its_default(field: Field) -> None:
     if field.default is None:
         texts = (field.option.unset, field.option.default_text, field.option.help)
         assert any(texts)
 
 
-def test_names_are_unique_in_a_command() -> None:
+def test_option_names_are_unique_in_a_command() -> None:
     for command in ALL_COMMANDS:
         fields = fields_of(command.config).values()
         flags = [name for field in fields for name in field.option.names or (field.flag,)]
         assert len(flags) == len(set(flags)), command.name
 
 
-def test_a_field_without_an_option_is_an_error_in_the_program() -> None:
+def test_a_field_without_an_option_is_a_programming_error() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Careless(Config):
         forgotten: int = 1

@@ -1,4 +1,4 @@
-"""Settings from files, and settings as TOML."""
+"""Test settings from files, and settings as TOML."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_an_older_name_of_an_option_is_accepted(tmp_path: Path) -> None:
     assert build_config(PredictConfig, {"model": "other"}, path, "predict").model == "other"
 
 
-def test_a_run_s_own_settings_are_accepted(tmp_path: Path) -> None:
+def test_the_config_json_of_a_run_is_accepted(tmp_path: Path) -> None:
     config = TrainSaliencyConfig(data="d", size=(64, 96), freeze=2)
     document = {**config.as_dict(), "command": TRAIN, "resolved": {"lr": 1.0}, "cvkit": "0.1", "torch": "2"}
     path = write(tmp_path / "config.json", json.dumps(document))

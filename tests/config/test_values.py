@@ -1,4 +1,4 @@
-"""Conversion of texts and file values to option values."""
+"""Test the conversion of texts and file values to option values."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ def test_ranks_are_a_number_a_range_or_a_list(text: str, ranks: tuple[int, ...])
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("0", "ranks count from 1"),
         ("0-2", "ranks count from 1"),
@@ -66,19 +66,19 @@ def test_ranks_are_a_number_a_range_or_a_list(text: str, ranks: tuple[int, ...])
         *((text, "write a rank, a range or a list") for text in ("1.5", "²", "1-9999999999", "9" * 5000)),
     ],
 )
-def test_invalid_ranks_are_refused(text: str, words: str) -> None:
-    with pytest.raises(UsageError, match=f"^--rank .*{words}"):
+def test_invalid_ranks_are_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^--rank .*{message}"):
         parse_ranks("--rank", text)
 
 
-def test_freeze_is_a_word_or_a_number_of_epochs() -> None:
+def test_freeze_is_a_keyword_or_a_number_of_epochs() -> None:
     assert parse_freeze("--freeze", "none") == "none" and parse_freeze("--freeze", "3") == 3
     for text in ("head", "", "-1", "²"):
         with pytest.raises(UsageError, match=r"--freeze .* none, backbone, or a number of epochs"):
             parse_freeze("--freeze", text)
 
 
-def test_lists_of_numbers_have_commas() -> None:
+def test_lists_of_numbers_are_separated_by_commas() -> None:
     assert parse_numbers("--widths", "32, 64,64") == (32, 64, 64)
     for text in ("", ",", "a", "1.5", "-1", "²"):
         with pytest.raises(UsageError, match="--widths"):
@@ -97,11 +97,16 @@ def test_lists_of_numbers_have_commas() -> None:
         (ExportConfig, "dynamic", "batch,height", ("batch", "height")),
         (CaeEmbedConfig, "widths", "8,8", (8, 8)),
         (CaeEmbedConfig, "format", "csv, npy,csv", ("csv", "npy")),
-        (GradcamConfig, "classes", "tiger cat, big", "tiger cat, big"),  # one of several occurrences
+        (
+            GradcamConfig,
+            "classes",
+            "tiger cat, big",
+            "tiger cat, big",
+        ),  # one occurrence of an option that may be repeated
         (TrainSaliencyConfig, "freeze", "2", 2),
     ],
 )
-def test_texts_become_values_and_texts_again(config: type[Config], name: str, text: str, value: Any) -> None:
+def test_texts_are_converted_to_values_and_back(config: type[Config], name: str, text: str, value: Any) -> None:
     option = field(config, name)
     assert from_text(option, text) == value
     if not option.option.repeat:
@@ -118,14 +123,14 @@ def test_texts_become_values_and_texts_again(config: type[Config], name: str, te
         (TrainSaliencyConfig, "strict", "maybe", "--strict 'maybe' is not true or false."),
     ],
 )
-def test_texts_that_are_no_values_are_refused(config: type[Config], name: str, text: str, message: str) -> None:
+def test_invalid_texts_are_refused(config: type[Config], name: str, text: str, message: str) -> None:
     with pytest.raises(UsageError) as refused:
         from_text(field(config, name), text)
     assert str(refused.value) == message
 
 
 @pytest.mark.parametrize(
-    ("config", "name", "given", "value"),
+    ("config", "name", "value", "expected"),
     [
         (PredictConfig, "size", [3, 4], (3, 4)),
         (PredictConfig, "size", "3x4", (3, 4)),
@@ -136,17 +141,17 @@ def test_texts_that_are_no_values_are_refused(config: type[Config], name: str, t
         (PredictConfig, "inputs", ["one.jpg", "two.jpg"], ("one.jpg", "two.jpg")),
         (GradcamConfig, "rank", "1-3", (1, 2, 3)),
         (GradcamConfig, "save", ["map"], ("map",)),
-        (TrainSaliencyConfig, "freeze", "3", 3),  # as runs of earlier versions keep it
+        (TrainSaliencyConfig, "freeze", "3", 3),  # as runs of earlier versions store it
         (TrainSaliencyConfig, "freeze", 3, 3),
         (TrainSaliencyConfig, "epochs", "3", 3),
     ],
 )
-def test_values_of_files_become_values(config: type[Config], name: str, given: Any, value: Any) -> None:
-    assert from_value(field(config, name), given) == value
+def test_values_from_files_are_converted(config: type[Config], name: str, value: Any, expected: Any) -> None:
+    assert from_value(field(config, name), value) == expected
 
 
 @pytest.mark.parametrize(
-    ("config", "name", "given"),
+    ("config", "name", "value"),
     [
         (PredictConfig, "overlay", 1),
         (PredictConfig, "batch_size", True),
@@ -159,6 +164,6 @@ def test_values_of_files_become_values(config: type[Config], name: str, given: A
         (TrainSaliencyConfig, "epochs", None),
     ],
 )
-def test_values_of_other_types_are_refused(config: type[Config], name: str, given: Any) -> None:
+def test_values_of_other_types_are_refused(config: type[Config], name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=field(config, name).flag):
-        from_value(field(config, name), given)
+        from_value(field(config, name), value)

@@ -1,4 +1,4 @@
-"""Checkpoints and run folders."""
+"""Test saving, loading and finding checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from cvkit.engine.checkpoint import find, load, save
 from cvkit.errors import OutputError, WeightsError
 
 
-def test_saved_and_loaded(tmp_path: Path) -> None:
+def test_a_checkpoint_is_saved_and_loaded(tmp_path: Path) -> None:
     save(tmp_path / "run" / "best.pt", "saliency", {"weights": {"w": torch.arange(3.0)}, "size": (1, 2)})
     content = load(tmp_path / "run" / "best.pt", "saliency")
     assert content["weights"]["w"].tolist() == [0, 1, 2] and content["cvkit"] == cvkit.__version__
@@ -20,13 +20,13 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
 
 
 class Evil:
-    """Unpickled without care it would make a file."""
+    """Creates a file when it is unpickled without restrictions."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (Path("evil"),))
 
 
-def test_what_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"kind": "saliency", "x": Evil()}, tmp_path / "evil.pt")
     torch.save({"conv.weight": torch.ones(1)}, tmp_path / "bare.pth")
@@ -36,7 +36,7 @@ def test_what_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "text.pt").write_text("hello")
     (tmp_path / "empty.pt").touch()
     (tmp_path / "cut.pt").write_bytes((tmp_path / "other.pt").read_bytes()[:200])
-    for name, words in {
+    for name, message in {
         "none.pt": "no such checkpoint",
         "evil.pt": "not a cvkit checkpoint",
         "text.pt": "not a cvkit checkpoint",
@@ -48,12 +48,12 @@ def test_what_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "new.pt": r"written by cvkit 99\.0, newer than this",
         ".": "cannot be read",
     }.items():
-        with pytest.raises(WeightsError, match=words):
+        with pytest.raises(WeightsError, match=message):
             load(tmp_path / name, "saliency")
     assert not (tmp_path / "evil").exists()
 
 
-def test_a_full_disk_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise RuntimeError("[enforce fail at inline_container.cc:664] . PytorchStreamWriter failed writing file data/0")
 
@@ -63,17 +63,17 @@ def test_a_full_disk_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_error_of_torch_is_not_called_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_of_torch_are_not_reported_as_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
-        raise RuntimeError("a bug of ours")
+        raise RuntimeError("another error")
 
     monkeypatch.setattr(torch, "save", broken)
-    with pytest.raises(RuntimeError, match="a bug of ours"):
+    with pytest.raises(RuntimeError, match="another error"):
         save(tmp_path / "best.pt", "saliency", {})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_or_a_file_is_found(tmp_path: Path) -> None:
+def test_find_accepts_a_run_folder_or_a_file(tmp_path: Path) -> None:
     run = tmp_path / "run-1"
     run.mkdir()
     with pytest.raises(WeightsError, match=r"no best\.pt in this folder\.$"):

@@ -1,4 +1,4 @@
-"""Test how the processes of a command are started."""
+"""Test the start of the processes of a command."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The folders of training runs."""
+"""Test the folders of training runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_make_next_counts_up_and_never_reuses_a_name(tmp_path: Path) -> None:
     assert make_next(base).name == "mlnet-4"
 
 
-def test_a_new_run_needs_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_a_new_run_needs_a_new_or_empty_folder(tmp_path: Path) -> None:
     out = tmp_path / "a" / "run"
     folder = open_run(str(out), CONFIG)
     assert out.is_dir() and folder == RunFolder(out)
@@ -50,7 +50,7 @@ def test_resuming_needs_the_same_settings(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"nothing to resume, because it holds no last\.pt"):
         open_run(out, again)
     write_config(folder, "train-saliency", config.as_dict(), {"lr": 0.1})
-    assert open_run(out, again) == folder  # starts anew
+    assert open_run(out, again) == folder  # starts from the beginning
     folder.last.touch()
     assert open_run(out, replace(again, epochs=9, workers=4)) == folder
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Test the folder that evaluate writes scores to."""
+"""Test the folder that `evaluate` writes scores to."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Stopping in good order."""
+"""Test the handling of stop signals."""
 
 import os
 import signal
@@ -13,43 +13,43 @@ from cvkit.engine.stop import SIGNALS, StopSignal
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send these signals")
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_is_noted_and_the_handler_put_back(number: signal.Signals) -> None:
-    def before(*_: object) -> None:
-        raise AssertionError("the handler of before must not run")
+def test_a_signal_is_recorded_and_the_previous_handler_is_restored(number: signal.Signals) -> None:
+    def previous(*_: object) -> None:
+        raise AssertionError("the previous handler must not run")
 
-    outer = signal.signal(number, before)
+    outer = signal.signal(number, previous)
     try:
         with StopSignal() as stop:
             assert not stop.requested
             os.kill(os.getpid(), number)
             assert stop.requested
-        assert signal.getsignal(number) is before
+        assert signal.getsignal(number) is previous
     finally:
         signal.signal(number, outer)
 
 
-def test_the_handler_is_put_back_after_an_error() -> None:
+def test_the_previous_handler_is_restored_after_an_error() -> None:
     outer = signal.getsignal(signal.SIGTERM)
     with pytest.raises(RuntimeError), StopSignal():
         raise RuntimeError
     assert signal.getsignal(signal.SIGTERM) is outer
 
 
-def test_other_threads_install_nothing() -> None:
-    seen = []
+def test_other_threads_install_no_handler() -> None:
+    observed = []
 
     def work() -> None:
         with StopSignal() as stop:
-            seen.append((stop.requested, signal.getsignal(signal.SIGTERM)))
+            observed.append((stop.requested, signal.getsignal(signal.SIGTERM)))
 
     outer = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [(False, outer)]
+    assert observed == [(False, outer)]
 
 
-def test_a_worker_passes_over_the_first_signals_and_ends_at_a_second_sigterm() -> None:
+def test_a_worker_ignores_the_first_signals_and_ends_at_a_second_sigterm() -> None:
     script = (
         "import os, signal\n"
         "from cvkit.engine.stop import leave_signals_to_the_parent\n"
@@ -60,6 +60,6 @@ def test_a_worker_passes_over_the_first_signals_and_ends_at_a_second_sigterm() -
         "os.kill(os.getpid(), signal.SIGTERM)\n"
         "print('never')\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert ended.returncode == -signal.SIGTERM
-    assert ended.stdout == "still here\n"
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert completed.returncode == -signal.SIGTERM
+    assert completed.stdout == "still here\n"

@@ -34,7 +34,7 @@ def test_mlnet_runs_on_another_backbone(model: str, grid: tuple[int, int]) -> No
     maps = network(torch.randn(2, 3, 64, 96))
     assert maps.shape == (2, 1, *grid) and maps.min() >= 0 and maps.std() > 0
     maps.mean().backward()
-    assert all(value.grad is not None for value in network.parameters())  # DDP wants no parameter unused
+    assert all(value.grad is not None for value in network.parameters())  # DDP requires that every parameter is used
 
 
 def test_a_copy_computes_the_same_in_the_same_mode() -> None:

@@ -26,7 +26,7 @@ BAD = "net-00000000.pth"
 
 
 class Server(BaseHTTPRequestHandler):
-    """Serves CONTENT; under /broken fewer bytes than announced, under /missing an error 404."""
+    """Serves CONTENT; sends fewer bytes than announced at /broken, and an error 404 at /missing."""
 
     asked: list[str] = []  # noqa: RUF012 (emptied by the fixture)
 
@@ -46,7 +46,7 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server on this machine, with an empty cache of torch hub."""
+    """Start a local server and return its address; the cache of torch hub is empty."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     Server.asked.clear()

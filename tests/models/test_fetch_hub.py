@@ -20,16 +20,16 @@ RESNET = facts("timm:resnet18")
 
 
 class Hub:
-    """Replaces the Hugging Face hub: puts its files into the cache as the real client does."""
+    """Replaces the Hugging Face hub; puts its files into the cache as the real client does."""
 
     def __init__(self, cache: Path, links: bool = True) -> None:
         self.cache, self.links = cache, links
         self.files = {"model.safetensors": CONTENT}
-        self.given: dict[str, str] = {}  # the SHA-256 that the hub gives for a file, if it is not the true one
-        self.asked: list[tuple[str, str, str | None]] = []
+        self.reported_hashes: dict[str, str] = {}  # the hashes that the hub reports, if they differ from the SHA-256
+        self.requests: list[tuple[str, str, str | None]] = []
 
     def digest(self, name: str) -> str:
-        return self.given.get(name, hashlib.sha256(self.files[name]).hexdigest())
+        return self.reported_hashes.get(name, hashlib.sha256(self.files[name]).hexdigest())
 
     def put(self, repository: str, name: str, content: bytes) -> Path:
         folder = self.cache / f"models--{repository.replace('/', '--')}"
@@ -45,7 +45,7 @@ class Hub:
         return pointer
 
     def hf_hub_download(self, repository: str, name: str, *, revision: str | None) -> str:
-        self.asked.append((repository, name, revision))
+        self.requests.append((repository, name, revision))
         if name not in self.files:
             raise EntryNotFoundError(f"no {name}")
         return str(self.put(repository, name, self.files[name]))
@@ -67,8 +67,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
 
 def test_an_unreachable_hub_is_an_error_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # a port without a server
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("the hub was contacted"))
     with pytest.raises(WeightsError, match="refused") as caught:
         download(RESNET)
     assert str(caught.value).endswith(offline_hint(RESNET.name))
@@ -82,12 +82,12 @@ def test_a_file_is_downloaded_once_into_the_cache_of_the_hub(hub: Hub, capsys: p
     assert path.read_bytes() == CONTENT
     assert cached(RESNET) == path
     assert download(RESNET) == path
-    assert hub.asked == [("timm/resnet18.a1_in1k", "model.safetensors", None)]
+    assert hub.requests == [("timm/resnet18.a1_in1k", "model.safetensors", None)]
     assert events == [Note("Downloading the weights timm:resnet18.a1_in1k (timm/resnet18.a1_in1k).")]
     assert capsys.readouterr() == ("", "")
 
 
-def test_without_safetensors_the_bin_file_is_taken(hub: Hub) -> None:
+def test_without_safetensors_the_bin_file_is_downloaded(hub: Hub) -> None:
     hub.files = {"pytorch_model.bin": CONTENT}
     path = download(RESNET)
     assert path.name == "pytorch_model.bin"
@@ -98,7 +98,7 @@ def test_the_named_revision_and_file_are_downloaded(hub: Hub) -> None:
     hub.files = {"open_clip_model.safetensors": CONTENT}
     entry = replace(RESNET, source="owner/name@v2/open_clip_model.safetensors")
     assert download(entry).read_bytes() == CONTENT
-    assert hub.asked == [("owner/name", "open_clip_model.safetensors", "v2")]
+    assert hub.requests == [("owner/name", "open_clip_model.safetensors", "v2")]
 
 
 def test_a_repository_without_weights_is_an_error(hub: Hub) -> None:
@@ -108,7 +108,7 @@ def test_a_repository_without_weights_is_an_error(hub: Hub) -> None:
 
 
 def test_a_file_of_the_hub_with_another_hash_is_not_kept(hub: Hub, tmp_path: Path) -> None:
-    hub.given = {"model.safetensors": "0" * 64}
+    hub.reported_hashes = {"model.safetensors": "0" * 64}
     with pytest.raises(WeightsError, match="its hash is not that") as caught:
         download(RESNET)
     assert str(caught.value).endswith(offline_hint(RESNET.name))
@@ -117,15 +117,15 @@ def test_a_file_of_the_hub_with_another_hash_is_not_kept(hub: Hub, tmp_path: Pat
 
 def test_a_damaged_file_of_the_hub_is_downloaded_again(hub: Hub) -> None:
     if not hub.links:
-        pytest.skip("without links the cache does not tell the hash")
+        pytest.skip("without links the cache does not contain the hash")
     damaged = hub.put("timm/resnet18.a1_in1k", "model.safetensors", CONTENT[:-1])
     assert cached(RESNET) == damaged
     assert download(RESNET).read_bytes() == CONTENT
-    assert len(hub.asked) == 1
+    assert len(hub.requests) == 1
 
 
-def test_a_file_whose_hash_the_hub_does_not_give_is_accepted(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub.given = {"model.safetensors": "b" * 40}  # a small file: the hub names it by git's hash
+def test_a_file_without_a_sha256_on_the_hub_is_accepted(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.reported_hashes = {"model.safetensors": "b" * 40}  # for small files the hub reports the hash of git
     assert download(RESNET).read_bytes() == CONTENT
 
     def fail(_url: str) -> None:
@@ -143,14 +143,14 @@ def test_a_file_whose_hash_the_hub_does_not_give_is_accepted(hub: Hub, monkeypat
             "the hub is not reached",
         ),
         (ConnectionError("offline mode is enabled"), "offline mode is enabled"),
-        (RuntimeError("whatever the client raises"), "whatever the client raises"),
+        (RuntimeError("another error of the client"), "another error of the client"),
     ],
 )
 def test_an_error_of_the_hub_is_one_line_that_ends_in_the_offline_hint(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     def fail(*_args: Any, **_more: Any) -> None:
-        hub.asked.append(("", "", None))
+        hub.requests.append(("", "", None))
         raise error
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
@@ -158,7 +158,7 @@ def test_an_error_of_the_hub_is_one_line_that_ends_in_the_offline_hint(
         download(RESNET)
     assert str(caught.value).endswith(offline_hint(RESNET.name))
     assert "\n" not in str(caught.value)
-    assert len(hub.asked) == 1
+    assert len(hub.requests) == 1
 
 
 def test_a_full_disk_is_an_output_error(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_a_full_disk_is_an_output_error(hub: Hub, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     with pytest.raises(OutputError, match=r"No space left on device.*HF_HOME"):
         download(RESNET)
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_offline_mode_is_an_error_that_ends_in_the_offline_hint(

@@ -8,7 +8,8 @@ from cvkit.models.summary import Layer, summarise
 
 
 def test_the_costs_of_a_convolution_by_hand() -> None:
-    # Document 003: 5 * 5 * 3 * 200 + 200 parameters, 200 * 150 * 100 * 75 products, 200 * 150 * 100 * 4 bytes
+    # 200 filters of 5x5 on 3 channels: 5 * 5 * 3 * 200 + 200 parameters, 200 * 150 * 100 * 75 products,
+    # 200 * 150 * 100 * 4 bytes
     summary = summarise(lambda: nn.Sequential(nn.Conv2d(3, 200, 5, padding=2)), (1, 3, 150, 100))
     assert summary.layers == (
         Layer(
@@ -35,13 +36,13 @@ def test_costs_scale_with_the_batch_and_the_bytes_per_value() -> None:
 @pytest.mark.parametrize(
     ("layer", "products"),
     [
-        # each of 16 * 10 * 10 outputs sees 3 * 3 places in 8 / 4 channels
+        # each of 16 * 10 * 10 outputs sees 3 * 3 positions in 8 / 4 channels
         (nn.Conv2d(8, 16, 3, padding=1, groups=4), 16 * 100 * 9 * 2),
-        # depthwise, at every second place
+        # depthwise, at every second position
         (nn.Conv2d(8, 8, 3, padding=1, stride=2, groups=8), 8 * 25 * 9),
         # each of 8 * 10 * 10 inputs spreads to 4 * 2 * 2 outputs
         (nn.ConvTranspose2d(8, 4, 2, stride=2), 8 * 100 * 16),
-        # each of 8 * 10 places is a token of 10 numbers
+        # each of 8 * 10 positions is a token of 10 numbers
         (nn.Linear(10, 6), 80 * 10 * 6),
         (nn.BatchNorm2d(8), 0),
         (nn.MaxPool2d(2), 0),
@@ -54,7 +55,7 @@ def test_multiply_adds_by_hand(layer: nn.Module, products: int) -> None:
 
 
 class Tokens(nn.Module):
-    """The 16 places of a 4x4 image as tokens of 8 numbers, with a class token and positions, through ``attention``."""
+    """Applies ``attention`` to the 16 positions of a 4x4 image and a class token, as tokens of 8 values."""
 
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
@@ -107,7 +108,7 @@ def test_the_parameters_of_multihead_attention_and_of_tokens_have_a_row() -> Non
     assert rows["attention"].multiply_adds == 4 * 17 * 8 * 8 + 2 * 17 * 17 * 8
     assert (rows[""].kind, rows[""].parameters) == ("Tokens", 8 + 17 * 8)
     assert summary.parameters == sum(layer.parameters for layer in summary.layers)
-    # what the network's own code hands on: the 17 tokens with their positions
+    # the tensor that the forward method itself creates: the 17 tokens with their position embedding
     assert rows[""].activation_bytes == 17 * 8 * 4
 
 
@@ -152,7 +153,7 @@ def test_a_module_that_runs_twice_has_two_rows_and_its_parameters_once() -> None
 
 @pytest.mark.parametrize(
     ("name", "giga"),
-    # What torchvision publishes with the weights (`_ops`)
+    # The values that torchvision publishes with the weights (`_ops`)
     [
         ("vgg16", 15.47),
         ("resnet50", 4.089),
@@ -177,14 +178,14 @@ def test_activations_of_vgg16_by_hand() -> None:
     from torchvision import models
 
     summary = summarise(lambda: models.get_model("vgg16", weights=None), (1, 3, 224, 224))
-    # 2, 2, 3, 3, 3 convolutions and a pooling a stage, ReLUs in place; the 7x7 average of 7x7 is new memory
+    # 2, 2, 3, 3, 3 convolutions and one pooling per stage, ReLUs in place; the 7x7 average pooling allocates new memory
     maps = [(64, 224, 2), (128, 112, 2), (256, 56, 3), (512, 28, 3), (512, 14, 3)]
     values = sum(c * s * s * n + c * (s // 2) ** 2 for c, s, n in maps) + 512 * 49 + 4096 + 4096 + 1000
     assert summary.training_bytes == values * 4
     assert summary.inference_bytes == 2 * 64 * 224 * 224 * 4
 
 
-def test_a_network_in_use_is_not_changed() -> None:
+def test_summarising_does_not_change_the_network() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()).train()
     before = torch.random.get_rng_state()
     assert summarise(lambda: network, (1, 3, 8, 8)).parameters == 4 * 27 + 4 + 8
@@ -193,7 +194,7 @@ def test_a_network_in_use_is_not_changed() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_a_network_that_reads_tensor_values_while_it_is_built() -> None:
+def test_a_network_that_reads_tensor_values_while_it_is_built_is_summarised() -> None:
     def build() -> nn.Module:
         widths = torch.linspace(4, 8, 2).int().tolist()
         return nn.Sequential(nn.Conv2d(3, widths[0], 1), nn.Conv2d(widths[0], widths[1], 1))

@@ -10,7 +10,7 @@ from cvkit.models.weights import read_tensors
 
 
 class NotATensor:
-    """An object that only unpickling can restore."""
+    """An object that is not a tensor, which only unrestricted unpickling can restore."""
 
 
 def test_files_without_tensors_are_refused_with_their_name(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Test that a result folder keeps what succeeded, whatever interrupts the work."""
+"""Test that a result folder keeps the results of complete inputs when the work is interrupted."""
 
 import csv
 import os
@@ -39,10 +39,10 @@ def do(ledger: Ledger, item: Input, text: str = "map") -> None:
 
 
 def run(work: Work, *, bad: str = "") -> tuple[list[str], Counts]:
-    """Do all that is to do, fail those whose stem is in ``bad``; return the stems there were to do."""
+    """Process all remaining inputs; those whose stem is in ``bad`` fail. Return the stems of the remaining inputs."""
     with Ledger(work) as ledger:
         todo = list(ledger.todo)
-        for item in reversed(todo):  # in another order than the inputs came
+        for item in reversed(todo):  # in another order than that of the inputs
             if item.stem in bad:
                 ledger.record_failure(item, "data", f"{item.name}: damaged")
             else:
@@ -108,7 +108,7 @@ def test_an_input_that_fails_later_loses_its_results(tmp_path: Path, inputs: lis
     inputs[0].path.write_text("broken now")
     run(work(tmp_path, inputs), bad="d")
     results = table(tmp_path / "out/results.csv")
-    assert results[1] == ["in/d.jpg", ""]  # a failed input keeps its place, with its name alone
+    assert results[1] == ["in/d.jpg", ""]  # a failed input keeps its row, which holds only its name
     assert len(results) == 8 and all(row[1] for row in results[2:])
     assert len(table(tmp_path / "out/failures.csv")) == 2
 
@@ -148,12 +148,12 @@ def test_shards_share_one_folder_in_any_order(tmp_path: Path, inputs: list[Input
     assert parts[1][1] == Counts(inputs=3, skipped=0, done=2, failed=1)
     assert [row[0] for row in table(tmp_path / "out/results.csv")[1:]] == [f"in/{s}.jpg" for s in "dagcfbe"]
     assert len(table(tmp_path / "out/failures.csv")) == 2
-    # The same work in one process, or in other shards, knows what the shards did.
+    # The same work in one process, or in other shards, skips the inputs that the shards completed.
     assert run(work(tmp_path, inputs, shard=(2, 2)), bad="c")[0] == ["c"]
     assert run(work(tmp_path, inputs))[0] == ["c"]
 
 
-def test_shards_at_the_same_time(tmp_path: Path, inputs: list[Input]) -> None:
+def test_shards_may_run_at_the_same_time(tmp_path: Path, inputs: list[Input]) -> None:
     with Ledger(work(tmp_path, inputs, shard=(1, 2))) as one, Ledger(work(tmp_path, inputs, shard=(2, 2))) as two:
         for ledger in (two, one):
             for item in ledger.todo:
@@ -164,9 +164,9 @@ def test_shards_at_the_same_time(tmp_path: Path, inputs: list[Input]) -> None:
 
 
 def test_an_old_failure_of_another_shard_does_not_come_back(tmp_path: Path, inputs: list[Input]) -> None:
-    run(work(tmp_path, inputs, shard=(1, 2)), bad="d")  # fails, noted in the file of shard 1 of 2
-    run(work(tmp_path, inputs))  # done, noted in the file of 1 of 1
-    run(work(tmp_path, inputs, shard=(1, 2)))  # nothing to do, but the old file is touched
+    run(work(tmp_path, inputs, shard=(1, 2)), bad="d")  # fails, recorded in the file of shard 1 of 2
+    run(work(tmp_path, inputs))  # succeeds, recorded in the file of shard 1 of 1
+    run(work(tmp_path, inputs, shard=(1, 2)))  # nothing is left to process, but the old file is touched
     assert not (tmp_path / "out/failures.csv").exists()
     assert len(table(tmp_path / "out/results.csv")) == 8
 
@@ -175,7 +175,7 @@ def test_a_line_cut_by_a_kill_costs_one_input(tmp_path: Path, inputs: list[Input
     run(work(tmp_path, inputs))
     path = tmp_path / "out/.cvkit/1-of-1.jsonl"
     whole = path.read_bytes()
-    path.write_bytes(whole[:-20])  # the last note is that of "d", the last done
+    path.write_bytes(whole[:-20])  # the last record is that of "d", the last complete input
     assert run(work(tmp_path, inputs))[0] == ["d"]
     assert run(work(tmp_path, inputs))[0] == []
     assert len(table(tmp_path / "out/results.csv")) == 8
@@ -217,11 +217,11 @@ def test_other_inputs_are_added_to_the_folder(tmp_path: Path, inputs: list[Input
     run(work(tmp_path, inputs[:3]))
     todo, counts = run(work(tmp_path, inputs[3:]))
     assert todo == list("cfbe") and counts.inputs == 4
-    # First those of this call, then the others by name.
+    # The inputs of this call come first, then the others by name.
     assert [row[0] for row in table(tmp_path / "out/results.csv")[1:]] == [f"in/{s}.jpg" for s in "cfbeadg"]
 
 
-def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_is_recorded(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"\xff.jpg")
     try:
         path.touch()
@@ -232,7 +232,9 @@ def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
     assert run(work(tmp_path, odd))[0] == []
 
 
-def test_a_file_system_without_locks(tmp_path: Path, inputs: list[Input], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_is_supported(
+    tmp_path: Path, inputs: list[Input], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fcntl = pytest.importorskip("fcntl")
 
     def refuse(*_: object) -> None:
@@ -262,8 +264,8 @@ def test_a_missing_input_is_tried_in_every_run(tmp_path: Path) -> None:
     assert run(work(tmp_path, [gone]), bad="gone")[0] == ["gone"]
 
 
-def test_a_report_writer_gets_all_rows_as_often_as_it_asks(tmp_path: Path, inputs: list[Input]) -> None:
-    run(work(tmp_path, inputs, shard=(1, 2)), bad="g")  # d, f and e are done
+def test_a_report_writer_can_read_all_rows_more_than_once(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs, shard=(1, 2)), bad="g")  # d, f and e are complete
     seen: list[list[dict[str, Any]]] = []
 
     def report(rows: Rows) -> None:
@@ -276,7 +278,7 @@ def test_a_report_writer_gets_all_rows_as_often_as_it_asks(tmp_path: Path, input
         ledger.finish({}, report)
     once = [{"image": "in/d.jpg", "map": "map"}, *({"image": "in/a.jpg", "more": number} for number in (1, 2))]
     assert seen[0][:3] == once
-    assert [row["image"][3] for row in seen[0]] == list("daaccfbbe")  # what failed has no rows
+    assert [row["image"][3] for row in seen[0]] == list("daaccfbbe")  # a failed input has no rows
     assert seen[0] == seen[1]
 
 

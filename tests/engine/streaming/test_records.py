@@ -1,4 +1,4 @@
-"""Test that the last record of each input is found, whichever process wrote it."""
+"""Test that the last record of each input is read, whichever process wrote it."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def write(path: Path, *entries: object) -> None:
     path.write_text("".join(f"{entry if isinstance(entry, str) else json.dumps(entry)}\n" for entry in entries))
 
 
-def test_the_last_record_counts_whatever_file_it_is_in(tmp_path: Path) -> None:
+def test_the_last_record_counts_in_any_file(tmp_path: Path) -> None:
     state = tmp_path / ".cvkit"
     write(state / "1-of-1.jsonl", {"input": "a", "at": 1, "kind": "data"}, {"input": "b", "at": 9, "rows": [{"n": 1}]})
     write(state / "1-of-2.jsonl", "", {"input": "a", "at": 5, "rows": [{"n": 2}, {"n": 3}]}, {"input": "b", "at": 2})

@@ -1,4 +1,4 @@
-"""Many inputs through read, infer and write: order, failures, stops and memory."""
+"""Test the stream of inputs through read, infer and write: order, failures, stops and memory."""
 
 import csv
 import threading
@@ -24,7 +24,7 @@ def numbered(tmp_path: Path, count: int) -> list[Input]:
 
 
 class Doubler:
-    """Doubles a number: the simplest thing that has the three stages."""
+    """Doubles numbers in the three stages of a stream."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -81,8 +81,8 @@ def rows(doubler: Doubler, name: str = "results.csv") -> list[list[str]]:
         return list(csv.reader(stream))[1:]
 
 
-def of(count: int, without: tuple[int, ...] = ()) -> list[list[str]]:
-    """The table of results: a failed input has a row with its name alone."""
+def expected_rows(count: int, without: tuple[int, ...] = ()) -> list[list[str]]:
+    """Return the expected table of results, in which the row of a failed input holds only its name."""
     return [[f"{i:04d}", "" if i in without else str(2 * i)] for i in range(count)]
 
 
@@ -113,7 +113,7 @@ def test_rows_come_in_input_order_at_every_batch_size(tmp_path: Path, doubler: D
     }
     whole, counts = run(tmp_path, 30, doubler, settings=StreamSettings(batch_size=batch_size, readers=4, writers=3))
     assert whole and counts == Counts(inputs=30, skipped=0, done=30, failed=0)
-    assert rows(doubler) == of(30)
+    assert rows(doubler) == expected_rows(30)
     assert max(map(len, doubler.batches)) <= batch_size
     assert [number for batch in doubler.batches for number in batch] == list(range(30))
 
@@ -121,12 +121,12 @@ def test_rows_come_in_input_order_at_every_batch_size(tmp_path: Path, doubler: D
 def test_batches_hold_one_shape_each(tmp_path: Path, doubler: Doubler) -> None:
     run(tmp_path, 50, doubler, settings=StreamSettings(batch_size=4), shape=lambda number: number % 3)
     assert all(len({number % 3 for number in batch}) == 1 for batch in doubler.batches)
-    assert rows(doubler) == of(50)
+    assert rows(doubler) == expected_rows(50)
 
 
-def test_many_shapes_do_not_pile_up(tmp_path: Path, doubler: Doubler) -> None:
+def test_images_of_many_shapes_do_not_accumulate(tmp_path: Path, doubler: Doubler) -> None:
     run(tmp_path, 100, doubler, settings=StreamSettings(batch_size=4), shape=lambda number: number)
-    assert rows(doubler) == of(100)
+    assert rows(doubler) == expected_rows(100)
     assert doubler.batches[0] == [0] and len(doubler.batches) == 100
 
 
@@ -136,7 +136,7 @@ def test_an_error_belongs_to_one_input(tmp_path: Path, doubler: Doubler, stage: 
     doubler.bad = {stage: raising({0, 5, 19}, DataError)}
     whole, counts = run(tmp_path, 20, doubler, settings=StreamSettings(batch_size=batch_size))
     assert whole and counts == Counts(inputs=20, skipped=0, done=17, failed=3)
-    assert rows(doubler) == of(20, without=(0, 5, 19))
+    assert rows(doubler) == expected_rows(20, without=(0, 5, 19))
     assert rows(doubler, "failures.csv") == [[f"{i:04d}", "data", "it is bad"] for i in (0, 5, 19)]
 
 
@@ -153,7 +153,7 @@ def test_an_unknown_error_is_named_on_one_line(tmp_path: Path, doubler: Doubler)
     assert "\n" not in failures[0][2]
 
 
-def test_all_failing_is_a_whole_run_too(tmp_path: Path, doubler: Doubler) -> None:
+def test_a_run_in_which_all_inputs_fail_is_complete(tmp_path: Path, doubler: Doubler) -> None:
     doubler.bad = {"infer": raising(set(range(9)), RuntimeError)}
     assert run(tmp_path, 9, doubler, settings=StreamSettings(batch_size=4)) == (True, Counts(9, 0, 0, 9))
 
@@ -164,7 +164,7 @@ def test_a_failing_batch_is_halved(tmp_path: Path, doubler: Doubler) -> None:
     assert doubler.batches == [list(range(8)), [0, 1, 2, 3], [0, 1], [2, 3], [2], [3], [4, 5, 6, 7]]
 
 
-def test_out_of_memory_makes_the_batches_to_come_smaller(tmp_path: Path, doubler: Doubler) -> None:
+def test_out_of_memory_makes_later_batches_smaller(tmp_path: Path, doubler: Doubler) -> None:
     stages = doubler.stages()
 
     def infer(numbers: list[int]) -> list[int]:
@@ -179,8 +179,8 @@ def test_out_of_memory_makes_the_batches_to_come_smaller(tmp_path: Path, doubler
     with Ledger(work) as ledger:
         assert stream(small, StreamSettings(batch_size=8), ledger, ignore, StopSignal())
         assert ledger.finish({}).failed == 0
-    assert rows(doubler) == of(24)
-    assert sum(len(batch) > 2 for batch in doubler.batches) == 3  # 8, and its halves of 4: never again
+    assert rows(doubler) == expected_rows(24)
+    assert sum(len(batch) > 2 for batch in doubler.batches) == 3  # batches of 8 and 4 are not tried again
 
 
 def test_a_failed_batch_is_released_before_its_halves_run(tmp_path: Path, doubler: Doubler) -> None:
@@ -198,10 +198,10 @@ def test_a_failed_batch_is_released_before_its_halves_run(tmp_path: Path, double
     def check(number: int) -> None:
         if number == 0:
             alive.append(Tensor.count)
-        held = Tensor()
+        tensor = Tensor()
         if number == 1:
             del number
-            raise RuntimeError(str(held)[:1])
+            raise RuntimeError(str(tensor)[:1])
 
     doubler.bad = {"infer": check}
     run(tmp_path, 4, doubler, settings=StreamSettings(batch_size=4))
@@ -214,7 +214,7 @@ def test_a_full_disk_ends_the_stream(tmp_path: Path, doubler: Doubler) -> None:
         run(tmp_path, 200, doubler, settings=StreamSettings(batch_size=2))
     assert len(rows(doubler)) < 50 and not threads_left()
     doubler.bad = {}
-    assert run(tmp_path, 200, doubler, settings=StreamSettings(batch_size=2))[0] and rows(doubler) == of(200)
+    assert run(tmp_path, 200, doubler, settings=StreamSettings(batch_size=2))[0] and rows(doubler) == expected_rows(200)
 
 
 def test_a_signal_stops_after_a_drain_and_the_next_run_finishes(tmp_path: Path, doubler: Doubler) -> None:
@@ -226,11 +226,11 @@ def test_a_signal_stops_after_a_drain_and_the_next_run_finishes(tmp_path: Path, 
     doubler.bad = {"infer": check}
     whole, counts = run(tmp_path, 100, doubler, settings=StreamSettings(batch_size=4), stop=stop)
     assert not whole and 20 < counts.done < 50 and counts.failed == 0
-    assert rows(doubler) == of(counts.done)  # all that was begun is written
+    assert rows(doubler) == expected_rows(counts.done)  # every input that was read is written
     doubler.bad = {}
     again, rest = run(tmp_path, 100, doubler, settings=StreamSettings(batch_size=4))
     assert again and rest == Counts(inputs=100, skipped=counts.done, done=100 - counts.done, failed=0)
-    assert rows(doubler) == of(100)
+    assert rows(doubler) == expected_rows(100)
 
 
 def test_a_signal_during_the_last_write_does_not_stop_early(tmp_path: Path, doubler: Doubler) -> None:
@@ -251,7 +251,7 @@ def test_ctrl_c_leaves_no_threads_and_keeps_what_is_done(tmp_path: Path, doubler
 
 
 class Weight:
-    """A loaded input, counted while it is alive."""
+    """A loaded input; the class counts its live instances."""
 
     alive = most = 0
     lock = threading.Lock()
@@ -272,24 +272,24 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path, doubler: 
     Weight.alive = Weight.most = 0
     settings = StreamSettings(batch_size=4, readers=3, writers=1)
 
-    def write(item: Input, held: Weight, result: int) -> WriteResult:
-        time.sleep(0.0005)  # slower than reading: what waits must not pile up
-        return doubler.write(item, held.number, result)
+    def write(item: Input, loaded: Weight, result: int) -> WriteResult:
+        time.sleep(0.0005)  # slower than reading: the waiting inputs must not accumulate
+        return doubler.write(item, loaded.number, result)
 
     stages: Stages[Weight, int] = Stages(
         read=lambda item: Weight(doubler.read(item)),
-        infer=lambda held: doubler.infer([each.number for each in held]),
+        infer=lambda batch: doubler.infer([loaded.number for loaded in batch]),
         write=write,
-        shape=lambda held: held.number % shapes,
+        shape=lambda loaded: loaded.number % shapes,
     )
     inputs = numbered(tmp_path, 500)
     work = Work(command="double", folder=doubler.folder, inputs=inputs, identity={}, columns=["input", "result"])
     with Ledger(work) as ledger:
         assert stream(stages, settings, ledger, ignore, StopSignal())
         ledger.finish({})
-    # Read ahead: 2 batches and one a reader; waiting for its shape: 4 batches; being written: 3 batches.
+    # Prefetched: 2 batches and one input per reader; waiting for others of its shape: 4 batches; being written: 3.
     assert Weight.most <= 9 * settings.batch_size + settings.readers + 2
-    assert Weight.alive == 0 and rows(doubler) == of(500)
+    assert Weight.alive == 0 and rows(doubler) == expected_rows(500)
 
 
 def test_progress_is_reported(tmp_path: Path, doubler: Doubler) -> None:
@@ -302,7 +302,7 @@ def test_progress_is_reported(tmp_path: Path, doubler: Doubler) -> None:
     assert isinstance(last, Step) and last.done == 3 and last.figures["failed"] == 1
 
 
-def test_prefetching_keeps_the_order_and_is_bounded() -> None:
+def test_prefetch_keeps_the_order_and_reads_a_bounded_number_of_items() -> None:
     begun: list[int] = []
 
     def read(number: int) -> int:
@@ -310,19 +310,19 @@ def test_prefetching_keeps_the_order_and_is_bounded() -> None:
         time.sleep(0.002 * (number % 3))
         return number * number
 
-    coming = prefetch(read, range(50), threads=3)
-    assert next(coming) == 0 and len(begun) <= 7
-    assert list(coming) == [number * number for number in range(1, 50)]
+    results = prefetch(read, range(50), threads=3)
+    assert next(results) == 0 and len(begun) <= 7
+    assert list(results) == [number * number for number in range(1, 50)]
     assert list(prefetch(read, [], threads=2)) == []
 
 
-def test_an_error_while_prefetching_is_raised() -> None:
+def test_prefetch_raises_the_error_of_its_function() -> None:
     with pytest.raises(ZeroDivisionError):
         list(prefetch(lambda number: 1 // number, [1, 0, 1], threads=2))
 
 
 @pytest.mark.parametrize("slowest", ["reading", "the model"])
-def test_progress_names_the_slowest_part(tmp_path: Path, slowest: str) -> None:
+def test_progress_names_the_slowest_stage(tmp_path: Path, slowest: str) -> None:
     shown: list[Any] = []
 
     def read(item: Input) -> int:

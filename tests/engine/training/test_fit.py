@@ -1,4 +1,4 @@
-"""The training loop, on a model small enough to check by hand."""
+"""Test the training loop on a model that is small enough to check by hand."""
 
 import csv
 import math
@@ -24,7 +24,7 @@ from cvkit.errors import DataError, StoppedBySignal, TrainingError
 
 
 class Points:
-    """y = 3 x, ten points; ``bad`` names an index whose target is not a number."""
+    """Ten points of y = 3 x; the target at the index ``bad`` is NaN."""
 
     def __init__(self, count: int = 10, bad: int | None = None) -> None:
         self.x = torch.linspace(-1, 1, count)
@@ -44,7 +44,7 @@ class Points:
 
 
 class Line:
-    """Learns a slope, through dropout so that randomness matters; ``signal_at`` sends a signal at that step."""
+    """Learns a slope through dropout, which makes training random; sends a signal at step ``signal_at``."""
 
     def __init__(self, signal_at: int | None = None) -> None:
         torch.manual_seed(0)
@@ -108,7 +108,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_it_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+def test_training_reduces_the_loss_and_saves_the_best_epoch(tmp_path: Path) -> None:
     result = run(tmp_path, epochs=30)
     assert result.best["val_loss"] < 0.3 < result.history[0]["val_loss"]
     assert result.best["val_loss"] == min(row["val_loss"] for row in result.history)
@@ -175,7 +175,7 @@ def test_an_undefined_score_is_left_out_of_the_mean(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("signal_at", [1, 2, 4, 5, 7, 16])
-def test_a_run_stopped_anywhere_and_resumed_ends_bit_identical(tmp_path: Path, signal_at: int) -> None:
+def test_a_run_stopped_at_any_step_and_resumed_is_bit_identical(tmp_path: Path, signal_at: int) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     settings: dict[str, Any] = {"ema": 0.9, "accumulate": 2}
     expected = run(whole, **settings)
@@ -184,7 +184,7 @@ def test_a_run_stopped_anywhere_and_resumed_ends_bit_identical(tmp_path: Path, s
             run(parts, Line(signal_at), **settings)
         result = run(parts, resume=True, **settings)
     else:
-        with pytest.raises(StoppedBySignal):  # the last batch: only its validation is left to do
+        with pytest.raises(StoppedBySignal):  # the last batch: only the validation of the epoch remains
             run(parts, Line(signal_at), **settings)
         result = run(parts, resume=True, **settings)
     assert same(weights(whole), weights(parts))
@@ -199,7 +199,7 @@ def test_a_run_stopped_anywhere_and_resumed_ends_bit_identical(tmp_path: Path, s
     assert same(average[0], average[1])
 
 
-def test_the_same_seed_gives_the_same_run_and_workers_change_nothing(tmp_path: Path) -> None:
+def test_a_run_depends_on_the_seed_and_not_on_the_number_of_workers(tmp_path: Path) -> None:
     run(tmp_path / "a")
     run(tmp_path / "b", workers=1)
     run(tmp_path / "c", seed=1)
@@ -228,7 +228,7 @@ def test_accumulation_equals_a_larger_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(one[name], other[name])
 
 
-def test_a_loss_that_is_no_number_names_the_files_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+def test_a_nan_loss_names_the_files_and_keeps_the_last_finite_state(tmp_path: Path) -> None:
     run(tmp_path, epochs=2)
     before = weights(tmp_path)
     with pytest.raises(TrainingError, match=r"point-7\.jpg"):
@@ -236,7 +236,7 @@ def test_a_loss_that_is_no_number_names_the_files_and_keeps_the_last_good_state(
     assert same(before, weights(tmp_path))
 
 
-def test_patience_stops_a_run_that_gets_no_better(tmp_path: Path) -> None:
+def test_patience_stops_a_run_that_does_not_improve(tmp_path: Path) -> None:
     class Stuck(Line):
         def groups(self) -> list[Group]:
             return [replace(super().groups()[0], frozen_epochs=1000)]
@@ -260,7 +260,7 @@ def test_resuming_with_other_data_is_refused(tmp_path: Path) -> None:
         run(tmp_path, data=Points(40), resume=True)
 
 
-def test_a_moving_average_is_what_is_validated_and_kept(tmp_path: Path) -> None:
+def test_the_moving_average_is_validated_and_saved(tmp_path: Path) -> None:
     run(tmp_path, ema=0.99)
     last = checkpoint.load(tmp_path / "last.pt", "training-state")
     assert not same(last["model"], last["average"])
@@ -286,7 +286,7 @@ def test_a_signal_during_validation_keeps_the_training_of_the_epoch(tmp_path: Pa
     assert same(weights(whole), weights(parts))
 
 
-def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     class Explodes(Line):
         def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
             value = super().loss(model, batch)

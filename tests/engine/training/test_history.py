@@ -1,4 +1,4 @@
-"""Test which epoch of a history is the best one, and its description."""
+"""Test the choice of the best epoch and the description of an epoch."""
 
 from cvkit.engine.training.history import best_epoch, describe_epoch
 

@@ -1,4 +1,4 @@
-"""Learning rates, groups of parameters and averages, worked out by hand."""
+"""Test learning rates, parameter groups and averages against values computed by hand."""
 
 from typing import Any
 
@@ -18,26 +18,26 @@ def factors(settings: TrainingConfig, steps: list[int]) -> list[float]:
     return [schedule_factor(settings, step, 4) for step in steps]
 
 
-def test_warm_up_climbs_in_equal_steps() -> None:
-    # Half an epoch of 8 steps is 4: 1/5, 2/5, 3/5, 4/5, and then the schedule's own.
+def test_warm_up_increases_linearly() -> None:
+    # Half an epoch of 8 steps is 4: 1/5, 2/5, 3/5, 4/5, and then the factors of the schedule.
     warm = config(warmup_epochs=0.5, schedule="constant")
     assert [schedule_factor(warm, step, 8) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
 
 
-def test_cosine_goes_from_one_to_nothing() -> None:
+def test_cosine_decreases_from_one_to_zero() -> None:
     assert factors(config(), [0, 20, 40, 99]) == pytest.approx([1.0, 0.5, 0.0, 0.0])
     assert factors(config(), [10]) == pytest.approx([0.8535534])  # (1 + cos(pi / 4)) / 2
     warm = config(warmup_epochs=1.0)  # 4 of 40 steps: the middle of the other 36 is step 22
     assert factors(warm, [4, 22, 40]) == pytest.approx([1.0, 0.5, 0.0])
 
 
-def test_steps_and_constant() -> None:
+def test_factors_of_the_step_and_the_constant_schedule() -> None:
     stepped = config(schedule="step", step_epochs=3, step_factor=0.1)
     assert factors(stepped, [0, 11, 12, 24]) == pytest.approx([1, 1, 0.1, 0.01])
     assert factors(config(schedule="constant"), [0, 39]) == [1, 1]
 
 
-def test_a_run_of_warm_up_alone_does_not_divide_by_zero() -> None:
+def test_a_run_that_is_all_warm_up_does_not_divide_by_zero() -> None:
     assert schedule_factor(config(epochs=1, warmup_epochs=5.0), 4, 4) == pytest.approx(5 / 21)
 
 
@@ -64,7 +64,7 @@ def test_optimizers_by_name(name: str, kind: type) -> None:
     assert type(optimizer) is kind
 
 
-def test_rates_by_group_and_frozen_epochs() -> None:
+def test_parameter_groups_have_their_own_rates_and_a_frozen_group_has_rate_zero() -> None:
     backbone, head = nn.Linear(2, 2), nn.Linear(2, 2)
     groups = [Group(list(backbone.parameters()), 0.1, frozen_epochs=2), Group(list(head.parameters()))]
     optimizer = make_optimizer(groups, config(), lr=1.0)
@@ -86,7 +86,7 @@ def test_frozen_weights_do_not_move(name: str) -> None:
         assert torch.equal(backbone.weight, before) is same
 
 
-def test_average_by_hand() -> None:
+def test_the_moving_average_by_hand() -> None:
     model = nn.BatchNorm1d(1)
     average = WeightAverage(model, 0.5)
     with torch.no_grad():

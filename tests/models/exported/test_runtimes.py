@@ -1,4 +1,4 @@
-"""The runtimes of exported files."""
+"""Test the runtimes of exported files."""
 
 import importlib.util
 
@@ -20,5 +20,5 @@ def test_a_runtime_that_is_not_installed_is_named_with_its_extra(
     assert f"pip install '{extra}'" in str(raised.value)
 
 
-def test_one_that_is_there_is_no_error() -> None:
+def test_an_installed_runtime_is_no_error() -> None:
     runtimes.need("json", ".onnx")

@@ -20,6 +20,6 @@ def test_the_ids_are_read_without_importing_timm() -> None:
     assert done.stdout == "False\n"
 
 
-def test_without_timm_there_are_no_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_timm_no_class_has_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     assert imagenet_ids.__wrapped__() == ()

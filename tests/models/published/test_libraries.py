@@ -25,7 +25,7 @@ def test_every_entry_of_torchvision_is_a_classifier_with_all_facts() -> None:
 
 
 def test_facts_of_torchvision() -> None:
-    (entry,) = torchvision_entries("vgg16")  # not the one of the features alone
+    (entry,) = torchvision_entries("vgg16")  # the weights IMAGENET1K_FEATURES have no classifier
     assert entry.name == "vgg16.IMAGENET1K_V1"
     assert entry.preprocessing == Preprocessing(resize=256, crop=(224, 224))
     assert entry.source == "https://download.pytorch.org/models/vgg16-397923af.pth"
@@ -38,7 +38,7 @@ def test_facts_of_torchvision() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "place", "expected"),
+    ("name", "index", "expected"),
     [
         ("mobilenet_v2", 0, Preprocessing(resize=232, crop=(224, 224))),
         ("mobilenet_v2", 1, Preprocessing(resize=256, crop=(224, 224))),
@@ -51,8 +51,8 @@ def test_facts_of_torchvision() -> None:
         ),
     ],
 )
-def test_preprocessing_of_torchvision(name: str, place: int, expected: Preprocessing) -> None:
-    assert torchvision_entries(name)[place].preprocessing == expected
+def test_preprocessing_of_torchvision(name: str, index: int, expected: Preprocessing) -> None:
+    assert torchvision_entries(name)[index].preprocessing == expected
 
 
 def test_a_torchvision_model_without_weights_has_one_entry_without_a_tag(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,19 +69,23 @@ def test_preprocessing_of_timm_is_that_of_its_own_transforms() -> None:
 
     compared: set[Preprocessing] = set()
     for entry in (entry for short in timm_names(classifiers=True) for entry in timm_entries(short)):
-        way = entry.preprocessing
-        if way in compared:
+        preprocessing = entry.preprocessing
+        if preprocessing in compared:
             continue
-        compared.add(way)
+        compared.add(preprocessing)
         setting = timm.get_pretrained_cfg(entry.name.removeprefix("timm:"))
         steps: list[Any] = create_transform(**resolve_data_config({}, pretrained_cfg=setting.to_dict())).transforms
         resize, crop, _, normalise = steps
         assert (type(resize), type(crop), type(normalise)) == (Resize, CenterCrop, Normalize)
         size = resize.size if isinstance(resize.size, int) else tuple(resize.size)
-        assert (way.resize, way.crop, way.interpolation) == (size, tuple(crop.size), resize.interpolation.value)
+        assert (preprocessing.resize, preprocessing.crop, preprocessing.interpolation) == (
+            size,
+            tuple(crop.size),
+            resize.interpolation.value,
+        )
         assert resize.antialias
-        assert way.mean == pytest.approx(normalise.mean.tolist(), abs=1e-6)
-        assert way.std == pytest.approx(normalise.std.tolist(), abs=1e-6)
+        assert preprocessing.mean == pytest.approx(normalise.mean.tolist(), abs=1e-6)
+        assert preprocessing.std == pytest.approx(normalise.std.tolist(), abs=1e-6)
     assert len(compared) > 50
 
 
@@ -97,11 +101,11 @@ def test_facts_of_timm() -> None:
     assert {entry.tag for entry in timm_entries("resnet18")} >= {"a1_in1k", "tv_in1k", "gluon_in1k"}
 
 
-def test_the_whole_image_is_brought_to_two_sides_where_timm_squashes_it() -> None:
+def test_timm_models_that_squash_the_image_are_resized_to_height_and_width() -> None:
     (entry,) = (entry for entry in timm_entries("convnext_base") if entry.tag == "fb_in22k_ft_in1k_384")
     assert (entry.preprocessing.resize, entry.preprocessing.crop) == ((384, 384), (384, 384))
-    way = timm_entries("dm_nfnet_f0")[0].preprocessing
-    assert (way.resize, way.crop) == ((213, 213), (192, 192))  # 192 / 0.9 = 213.3
+    preprocessing = timm_entries("dm_nfnet_f0")[0].preprocessing
+    assert (preprocessing.resize, preprocessing.crop) == ((213, 213), (192, 192))  # 192 / 0.9 = 213.3
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,7 @@ def test_labels_of_the_larger_imagenets(short: str, tag: str, classes: int, firs
 
 
 def test_labels_of_other_classes_are_not_guessed() -> None:
-    assert timm_entries("mvitv2_base_cls")[0].labels == ()  # 19168 classes of which timm has no list
+    assert timm_entries("mvitv2_base_cls")[0].labels == ()  # 19168 classes, for which timm has no list of labels
 
 
 def test_a_timm_model_without_weights_has_one_entry_without_a_tag() -> None:
@@ -130,19 +134,19 @@ def test_a_timm_model_without_weights_has_one_entry_without_a_tag() -> None:
 
 
 @pytest.mark.parametrize("short", ["resnet50_clip", "vit_small_patch14_dinov2", "vit_base_patch32_clip_quickgelu_224"])
-def test_features_and_embeddings_are_no_classifiers(short: str) -> None:
+def test_feature_extractors_and_embeddings_are_not_classifiers(short: str) -> None:
     assert short in timm_names()
     assert short not in timm_names(classifiers=True)
     assert timm_entries(short) == ()
 
 
-def test_an_embedding_is_told_from_a_classifier_beside_it() -> None:
+def test_an_embedding_and_a_classifier_of_one_model_are_distinguished() -> None:
     tags = {entry.tag for entry in timm_entries("convnext_base")}
     assert "clip_laion2b_augreg_ft_in1k" in tags
     assert "clip_laion2b_augreg" not in tags  # an embedding of 640 numbers
 
 
-def test_no_entry_is_without_weights_where_others_have_them() -> None:
+def test_a_model_with_weights_has_no_entry_without_weights() -> None:
     for short in timm_names(classifiers=True):
         found = timm_entries(short)
         assert len(found) == 1 or all(entry.tag and entry.source for entry in found)

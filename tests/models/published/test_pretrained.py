@@ -23,7 +23,7 @@ def test_a_tag_names_an_entry() -> None:
     assert facts("timm:resnet18.tv_in1k").source == "timm/resnet18.tv_in1k"
 
 
-def test_where_timms_default_has_no_classifier_the_first_that_has_one_is_taken() -> None:
+def test_a_timm_default_without_a_classifier_is_replaced_by_the_first_entry_with_one() -> None:
     assert facts("timm:vit_so400m_patch14_siglip_378").tag == "webli_ft_in1k"
 
 
@@ -82,7 +82,7 @@ def test_a_backbone_starts_with_the_first_weights_of_torchvision_or_the_default_
         ("timm:resnet50_clip", "none of its weights has a classifier"),
     ],
 )
-def test_a_name_that_means_nothing_is_refused_with_what_to_write(name: str, message: str) -> None:
+def test_an_unknown_name_is_refused_with_a_suggestion(name: str, message: str) -> None:
     for find in (check_name, facts):
         with pytest.raises(UsageError, match=message) as caught:
             find(name)
@@ -92,7 +92,7 @@ def test_a_name_that_means_nothing_is_refused_with_what_to_write(name: str, mess
         check_name(name, "--against")
 
 
-def test_names_are_found_by_a_pattern() -> None:
+def test_names_are_listed_by_a_pattern() -> None:
     assert names("VGG16*")[:2] == [("vgg16", "torchvision"), ("vgg16_bn", "torchvision")]
     assert ("timm:vgg16", "timm") in names("vgg16*")
     assert ("timm:legacy_seresnet18", "timm") in names("resnet18")
@@ -116,7 +116,9 @@ def test_the_hash_and_the_name_of_a_file_are_read_from_its_url() -> None:
     url = "https://download.pytorch.org/models/mnasnet0.5_top1_67.823-3ffadce67e.pth?download=1"
     assert file_name(url) == "mnasnet0.5_top1_67.823-3ffadce67e.pth"
     assert hash_in(url) == "3ffadce67e"
-    assert hash_in("https://dl.fbaipublicfiles.com/ijepa/IN1K-vit.h.14-300e.pth.tar") is None  # epochs, and no hash
+    assert (
+        hash_in("https://dl.fbaipublicfiles.com/ijepa/IN1K-vit.h.14-300e.pth.tar") is None
+    )  # a number of epochs, not a hash
     assert hash_in("model.safetensors") is None
     assert hash_in("") is None
 
@@ -130,7 +132,7 @@ def weights_file(folder: Path, name: str, content: bytes = b"weights") -> Path:
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """Content whose real hash stands in the name of the V1 file of mobilenet_v2."""
+    """Return content, and set the hash in the name of the V1 file of mobilenet_v2 to that of the content."""
     content = b"the tensors of V1"
     digest = hashlib.sha256(content).hexdigest()[:8]
     second, first = (entry for entry in entries("mobilenet_v2"))
@@ -139,7 +141,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> bytes:
     return content
 
 
-def test_a_file_is_known_by_its_hash_whatever_its_name(tmp_path: Path, hashed: bytes) -> None:
+def test_a_file_of_any_name_is_identified_by_its_hash(tmp_path: Path, hashed: bytes) -> None:
     entry, known = identify("mobilenet_v2", weights_file(tmp_path, "mobilenet_v2-7ebf99e0.pth", hashed))
     assert (entry.tag, known) == ("IMAGENET1K_V1", True)
 
@@ -163,7 +165,7 @@ def test_a_file_of_another_entry_than_the_tag_is_refused(tmp_path: Path, hashed:
         ("timm:gcvit_xxtiny", "gcvit_xxtiny_224_nvidia-d1d86009.pth", "in1k"),
     ],
 )
-def test_a_file_is_known_by_its_name_or_folder(tmp_path: Path, model: str, name: str, tag: str) -> None:
+def test_a_file_is_identified_by_its_name_or_folder(tmp_path: Path, model: str, name: str, tag: str) -> None:
     entry, known = identify(model, weights_file(tmp_path, name))
     assert (entry.tag, known) == (tag, True)
 
@@ -177,12 +179,12 @@ def test_a_file_is_known_by_its_name_or_folder(tmp_path: Path, model: str, name:
         ("timm:resnet50t", None),
     ],
 )
-def test_an_unknown_file_is_taken_for_the_usual_weights(tmp_path: Path, model: str, tag: str | None) -> None:
+def test_an_unknown_file_is_treated_as_the_default_weights(tmp_path: Path, model: str, tag: str | None) -> None:
     entry, known = identify(model, weights_file(tmp_path, "mine.pth"))
     assert (entry.tag, known) == (tag, False)
 
 
-def test_a_tag_tells_what_an_unknown_file_is(tmp_path: Path) -> None:
+def test_a_tag_identifies_an_unknown_file(tmp_path: Path) -> None:
     entry, known = identify("mobilenet_v2.IMAGENET1K_V2", weights_file(tmp_path, "mine.pth"))
     assert (entry.tag, known) == ("IMAGENET1K_V2", True)
 
@@ -193,6 +195,6 @@ def test_a_missing_file_is_a_weights_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-def test_real_weights_that_were_saved_again_are_not_known(shared: Path) -> None:
+def test_published_weights_that_were_saved_again_are_not_identified(shared: Path) -> None:
     entry, known = identify("mobilenet_v2", shared / "data/weights/mobilenet_v2-torchvision.pth")
     assert (entry.tag, known) == ("IMAGENET1K_V1", False)
