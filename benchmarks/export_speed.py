@@ -17,7 +17,7 @@ from side_by_side import report
 from cvkit.commands.export import export
 from cvkit.config import ExportConfig
 from cvkit.models.exported.network import ExportedNetwork, read_facts
-from cvkit.models.exported.timing import in_blocks
+from cvkit.models.exported.timing import median_call_seconds
 from cvkit.tasks.classification import loading
 
 
@@ -47,7 +47,7 @@ def main() -> None:
             variants |= {name: opener(partial(ExportedNetwork, path), images) for name, path in paths.items()}
             print(f"batches of {batch}, {torch.get_num_threads()} threads")
             with torch.inference_mode():
-                medians = in_blocks(variants, rounds=options.rounds, seconds=options.seconds)
+                medians = median_call_seconds(variants, rounds=options.rounds, seconds=options.seconds)
             report(medians, "eager PyTorch, channels last", batch)
 
 
