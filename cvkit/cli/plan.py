@@ -39,7 +39,8 @@ def _reads(config: Config) -> dict[str, str]:
         listed = reads_stdin(config.inputs)
         found[words] = "a list on stdin" if listed else f"{len(find_inputs(config.inputs))} images"
     for field, value in _fields(config, "read"):
-        if isinstance(value, str) and value not in field.option.choices:
+        is_name = bool(field.option.complete) and isinstance(value, str) and not Path(value).exists()
+        if isinstance(value, str) and value not in field.option.choices and not is_name:
             found[value] = _state(Path(value))
     return found
 

@@ -42,6 +42,7 @@ Weights = Annotated[
         panel=MODEL,
         choices=("pretrained", "none"),
         other="FILE",
+        access="read",
     ),
 ]
 Truth = Annotated[

@@ -24,6 +24,7 @@ NamedWeights = Annotated[
         panel=MODEL,
         choices=("none",),
         other="FILE",
+        access="read",
         default_text="those of the model",
     ),
 ]

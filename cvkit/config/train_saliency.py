@@ -57,7 +57,14 @@ class TrainSaliencyConfig(TrainingConfig):
         ),
     ] = "vgg16"
     weights: Annotated[
-        str, Option(help="Initial weights of the backbone.", panel=MODEL, choices=("imagenet", "none"), other="FILE")
+        str,
+        Option(
+            help="Initial weights of the backbone.",
+            panel=MODEL,
+            choices=("imagenet", "none"),
+            other="FILE",
+            access="read",
+        ),
     ] = "imagenet"
     size: Annotated[
         tuple[int, int] | None,
