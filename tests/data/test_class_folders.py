@@ -1,4 +1,4 @@
-"""Folders of images, by class and by split."""
+"""Test folders of images with classes and splits."""
 
 from pathlib import Path
 
@@ -14,25 +14,25 @@ def picture(path: Path) -> None:
     Image.new("RGB", (4, 4)).save(path)
 
 
-def found(folder: Path) -> dict[str, list[tuple[str, int | None]]]:
+def examples(folder: Path) -> dict[str, list[tuple[str, int | None]]]:
     return {
         split: [(image.path.relative_to(folder).as_posix(), image.label) for image in images]
         for split, images in read_folder(str(folder)).splits.items()
     }
 
 
-def test_a_folder_for_each_class(tmp_path: Path) -> None:
+def test_each_folder_is_a_class(tmp_path: Path) -> None:
     for name in ("cat/2.png", "cat/1.png", "ant/deep/x.jpg", ".hidden/y.png", "ant/.z.png"):
         picture(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
-    assert found(tmp_path) == {"train": [("ant/deep/x.jpg", 0), ("cat/1.png", 1), ("cat/2.png", 1)]}
+    assert examples(tmp_path) == {"train": [("ant/deep/x.jpg", 0), ("cat/1.png", 1), ("cat/2.png", 1)]}
     assert read_folder(str(tmp_path)).classes == ("ant", "cat")
 
 
-def test_splits_share_their_classes(tmp_path: Path) -> None:
+def test_all_splits_have_the_same_classes(tmp_path: Path) -> None:
     for name in ("train/b/1.png", "train/c/1.png", "valid/a/1.png", "valid/c/2.png", "Test/b/9.png"):
         picture(tmp_path / name)
-    assert found(tmp_path) == {
+    assert examples(tmp_path) == {
         "train": [("train/b/1.png", 1), ("train/c/1.png", 2)],
         "val": [("valid/a/1.png", 0), ("valid/c/2.png", 2)],
         "test": [("Test/b/9.png", 1)],
@@ -43,27 +43,27 @@ def test_splits_share_their_classes(tmp_path: Path) -> None:
 def test_a_flat_folder_and_flat_splits_have_no_classes(tmp_path: Path) -> None:
     picture(tmp_path / "flat/b.png")
     picture(tmp_path / "flat/sub/a.png")
-    assert found(tmp_path / "flat") == {"train": [("b.png", None), ("sub/a.png", None)]}
+    assert examples(tmp_path / "flat") == {"train": [("b.png", None), ("sub/a.png", None)]}
     picture(tmp_path / "split/train/1.png")
     picture(tmp_path / "split/val/2.png")
-    assert found(tmp_path / "split") == {"train": [("train/1.png", None)], "val": [("val/2.png", None)]}
+    assert examples(tmp_path / "split") == {"train": [("train/1.png", None)], "val": [("val/2.png", None)]}
     assert read_folder(str(tmp_path / "split")).classes == ()
 
 
-def test_a_class_called_like_a_split_is_a_class_without_train(tmp_path: Path) -> None:
+def test_a_folder_named_like_a_split_is_a_class_if_there_is_no_train_folder(tmp_path: Path) -> None:
     picture(tmp_path / "test/1.png")
     picture(tmp_path / "tram/1.png")
-    assert found(tmp_path) == {"train": [("test/1.png", 0), ("tram/1.png", 1)]}
+    assert examples(tmp_path) == {"train": [("test/1.png", 0), ("tram/1.png", 1)]}
 
 
-def test_a_glob_gives_images_without_classes(tmp_path: Path) -> None:
+def test_images_of_a_glob_have_no_classes(tmp_path: Path) -> None:
     picture(tmp_path / "a/1.png")
     picture(tmp_path / "b/2.png")
     images = read_folder(str(tmp_path / "*/*.png")).splits["train"]
     assert [(image.path.name, image.label) for image in images] == [("1.png", None), ("2.png", None)]
 
 
-def test_what_holds_no_image_is_refused(tmp_path: Path) -> None:
+def test_folders_without_images_and_duplicate_splits_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images in the folder"):
         read_folder(str(tmp_path))
     with pytest.raises(DataError, match="no such file or folder"):
@@ -75,7 +75,7 @@ def test_what_holds_no_image_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-def test_real_class_folders(shared: Path) -> None:
+def test_ants_bees_has_two_classes(shared: Path) -> None:
     folder = read_folder(str(shared / "data/ants-bees"))
     assert folder.classes == ("ants", "bees")
     assert {split: len(images) for split, images in folder.splits.items()} == {"train": 245, "val": 153}

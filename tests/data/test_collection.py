@@ -1,4 +1,4 @@
-"""A data set in memory: splits, labels, sizes, and what is said about them."""
+"""Test data sets in memory: splits, labels, sizes and remarks."""
 
 import gzip
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_idx_files_with_their_labels(tmp_path: Path) -> None:
     assert collection.class_name(2) == "2"
 
 
-def test_a_held_out_share_is_drawn_by_the_seed(tmp_path: Path) -> None:
+def test_the_seed_determines_the_fraction_that_is_held_out(tmp_path: Path) -> None:
     folder = write_idx(tmp_path, train_images=digits(20), train_labels=np.arange(20) % 3)
     one, again, other = (read(folder, test_fraction=0.25, seed=seed) for seed in (1, 1, 2))
     assert [len(one.splits[name]) for name in ("train", "test")] == [15, 5]
@@ -65,7 +65,7 @@ def test_a_held_out_share_is_drawn_by_the_seed(tmp_path: Path) -> None:
     assert "5 of the images are held out as test" in one.remarks[0]
 
 
-def test_a_limit_draws_some_of_each_split(tmp_path: Path) -> None:
+def test_a_limit_draws_a_sample_of_each_split(tmp_path: Path) -> None:
     folder = write_idx(
         tmp_path,
         train_images=digits(30),
@@ -81,7 +81,7 @@ def test_a_limit_draws_some_of_each_split(tmp_path: Path) -> None:
     assert len(read(folder, limit=10).splits["test"]) == 9
 
 
-def test_val_stands_for_test_where_there_is_none(tmp_path: Path) -> None:
+def test_val_is_used_as_test_if_there_is_no_test_split(tmp_path: Path) -> None:
     names = [f"{split}/{kind}/{n}.png" for split in ("train", "val") for kind in ("a", "b") for n in range(2)]
     collection = read(photographs(tmp_path, *names))
     assert list(collection.splits) == ["train", "test"] and collection.classes == ("a", "b")
@@ -90,7 +90,7 @@ def test_val_stands_for_test_where_there_is_none(tmp_path: Path) -> None:
     assert sorted(read(tmp_path).splits) == ["test", "train", "val"]
 
 
-def test_photographs_keep_their_size_when_small_and_alike(tmp_path: Path) -> None:
+def test_small_photographs_of_one_size_keep_it(tmp_path: Path) -> None:
     names = [f"{kind}/{n}.png" for kind in "ab" for n in range(4)]
     collection = read(photographs(tmp_path / "small", *names))
     assert collection.splits["train"].images.shape[1:] == (3, 16, 20)
@@ -120,7 +120,7 @@ def test_idx_images_are_resized_too(tmp_path: Path) -> None:
     assert set(collection.splits["train"].images.flatten().tolist()) == {80}
 
 
-def test_missing_labels_and_a_single_class_are_said_in_a_line_each(tmp_path: Path) -> None:
+def test_missing_labels_and_a_single_class_have_one_remark_each(tmp_path: Path) -> None:
     images = {"train_images": digits(4), "test_images": digits(2)}
     folder = write_idx(tmp_path / "none", **images, train_labels=np.zeros(4))
     assert read(folder).remarks == ["no labels for test: no colours by class, and no 10-NN accuracy"]
@@ -142,13 +142,13 @@ def test_missing_labels_and_a_single_class_are_said_in_a_line_each(tmp_path: Pat
         ({"train_images": digits(0), "test_images": digits(1)}, "no train images"),
     ],
 )
-def test_data_that_cannot_be_used_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_unusable_data_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         read(write_idx(tmp_path / "data", **arrays))
     assert "\n" not in str(caught.value)
 
 
-def test_bad_photographs_are_listed_and_all_bad_ones_refused(tmp_path: Path) -> None:
+def test_unreadable_photographs_are_listed_and_a_data_set_of_them_is_refused(tmp_path: Path) -> None:
     photographs(tmp_path, *(f"{n}.png" for n in range(5)))
     (tmp_path / "bad.png").write_bytes(b"no image")
     collection = read(tmp_path)
@@ -160,7 +160,7 @@ def test_bad_photographs_are_listed_and_all_bad_ones_refused(tmp_path: Path) -> 
         read(tmp_path)
 
 
-def test_only_splits_that_will_be_there_can_be_embedded(tmp_path: Path) -> None:
+def test_only_existing_splits_can_be_embedded(tmp_path: Path) -> None:
     source = find_source(str(write_idx(tmp_path / "idx", train_images=digits(4), test_images=digits(2))))
     check_splits(source, ("test", "train"))
     with pytest.raises(UsageError, match="--embed val: the data has train and test only"):
@@ -169,7 +169,7 @@ def test_only_splits_that_will_be_there_can_be_embedded(tmp_path: Path) -> None:
     check_splits(find_source(str(folder)), ("val", "test"))
 
 
-def test_the_digest_is_that_of_images_labels_and_splits(tmp_path: Path) -> None:
+def test_the_digest_depends_on_images_labels_and_splits(tmp_path: Path) -> None:
     images, labels = digits(20), np.arange(20) % 3
     folder = write_idx(tmp_path / "one", train_images=images, train_labels=labels)
     same = write_idx(tmp_path / "two", train_images=images, train_labels=labels)
@@ -178,14 +178,14 @@ def test_the_digest_is_that_of_images_labels_and_splits(tmp_path: Path) -> None:
     assert read(other).sha256() != read(folder).sha256()
 
 
-def test_what_lies_beside_splits_or_classes_is_said(tmp_path: Path) -> None:
+def test_files_and_folders_beside_splits_or_classes_have_a_remark(tmp_path: Path) -> None:
     folder = photographs(tmp_path / "a", *(f"{kind}/{n}.png" for kind in ("train", "bus", "car") for n in range(4)))
     assert read(folder).remarks[0].startswith("bus, car beside the splits of ")
     folder = photographs(tmp_path / "b", "montage.png", *(f"{kind}/{n}.png" for kind in "ab" for n in range(4)))
     assert "the folders below it are not taken for classes" in read(folder).remarks[0]
 
 
-def test_a_run_folder_inside_the_data_is_no_data(tmp_path: Path) -> None:
+def test_a_run_folder_inside_the_data_is_ignored(tmp_path: Path) -> None:
     folder = photographs(tmp_path, *(f"{n}.png" for n in range(5)))
     photographs(tmp_path, "run/curves.png")
     assert len(find_source(str(folder)).paths()) == 6
@@ -193,12 +193,12 @@ def test_a_run_folder_inside_the_data_is_no_data(tmp_path: Path) -> None:
     assert len(find_source(str(folder)).paths()) == 5
 
 
-def test_test_images_of_another_size_are_said(tmp_path: Path) -> None:
+def test_test_images_of_another_size_have_a_remark(tmp_path: Path) -> None:
     folder = write_idx(tmp_path, train_images=digits(4), test_images=digits(2, size=9))
     assert read(folder).remarks[0] == "the test images are resized to the size of the train images"
 
 
 @pytest.mark.shared
-def test_fashion_mnist_is_known_by_its_labels(shared: Path) -> None:
+def test_fashion_mnist_has_its_class_names(shared: Path) -> None:
     collection = read(shared / "data/fashion-mnist", limit=100)
     assert collection.classes == FASHION_MNIST

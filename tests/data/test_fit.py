@@ -1,4 +1,4 @@
-"""From a photograph to a classifier's input: the pixels of torchvision and timm, and where they lie in it."""
+"""Test the conversion of photographs to classifier inputs, and the placement of maps on photographs."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ VARIANTS = [
     Preprocessing(resize=232, crop=(224, 224), interpolation="bicubic"),
     Preprocessing(resize=224, crop=(224, 224), interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 1.0)),
     Preprocessing(resize=342, crop=(299, 299)),
-    Preprocessing(resize=195, crop=(224, 224), interpolation="bicubic"),  # more than there is: padded
+    Preprocessing(resize=195, crop=(224, 224), interpolation="bicubic"),  # larger than the image: padded
     Preprocessing(resize=64, crop=(71, 71)),
 ]
 
@@ -30,7 +30,7 @@ def name(preprocessing: Preprocessing) -> str:
 
 
 @pytest.mark.parametrize("preprocessing", VARIANTS, ids=name)
-def test_the_pixels_are_those_of_torchvisions_own_transform(preprocessing: Preprocessing) -> None:
+def test_the_pixels_equal_those_of_the_transform_of_torchvision(preprocessing: Preprocessing) -> None:
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as F
     from torchvision.transforms._presets import ImageClassification
@@ -71,7 +71,7 @@ def test_the_pixels_are_those_of_torchvisions_own_transform(preprocessing: Prepr
         "test_vit",
     ],
 )
-def test_the_pixels_are_those_of_timms_evaluation_transform(model: str) -> None:
+def test_the_pixels_equal_those_of_the_evaluation_transform_of_timm(model: str) -> None:
     from timm.data import create_transform, resolve_data_config
     from timm.models import get_pretrained_cfg
     from torchvision.transforms import functional as F
@@ -95,7 +95,7 @@ def test_the_pixels_are_those_of_timms_evaluation_transform(model: str) -> None:
     "preprocessing",
     [*VARIANTS, Preprocessing(resize=(213, 213), crop=(192, 192)), Preprocessing(resize=224, crop=(200, 160))],
 )
-def test_the_window_says_where_the_crops_pixels_lie(preprocessing: Preprocessing, size: tuple[int, int]) -> None:
+def test_the_window_is_the_position_of_the_crop(preprocessing: Preprocessing, size: tuple[int, int]) -> None:
     height, width = size
     middle = (height // 2 + 11, width // 2 - 17)
     image = np.zeros((height, width, 3), dtype=np.uint8)
@@ -110,7 +110,7 @@ def test_the_window_says_where_the_crops_pixels_lie(preprocessing: Preprocessing
     assert found == pytest.approx([middle[0] + 0.5, middle[1] + 0.5], abs=0.1)
 
 
-def test_the_window_of_a_crop_in_numbers() -> None:
+def test_the_window_of_a_crop_by_hand() -> None:
     # 300x400 becomes 256x341; of 341 columns 117 are left over, 58 of them (117 / 2, rounded to even) on the left.
     _, window = fit_crop(noise(300, 400), Preprocessing(resize=256, crop=(224, 224)))
     assert (window.top, window.bottom) == (16 * 300 / 256, 240 * 300 / 256)
@@ -118,7 +118,7 @@ def test_the_window_of_a_crop_in_numbers() -> None:
     assert window.box == (19, 68, 281, 331)
 
 
-def test_a_window_that_pads_reaches_out_of_the_photograph() -> None:
+def test_the_window_of_a_padded_crop_exceeds_the_photograph() -> None:
     pixels, window = fit_crop(np.full((100, 200, 3), 255, dtype=np.uint8), Preprocessing(resize=64, crop=(71, 71)))
     assert window.box == (-5, 44, 106, 155)
     # 7 rows are missing: 3 above, 4 below.
@@ -127,7 +127,7 @@ def test_a_window_that_pads_reaches_out_of_the_photograph() -> None:
     assert (pixels[:, 3:67] == 255).all()
 
 
-def test_squash_brings_the_whole_image_to_the_input_size() -> None:
+def test_squash_resizes_the_whole_image_to_the_input_size() -> None:
     preprocessing = Preprocessing(resize=256, crop=(224, 200), interpolation="bicubic")
     image = noise(300, 401)
     pixels, window = fit_squash(image, preprocessing)
@@ -136,9 +136,9 @@ def test_squash_brings_the_whole_image_to_the_input_size() -> None:
     assert torch.equal(pixels, torch.from_numpy(whole.copy()).permute(2, 0, 1))
 
 
-def test_an_image_of_the_input_size_is_left_as_it_is() -> None:
+def test_an_image_of_the_input_size_is_unchanged() -> None:
     image = noise(224, 224)
-    image.setflags(write=False)  # as PIL's arrays are
+    image.setflags(write=False)  # like the arrays of Pillow
     for pixels, window in (fit_crop(image, VARIANTS[2]), fit_squash(image, VARIANTS[2])):
         assert torch.equal(pixels, torch.from_numpy(image.copy()).permute(2, 0, 1))
         assert window.box == (0, 0, 224, 224)
@@ -146,7 +146,7 @@ def test_an_image_of_the_input_size_is_left_as_it_is() -> None:
 
 @pytest.mark.parametrize("size", [(300, 23), (23, 300), (90, 90)])
 @pytest.mark.parametrize("preprocessing", [VARIANTS[0], VARIANTS[1], VARIANTS[4]], ids=name)
-def test_of_very_long_images_only_the_middle_is_resized(
+def test_only_the_middle_of_very_long_images_is_resized(
     monkeypatch: pytest.MonkeyPatch, preprocessing: Preprocessing, size: tuple[int, int]
 ) -> None:
     image = np.asarray(Image.fromarray(noise(9, 9)).resize(size[::-1], Image.Resampling.BICUBIC))  # smooth
@@ -157,47 +157,49 @@ def test_of_very_long_images_only_the_middle_is_resized(
     assert (part.int() - whole.int()).abs().max() <= 2
 
 
-def test_a_strip_as_long_as_a_jpeg_can_be_needs_no_memory_of_its_resized_size() -> None:
-    pixels, window = fit_crop(noise(65_000, 1), VARIANTS[0])  # resized it would be 256 x 16,640,000
+def test_a_strip_of_the_maximum_length_of_a_jpeg_is_not_resized_as_a_whole() -> None:
+    pixels, window = fit_crop(
+        noise(65_000, 1), VARIANTS[0]
+    )  # resized as a whole, it would have 256 x 16,640,000 pixels
     assert pixels.shape == (3, 224, 224)
     assert window.box == (32_500, 0, 32_501, 1)
 
 
 WHOLE = Window(top=0, left=0, bottom=4, right=4)
 CORNERS = np.array([[0.0, 1.0], [2.0, 3.0]], dtype=np.float32)
-# Bilinear to twice the size: the places are -0.25 (the edge: 0), 0.25, 0.75 and 1.25 (the edge: 1).
+# Bilinear to twice the size: the positions are -0.25 (the edge: 0), 0.25, 0.75 and 1.25 (the edge: 1).
 STEPS = np.array([0, 0.25, 0.75, 1])
-LAID = (STEPS[None, :] + 2 * STEPS[:, None]) / 3
+ENLARGED = (STEPS[None, :] + 2 * STEPS[:, None]) / 3
 
 
-def test_a_map_is_laid_bilinearly() -> None:
+def test_a_map_is_interpolated_bilinearly() -> None:
     placed = place_map(CORNERS, WHOLE, (4, 4))
     assert placed.dtype == np.float32
-    assert np.allclose(placed, LAID, atol=1e-6)
+    assert np.allclose(placed, ENLARGED, atol=1e-6)
 
 
-def test_outside_of_the_window_the_map_is_zero() -> None:
+def test_the_map_is_zero_outside_of_the_window() -> None:
     placed = place_map(CORNERS + 5, Window(top=1, left=2.4, bottom=5, right=5.6), (7, 9))
     assert placed.shape == (7, 9)
-    assert np.allclose(placed[1:5, 2:6], LAID, atol=1e-6)
+    assert np.allclose(placed[1:5, 2:6], ENLARGED, atol=1e-6)
     assert placed.min() == 0
     assert placed.max() == 1
     placed[1:5, 2:6] = 0
     assert not placed.any()
 
 
-def test_what_of_the_window_lies_outside_of_the_photograph_is_cut_off() -> None:
+def test_the_part_of_the_window_outside_of_the_photograph_is_cut_off() -> None:
     placed = place_map(CORNERS, Window(top=-1, left=-2, bottom=3, right=2), (3, 5))
-    assert np.allclose(placed[:, :2], LAID[1:, 2:], atol=1e-6)
+    assert np.allclose(placed[:, :2], ENLARGED[1:, 2:], atol=1e-6)
     assert not placed[:, 2:].any()
     placed = place_map(CORNERS, Window(top=1, left=3, bottom=5, right=7), (3, 5))
-    assert np.allclose(placed[1:, 3:], LAID[:2, :2], atol=1e-6)
+    assert np.allclose(placed[1:, 3:], ENLARGED[:2, :2], atol=1e-6)
     assert not placed[:1].any()
     assert not placed[:, :3].any()
 
 
 @pytest.mark.parametrize("size", [(57, 91), (300, 400), (3, 2)])
-def test_inside_the_window_a_map_goes_from_exactly_0_to_exactly_1(size: tuple[int, int]) -> None:
+def test_a_map_ranges_from_exactly_0_to_exactly_1_inside_the_window(size: tuple[int, int]) -> None:
     values = np.random.default_rng(0).normal(30, 0.7, (7, 7))
     for kind in (np.float64, np.float32, np.float16):
         placed = place_map(values.astype(kind), Window(top=0, left=0, bottom=size[0], right=size[1]), size)

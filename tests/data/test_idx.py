@@ -1,4 +1,4 @@
-"""IDX files: what is read, and what is refused."""
+"""Test reading of IDX files."""
 
 import gzip
 import struct
@@ -14,13 +14,13 @@ IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 
 
 def idx_bytes(array: np.ndarray, kind: int = 0x08) -> bytes:
-    """The bytes of an IDX file."""
+    """Return an array as the bytes of an IDX file."""
     return bytes((0, 0, kind, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 @pytest.mark.parametrize("name", ["x-idx3-ubyte", "x-idx3-ubyte.gz"])
 @pytest.mark.parametrize("packed", [True, False])
-def test_plain_and_compressed_files_are_told_apart_by_what_they_hold(tmp_path: Path, name: str, packed: bool) -> None:
+def test_compressed_files_are_recognised_by_their_content(tmp_path: Path, name: str, packed: bool) -> None:
     content = idx_bytes(IMAGES)
     (tmp_path / name).write_bytes(gzip.compress(content, mtime=0) if packed else content)
     assert np.array_equal(read_idx(tmp_path / name), IMAGES)
@@ -72,10 +72,10 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("place", ["", "raw", "FashionMNIST/raw"])
+@pytest.mark.parametrize("path", ["", "raw", "FashionMNIST/raw"])
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
-def test_files_are_found_under_their_usual_names(tmp_path: Path, names: tuple[str, str, str], place: str) -> None:
-    folder = tmp_path / place
+def test_files_are_found_under_their_usual_names(tmp_path: Path, names: tuple[str, str, str], path: str) -> None:
+    folder = tmp_path / path
     folder.mkdir(parents=True, exist_ok=True)
     for name in (*names, "README", "train-images.txt"):
         (folder / name).touch()
@@ -86,7 +86,7 @@ def test_files_are_found_under_their_usual_names(tmp_path: Path, names: tuple[st
     }
 
 
-def test_a_file_that_is_there_twice_counts_once_and_other_data_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_file_counts_once_and_a_second_data_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train-images-idx3-ubyte").touch()
     (tmp_path / "train-images-idx3-ubyte.gz").touch()
     assert find_idx(tmp_path) == {"train": {"images": tmp_path / "train-images-idx3-ubyte"}}

@@ -1,4 +1,4 @@
-"""Images held in memory."""
+"""Test sets of images in memory."""
 
 from pathlib import Path
 
@@ -22,26 +22,26 @@ from cvkit.errors import DataError
 from cvkit.progress import Event, Step
 
 
-def some(count: int = 5) -> ImageSet:
+def make_images(count: int = 5) -> ImageSet:
     images = torch.arange(count * 12, dtype=torch.uint8).view(count, 3, 2, 2)
     return ImageSet(images=images, labels=np.arange(count), names=[f"{n}.png" for n in range(count)])
 
 
-def test_a_batch_holds_the_images_asked_for_in_their_order() -> None:
-    data = some()
+def test_a_batch_holds_the_requested_images_in_order() -> None:
+    data = make_images()
     batch = data.batch(7, np.array([3, 0, 3]))
     assert batch["index"].tolist() == [3, 0, 3]
     assert batch["image"].dtype == torch.uint8
     assert torch.equal(batch["image"], data.images[[3, 0, 3]])
 
 
-def test_taking_some_keeps_labels_and_names_with_their_images() -> None:
-    part = some().subset(np.array([4, 1]))
+def test_a_subset_keeps_labels_and_names_with_their_images() -> None:
+    part = make_images().subset(np.array([4, 1]))
     assert part.names == ["4.png", "1.png"] and part.labels is not None and part.labels.tolist() == [4, 1]
-    assert torch.equal(part.images, some().images[[4, 1]]) and len(part) == 2
+    assert torch.equal(part.images, make_images().images[[4, 1]]) and len(part) == 2
 
 
-def test_arrays_become_images_by_their_shape() -> None:
+def test_the_shape_of_an_array_determines_its_channels() -> None:
     assert as_images(np.zeros((3, 5, 4), np.uint8)).shape == (3, 1, 5, 4)
     colour = np.arange(3 * 5 * 4 * 3, dtype=np.uint8).reshape(3, 5, 4, 3)
     assert np.array_equal(as_images(colour).numpy(), colour.transpose(0, 3, 1, 2))
@@ -50,14 +50,14 @@ def test_arrays_become_images_by_their_shape() -> None:
             as_images(np.zeros(shape, np.uint8))
 
 
-def test_grey_is_the_luma_and_colour_repeats_it() -> None:
+def test_colour_becomes_luma_and_grey_is_repeated() -> None:
     pixel = torch.tensor([200, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1)
     assert with_channels(pixel, 1).item() == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
     assert with_channels(torch.full((2, 1, 2, 2), 9, dtype=torch.uint8), 3).tolist() == [[[[9, 9], [9, 9]]] * 3] * 2
     assert not is_grey(pixel) and is_grey(torch.full((2, 3, 2, 2), 7, dtype=torch.uint8))
 
 
-def test_resizing_averages_and_goes_through_blocks() -> None:
+def test_resizing_averages_pixels_in_every_block() -> None:
     images = torch.tensor([[0, 100], [50, 250]], dtype=torch.uint8).expand(1030, 1, 2, 2)
     assert torch.equal(resized(images, (1, 1)), torch.full((1030, 1, 1, 1), 100, dtype=torch.uint8))
     assert resized(images, (2, 2)) is images
@@ -77,7 +77,7 @@ def test_the_common_size_is_that_of_all_readable_images(tmp_path: Path) -> None:
     assert common_size([LabelledImage(broken, 0)], 10**6, 2) is None
 
 
-def test_photographs_are_read_as_everywhere_and_bad_ones_are_listed(tmp_path: Path) -> None:
+def test_photographs_are_read_by_read_image_and_unreadable_ones_are_listed(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no image")
@@ -93,7 +93,7 @@ def test_photographs_are_read_as_everywhere_and_bad_ones_are_listed(tmp_path: Pa
     assert done == [Step(1), Step(2), Step(3)]
 
 
-def test_images_that_do_not_fit_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+def test_images_that_do_not_fit_in_memory_are_refused_before_it_is_allocated(tmp_path: Path) -> None:
     found = [LabelledImage(tmp_path / "x.png", None)] * 1000
     with pytest.raises(DataError, match="take a smaller --size"):
         read_images(found, (100_000, 100_000), max_pixels=1, threads=1)

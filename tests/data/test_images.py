@@ -1,4 +1,4 @@
-"""Reading images of every kind, and refusing what is none."""
+"""Test reading of images and maps, and the errors for other files."""
 
 import struct
 import zlib
@@ -33,12 +33,12 @@ def png(width: int, height: int, kind: int, depth: int, data: bytes, extra: byte
         (3, CORNERS[::-1, ::-1]),
         (4, CORNERS[::-1]),
         (5, CORNERS.transpose(1, 0, 2)),
-        (6, np.rot90(CORNERS, 1)),  # to be turned clockwise by a quarter: it was turned the other way
+        (6, np.rot90(CORNERS, 1)),  # stored turned counterclockwise by 90 degrees
         (7, CORNERS[::-1, ::-1].transpose(1, 0, 2)),
         (8, np.rot90(CORNERS, -1)),
     ],
 )
-def test_every_exif_orientation_comes_out_upright(tmp_path: Path, orientation: int, stored: np.ndarray) -> None:
+def test_every_exif_orientation_is_turned_upright(tmp_path: Path, orientation: int, stored: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / "turned.png"
@@ -51,7 +51,7 @@ def test_every_exif_orientation_comes_out_upright(tmp_path: Path, orientation: i
     ("whole", "damaged"),
     [(b"\x01\x0e\x00\x02", b"\x01\x0e\x00\x05"), (b"MM\x00*", b"XX\x00*"), (b"\x01\x12\x00\x03", b"\x01\x12\x00\x02")],
 )
-def test_damaged_exif_costs_nothing(tmp_path: Path, whole: bytes, damaged: bytes) -> None:
+def test_an_image_with_damaged_exif_data_is_read(tmp_path: Path, whole: bytes, damaged: bytes) -> None:
     exif = Image.Exif()
     exif[0x010E] = "a description"
     exif[0x0112] = 3
@@ -70,7 +70,7 @@ def test_palette_becomes_rgb(tmp_path: Path) -> None:
     assert read_image(tmp_path / "p.png").tolist() == [[[10, 20, 30], [40, 50, 60]]]
 
 
-def test_transparent_palette_is_laid_on_white(tmp_path: Path) -> None:
+def test_a_transparent_palette_is_blended_with_white(tmp_path: Path) -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.putdata([0, 1])
@@ -80,13 +80,13 @@ def test_transparent_palette_is_laid_on_white(tmp_path: Path) -> None:
         assert read_image(tmp_path / name).tolist() == [[[255, 255, 255], [40, 50, 60]]]
 
 
-def test_alpha_is_laid_on_white(tmp_path: Path) -> None:
+def test_alpha_is_blended_with_white(tmp_path: Path) -> None:
     pixels = np.array([[[100, 0, 0, 255], [100, 0, 0, 0], [0, 0, 0, 51]]], np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").tolist() == [[[100, 0, 0], [255, 255, 255], [204, 204, 204]]]
 
 
-def test_grey_with_alpha_is_laid_on_white(tmp_path: Path) -> None:
+def test_grey_with_alpha_is_blended_with_white(tmp_path: Path) -> None:
     Image.fromarray(np.array([[[7, 255], [0, 0]]], np.uint8)).save(tmp_path / "la.png")
     assert read_image(tmp_path / "la.png").tolist() == [[[7, 7, 7], [255, 255, 255]]]
 
@@ -114,13 +114,13 @@ def test_one_bit_becomes_black_and_white(tmp_path: Path) -> None:
     assert read_image(tmp_path / "b.png").tolist() == [[[255] * 3, [0] * 3]]
 
 
-def test_of_an_animation_the_first_picture_is_read(tmp_path: Path) -> None:
+def test_the_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
     first, second = Image.new("RGB", (4, 4), (255, 0, 0)), Image.new("RGB", (4, 4), (0, 0, 255))
     first.save(tmp_path / "two.gif", save_all=True, append_images=[second])
     assert read_image(tmp_path / "two.gif")[0, 0].tolist() == [255, 0, 0]
 
 
-def test_float_image_is_clipped_and_its_gaps_are_black(tmp_path: Path) -> None:
+def test_a_float_image_is_clipped_and_its_nan_values_are_black(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0.0, 100.0, 300.0, np.nan]], np.float32)).save(tmp_path / "f.tif")
     assert read_image(tmp_path / "f.tif")[0, :, 0].tolist() == [0, 100, 255, 0]
 
@@ -138,7 +138,9 @@ def test_truncated_jpeg_is_damaged(tmp_path: Path) -> None:
     ("content", "words"),
     [(b"hello, I am text\n", "text"), (b"", "an empty file"), (b"\x00\x01\xfe" * 30, "unknown content")],
 )
-def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+def test_the_error_for_a_file_that_is_no_image_describes_its_content(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
     (tmp_path / "x.png").write_bytes(content)
     for read in (read_image, read_map, image_size):
         with pytest.raises(DataError, match=rf"x\.png: not an image \({words}\)"):
@@ -153,7 +155,7 @@ def test_image_without_pixels_is_refused(tmp_path: Path) -> None:
             read_image(tmp_path / name)
 
 
-def test_folder_and_missing_file(tmp_path: Path) -> None:
+def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder, not an image"):
         read_image(tmp_path)
     with pytest.raises(DataError, match="no such file"):
@@ -161,14 +163,14 @@ def test_folder_and_missing_file(tmp_path: Path) -> None:
 
 
 def test_too_many_pixels_are_refused_from_the_header(tmp_path: Path) -> None:
-    # A header of 60000 x 60000 pixels and hardly any data: decoding it would take 10 GB.
+    # A header of 60000 x 60000 pixels with little data; decoding the image would need 10 GB.
     (tmp_path / "bomb.png").write_bytes(png(60_000, 60_000, 2, 8, zlib.compress(bytes(1000))))
     for read in (read_image, read_map, image_size):
         with pytest.raises(DataError, match=r"60000x60000 has 3,600,000,000 pixels, more than the limit of 178"):
             read(tmp_path / "bomb.png")
 
 
-def test_the_limit_itself_is_allowed(tmp_path: Path) -> None:
+def test_an_image_of_exactly_max_pixels_is_read(tmp_path: Path) -> None:
     Image.new("RGB", (4, 5)).save(tmp_path / "i.png")
     assert read_image(tmp_path / "i.png", max_pixels=20).shape == (5, 4, 3)
     with pytest.raises(DataError, match="allows"):
@@ -183,7 +185,7 @@ def test_opening_does_not_decode(tmp_path: Path) -> None:
         read_image(tmp_path / "cut.png")
 
 
-def test_map_of_eight_and_sixteen_bits(tmp_path: Path) -> None:
+def test_maps_of_eight_and_sixteen_bits_are_read(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 51, 255]], np.uint8)).save(tmp_path / "8.png")
     Image.fromarray(np.array([[0, 13107, 65535]], np.uint16)).save(tmp_path / "16.png")
     for name in ("8.png", "16.png"):
@@ -233,13 +235,13 @@ def test_narrow_array_stays_a_map(tmp_path: Path) -> None:
         (np.array([[1j]]), "no array of numbers"),
     ],
 )
-def test_arrays_that_are_no_maps(tmp_path: Path, array: np.ndarray, words: str) -> None:
+def test_arrays_that_are_no_maps_are_refused(tmp_path: Path, array: np.ndarray, words: str) -> None:
     np.save(tmp_path / "m.npy", array)
     with pytest.raises(DataError, match=words):
         read_map(tmp_path / "m.npy")
 
 
-def test_pickled_array_is_never_loaded(tmp_path: Path) -> None:
+def test_a_pickled_array_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match=r"evil\.npy: not a readable \.npy array"):
         read_array(tmp_path / "evil.npy")
@@ -260,7 +262,7 @@ def test_resizing_keeps_a_constant_and_the_mean(tmp_path: Path) -> None:
     assert resize_map(values, (40, 60)) is values
 
 
-def test_an_image_of_its_size_is_not_touched_and_can_be_written(tmp_path: Path) -> None:
+def test_an_image_of_the_requested_size_keeps_its_pixels_and_is_writable(tmp_path: Path) -> None:
     Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "one.png")
     tensor = resize_image(read_image(tmp_path / "one.png"), (1, 1))
     tensor += 1

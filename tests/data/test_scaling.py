@@ -1,4 +1,4 @@
-"""Scaling of samples and maps."""
+"""Test the scaling of samples and maps."""
 
 import numpy as np
 import pytest
@@ -35,8 +35,8 @@ def test_white_depends_on_the_type_and_on_the_largest_value(kind: str, values: l
         [[0.0, np.inf]],
         [[-np.inf, 1.0]],
         [[np.inf, np.inf]],
-        [[-3e38, 3e38]],  # further apart than float32 reaches
-        [[0.0, 1e-39]],  # less than float32 tells apart
+        [[-3e38, 3e38]],  # a range larger than the largest float32
+        [[0.0, 1e-39]],  # a range smaller than the resolution of float32
         [[0.0, 1e200]],
     ],
 )
@@ -51,7 +51,7 @@ def test_scaling_uses_the_whole_range_of_small_and_large_numbers() -> None:
         assert np.allclose(scaled, [[0, 0.5, 1]], atol=1e-6)
 
 
-def test_scaling_leaves_its_input_alone() -> None:
+def test_scaling_does_not_change_its_input() -> None:
     values = np.array([[1.0, 3.0]], dtype=np.float32)
     values.setflags(write=False)
     assert min_max(values).tolist() == [[0, 1]]

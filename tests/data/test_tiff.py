@@ -1,4 +1,4 @@
-"""TIFF files that Pillow cannot read, or reads wrongly."""
+"""Test TIFF files that Pillow cannot read or reads wrongly."""
 
 import struct
 import subprocess
@@ -109,7 +109,7 @@ def test_float_greyscale_of_unit_range_is_scaled_by_255(tmp_path: Path, kind: st
         ("i4", (-5, 100, 255), [0, 100, 255]),
     ],
 )
-def test_wide_integers_are_scaled_by_what_they_hold(
+def test_wide_integers_are_scaled_by_their_largest_value(
     tmp_path: Path, kind: str, values: tuple[int, ...], expected: list[int]
 ) -> None:
     grey = write_tiff(tmp_path / "grey.tif", row(*values, kind=kind))
@@ -218,7 +218,7 @@ def test_a_file_cut_off_anywhere_is_reported(tmp_path: Path, kind: str, compress
 
 
 @pytest.mark.parametrize("kind", ["u2", "f4"])
-def test_pixels_that_are_missing_are_damage(tmp_path: Path, kind: str) -> None:
+def test_missing_pixels_are_reported_as_damage(tmp_path: Path, kind: str) -> None:
     content = write_tiff(tmp_path / "x.tif", row([1, 2, 3], [4, 5, 6], kind=kind), planar=True).read_bytes()
     (directory,) = struct.unpack("<I", content[4:8])
     pixels = content[8:directory]
@@ -231,7 +231,7 @@ def test_pixels_that_are_missing_are_damage(tmp_path: Path, kind: str) -> None:
         read_image(tmp_path / "x.tif")
 
 
-def test_nothing_but_the_error_is_printed(tmp_path: Path) -> None:
+def test_only_the_error_is_printed(tmp_path: Path) -> None:
     write_tiff(tmp_path / "many.tif", np.zeros((2, 2, 9), "<u2"))
     (tmp_path / "cut.tif").write_bytes(write_tiff(tmp_path / "f.tif", row([1, 2, 3], kind="f4")).read_bytes()[:30])
     code = (
@@ -246,7 +246,7 @@ def test_nothing_but_the_error_is_printed(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("refused\nrefused\n", "")
 
 
-def test_imageio_is_not_imported_for_what_pillow_reads(tmp_path: Path) -> None:
+def test_imageio_is_not_imported_for_files_that_pillow_reads(tmp_path: Path) -> None:
     Image.new("RGB", (2, 2)).save(tmp_path / "p.tif")
     code = (
         "import sys; from pathlib import Path; from cvkit.data.images import read_image\n"

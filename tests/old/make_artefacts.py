@@ -7,8 +7,8 @@ The code of commit a1349c6 made it once. It is not made again:
 All paths in it are relative. SIGTERM stopped the runs after the first of two epochs. Tensors with 256 or more elements
 in their checkpoints are rounded, in the same way in best.pt and last.pt: weights and momentum to multiples of the power
 of two nearest to their standard deviation, Adam's second moments (exp_avg_sq) up to powers of two. The tests concern
-the format, and random float32 numbers cannot be compressed. Pictures of the run folders are left out. Times of change
-are whole seconds, as tar stores them, because result folders recognise unchanged inputs by their time of change.
+the format, and random float32 numbers cannot be compressed. Pictures of the run folders are left out. Modification
+times are whole seconds, as tar stores them, because result folders recognise unchanged inputs by modification time.
 """
 
 import csv
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-WHEN = 1_700_000_000  # time of change of all inputs
+WHEN = 1_700_000_000  # modification time of all inputs
 LARGE = 256
 CPU = ["--device", "cpu", "--workers", "0"]
 # The test runs the same command lines again; the runs continue with "--resume --out RUN" after these words.

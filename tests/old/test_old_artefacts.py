@@ -52,7 +52,7 @@ def codes_of(path: str, split: str = "test") -> np.ndarray:
 
 
 def state_of(folder: str) -> dict[str, tuple[bytes, int]]:
-    """Return the content and the time of change of each file of a folder; reports, which are rewritten, have none."""
+    """Return the content and, except for reports, the modification time of each file of a folder."""
     paths = [path for path in Path(folder).rglob("*") if path.is_file() and path.parent.name != ".cvkit"]
     return {
         path.relative_to(folder).as_posix(): (

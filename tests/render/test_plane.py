@@ -1,4 +1,4 @@
-"""Pictures and pages of embeddings."""
+"""Test the pictures and HTML pages of embeddings."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 def near(picture: np.ndarray, colour: str) -> int:
-    """How many pixels have nearly this colour, with white shining through."""
+    """Count the pixels of about one colour, blended with some white."""
     wanted = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)])
     return int((np.abs(picture - (0.7 * wanted + 0.3 * 255)).max(-1) < 25).sum())
 
@@ -29,7 +29,7 @@ def panel(points: np.ndarray, name: str = "CAE") -> Plane:
     return Plane(name=name, about="", points=points)
 
 
-def test_classes_have_their_colours_where_their_points_are() -> None:
+def test_points_are_drawn_in_the_colour_of_their_class() -> None:
     points = np.concatenate([RNG.normal(-5, 0.3, (80, 2)), RNG.normal(5, 0.3, (80, 2))])
     labels = np.repeat([0, 1], 80)
     picture = pixels(planes([panel(points)], title="two", labels=labels, classes=["a", "b"]))
@@ -51,13 +51,13 @@ def test_a_panel_for_each_projection_and_no_legend_without_classes() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 10, 20, 21, 300])
-def test_every_class_has_a_colour_of_its_own(count: int) -> None:
+def test_all_classes_have_different_colours(count: int) -> None:
     colours = class_colours(count)
     assert len(set(colours)) == len(colours) == count
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours)
 
 
-def test_a_few_points_far_out_do_not_squeeze_the_others() -> None:
+def test_outliers_do_not_extend_the_visible_range() -> None:
     values = np.concatenate([RNG.uniform(0, 1, 1000), [500.0]])
     low, high = visible_range(values)
     assert -0.5 < low < 0 and 1 < high < 2
@@ -68,11 +68,11 @@ def test_a_few_points_far_out_do_not_squeeze_the_others() -> None:
     assert visible_range(np.array([0.0, np.nan, 1.0])) == pytest.approx((-0.03, 1.03))
 
 
-def test_the_grid_lies_as_its_coordinates_say() -> None:
+def test_the_first_row_of_the_latent_grid_is_drawn_at_the_top() -> None:
     images = np.zeros((4, 6, 5, 5, 1), np.float32)
     images[0, -1] = 1  # upper right
     picture = pixels(latent_grid(images, title="t", horizontal=(-1, 1), vertical=(-2, 2)))
-    # The grid is what is black, or the white field inside it.
+    # The grid consists of the black pixels and the white cell among them.
     rows, columns = np.nonzero(picture.max(-1) < 10)
     top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
     field = picture[top + 5 : top + (bottom - top) // 4 - 5, right - (right - left) // 6 + 5 : right - 5]
@@ -80,13 +80,13 @@ def test_the_grid_lies_as_its_coordinates_say() -> None:
     assert picture[bottom - 20 : bottom - 5, left + 5 : left + 40].max() < 10
 
 
-def test_a_row_of_images_and_colour() -> None:
+def test_a_latent_grid_of_one_row_is_drawn_in_colour() -> None:
     images = np.ones((1, 8, 4, 4, 3), np.float32) * np.array([1, 0, 0], np.float32)
     picture = pixels(latent_grid(images, title="t", horizontal=(0, 1), vertical=(0, 0)))
     assert ((picture == [255, 0, 0]).all(-1)).sum() > 10_000
 
 
-def test_a_sprite_is_square_or_of_so_many_columns() -> None:
+def test_a_sprite_is_square_or_has_the_given_number_of_columns() -> None:
     images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 2, 3, 1), np.uint8)
     whole = sprite(images)
     assert whole.shape == (6, 9, 1)
@@ -118,7 +118,7 @@ def test_a_page_holds_points_images_and_names() -> None:
     text = embedding_page([panel(points), panel(points * 2, "PCA")], shown, title="</title><b>")
     data = document(text)
     assert "alert(1)</script>" not in text and "<title>&lt;/title&gt;&lt;b&gt;</title>" in text
-    assert "http://" not in text and "https://" not in text  # nothing is fetched
+    assert "http://" not in text and "https://" not in text  # the page loads nothing from the network
     assert data["names"][0] == "</script><script>alert(1)</script>" and data["classes"] == ["a&b", "c"]
     assert np.array_equal(np.frombuffer(base64.b64decode(data["spaces"][0]["points"]), "<f4").reshape(-1, 2), points)
     assert np.frombuffer(base64.b64decode(data["labels"]), "<i4").tolist() == labels.tolist()

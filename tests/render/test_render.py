@@ -1,4 +1,4 @@
-"""Pictures: rounding, colours, overlays, PNG files, contact sheets, learning curves."""
+"""Test pictures: rounding, colours, overlays, PNG files, contact sheets and learning curves."""
 
 import io
 import math
@@ -40,18 +40,18 @@ def test_floats_are_rounded_to_the_nearest_level(dtype: type) -> None:
     assert to_uint8(values).tolist() == [0, 0, 1, 254, 255, 255]
 
 
-def test_values_outside_are_clipped_and_nan_is_black() -> None:
+def test_values_out_of_range_are_clipped_and_nan_is_black() -> None:
     values = np.array([-1.0, 2.0, np.nan, np.inf, -np.inf])
     assert to_uint8(values).tolist() == [0, 255, 0, 255, 0]
     assert to_uint16(values).tolist() == [0, 65535, 0, 65535, 0]
 
 
-def test_every_level_survives_the_way_through_floats() -> None:
+def test_every_level_is_restored_from_its_float() -> None:
     assert np.array_equal(to_uint8(np.arange(256, dtype=np.float32) / 255), np.arange(256))
     assert np.array_equal(to_uint16(np.arange(65536, dtype=np.float32) / 65535), np.arange(65536))
 
 
-def test_rounding_leaves_its_input_alone() -> None:
+def test_rounding_does_not_change_its_input() -> None:
     values = np.array([[0.25, np.nan]])
     to_uint8(values)
     assert values[0, 0] == 0.25 and np.isnan(values[0, 1])
@@ -60,23 +60,23 @@ def test_rounding_leaves_its_input_alone() -> None:
 # --- colour maps and overlays
 
 
-def test_colour_map_has_matplotlibs_ends() -> None:
+def test_the_gray_colour_map_goes_from_black_to_white() -> None:
     table = colour_map("gray")
     assert table.shape == (256, 3) and table.dtype == np.uint8
     assert table[0].tolist() == [0, 0, 0] and table[128].tolist() == [128] * 3 and table[255].tolist() == [255] * 3
 
 
-def test_colour_map_cannot_be_spoiled_by_its_user() -> None:
+def test_a_colour_map_is_read_only() -> None:
     with pytest.raises(ValueError, match="read-only"):
         colour_map("gray")[0] = 7
 
 
-def test_unknown_colour_map_names_the_nearest() -> None:
+def test_the_error_for_an_unknown_colour_map_suggests_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"no colour map 'infreno'\. Did you mean 'inferno'\?"):
         colour_map("infreno")
 
 
-def test_colourise_looks_levels_up() -> None:
+def test_colourise_maps_levels_to_colours() -> None:
     picture = colourise(np.array([[0.0, 1.0, np.nan]]), "viridis")
     assert picture.shape == (1, 3, 3)
     assert picture[0].tolist() == [[68, 1, 84], [253, 231, 36], [68, 1, 84]]
@@ -98,7 +98,7 @@ def test_overlay_blends_by_alpha_where_the_map_is_high() -> None:
     assert overlay(image, values, colormap="gray", alpha=1.0)[0, 0].tolist() == [255, 255, 255]
 
 
-def test_overlay_refuses_what_does_not_fit() -> None:
+def test_overlay_refuses_invalid_sizes_and_alphas() -> None:
     image = np.zeros((4, 5, 3), dtype=np.uint8)
     with pytest.raises(ValueError, match="as large as its map"):
         overlay(image, np.zeros((5, 4)))
@@ -131,7 +131,7 @@ def test_png_of_16_bits_reads_back_exactly(level: int) -> None:
     assert back.dtype == np.uint16 and np.array_equal(back, pixels)
 
 
-def test_png_header_says_what_is_inside() -> None:
+def test_the_png_header_describes_the_image() -> None:
     data = encode_png(np.zeros((2, 3, 3), dtype=np.uint16), bits=16)
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     # width 3, height 2, 16 bits, colour type 2 (RGB), deflate, adaptive filters, not interlaced
@@ -144,7 +144,7 @@ def test_png_rounds_floats_and_takes_arrays_that_are_not_contiguous() -> None:
     assert np.array_equal(iio.imread(encode_png(values, bits=16), extension=".png"), to_uint16(values))
 
 
-def test_png_refuses_what_it_cannot_hold() -> None:
+def test_png_refuses_unsupported_arrays() -> None:
     with pytest.raises(ValueError, match="uint8"):
         encode_png(np.zeros((2, 2), dtype=np.uint16))
     with pytest.raises(ValueError, match="uint16"):
@@ -164,7 +164,7 @@ def solid(height: int, width: int, colour: str) -> NDArray[np.uint8]:
 
 
 def extent(picture: NDArray[np.uint8], colour: str) -> tuple[int, int]:
-    """Return the (height, width) of what has one colour."""
+    """Return the (height, width) of the area of one colour."""
     wanted = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)])
     y, x = np.nonzero((picture == wanted).all(axis=2))
     return int(np.ptp(y)) + 1, int(np.ptp(x)) + 1
@@ -187,7 +187,7 @@ def test_sheet_takes_maps_and_rows_of_different_length() -> None:
     assert close_to(sheet, "#000000", 1) == 2 * 64 * 64
 
 
-def test_words_stand_above_and_below_and_are_cut_to_fit() -> None:
+def test_texts_are_drawn_above_and_below_and_are_cut_to_fit() -> None:
     cell = solid(64, 64, "#ff0000")
     plain = contact_sheet([[cell]], cell_px=64)
     short = contact_sheet([[cell]], titles=["map"], captions=["a.png"], cell_px=64)
@@ -255,17 +255,17 @@ def test_values_that_are_missing_or_not_finite_are_left_out() -> None:
     assert curves(holes, title="run") == curves(clean, title="run")
 
 
-def test_a_run_without_values_still_gives_a_picture() -> None:
+def test_the_curves_of_a_run_without_values_are_drawn() -> None:
     assert read(curves([], title="run")).shape[0] > 100
 
 
-def test_titles_are_written_as_they_are_and_never_cut() -> None:
+def test_titles_are_drawn_literally_and_are_never_cut() -> None:
     for title in ("$x_1$ \\frac", "見る", "/data/" + "very_long_folder_name/" * 12, ""):
         picture = read(curves(HISTORY, title=title))
         assert (picture[:, -3:] == 255).all() and (picture[:, :3] == 255).all()
 
 
-def test_picture_fills_its_frame_without_touching_the_edges() -> None:
+def test_the_picture_fills_its_frame_without_touching_the_edges() -> None:
     tiny = [{"epoch": epoch, "train_loss": 1e-7 * epoch, "val_loss": 123456789.0 * epoch} for epoch in range(1, 300)]
     for history in (HISTORY, tiny):
         picture = read(curves(history, title="run", best_epoch=2))

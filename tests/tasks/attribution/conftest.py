@@ -1,4 +1,4 @@
-"""A tiny network whose maps can be computed by hand, and photographs with the classifiers they belong to."""
+"""Fixtures of the attribution tests: a network whose maps are computed by hand, real classifiers and photographs."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ PHOTOS = ("photos/both.png", "photos/dog.jpg", "photos/dog_cat.jfif", "photos/ho
 
 
 class Tiny(nn.Module):
-    """Two channels of two by two places, an in-place ReLU, and a linear head on all eight values: 2 classes."""
+    """A network with two channels of 2x2 positions, an in-place ReLU and a linear head with 2 classes."""
 
     def __init__(self, head: list[list[float]]) -> None:
         super().__init__()
@@ -32,12 +32,12 @@ class Tiny(nn.Module):
 
 @pytest.fixture
 def tiny() -> Tiny:
-    """A network that reads class 0 from the first channel's upper row and from all of the second channel."""
+    """Return a network with known weights."""
     return Tiny([[1.0, 2.0, 0.0, 1.0, -1.0, -1.0, -1.0, -1.0], [0.0, 0.0, 3.0, 1.0, 0.0, 4.0, 0.0, 0.0]])
 
 
 def load_shared(shared: Path, name: str) -> Classifier:
-    """A classifier with its real weights."""
+    """Load a classifier with its published weights."""
     return Classifier(*_loaded(shared, name))
 
 
@@ -47,7 +47,7 @@ def _loaded(shared: Path, name: str) -> tuple[nn.Module, "Pretrained"]:
 
 
 def photographs(shared: Path, classifier: Classifier, more: int = 0) -> Tensor:
-    """Real photographs (N, 3, h, w), normalised as the classifier wants them."""
+    """Return real photographs (N, 3, h, w), normalised for the classifier."""
     paths = [shared / "data" / name for name in PHOTOS]
     paths += sorted((shared / "data/imagenet-samples").glob("*.JPEG"))[:more]
     fitted = [fit_crop(read_image(path), classifier.preprocessing)[0] for path in paths]

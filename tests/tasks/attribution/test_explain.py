@@ -1,4 +1,4 @@
-"""Explaining a network: what comes out, and that the network is left as it was found."""
+"""Test the explanations of a network, and that the explainer restores the state of the network."""
 
 import contextlib
 
@@ -39,7 +39,7 @@ def test_gradcam_of_a_tiny_network_by_hand(tiny: Tiny) -> None:
 
 def test_an_in_place_relu_after_the_target_does_not_change_the_map(tiny: Tiny) -> None:
     found = Explainer(tiny, TargetLayer(name="features"), method="hirescam")(IMAGE, both)
-    # at the convolution, before the ReLU: gradients are cut where it is negative, the activation keeps its sign
+    # at the convolution, before the ReLU: gradients are zero where it is negative, the activation keeps its sign
     # class 1: A_0 = [[1, 2], [3, -4]], G_0 = [[0, 0], [3, 0]]; A_1 = -A_0, G_1 = [[0, 0], [0, 0]] but for the last: 0
     assert torch.allclose(found.maps[0, 1], torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
 
@@ -57,7 +57,7 @@ def test_the_state_of_the_network_is_restored(method: str, training: bool) -> No
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(), nn.Flatten(), nn.Linear(4 * 36, 5)
     ).train(training)
-    network[1].eval()  # a part in a mode of its own
+    network[1].eval()  # a module in another mode than the network
     network[0].bias.requires_grad_(False)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     modes = [part.training for part in network.modules()]
@@ -103,9 +103,9 @@ def test_several_classes_have_the_maps_of_single_classes(method: str) -> None:
     images = torch.randn(2, 3, 8, 8)
     explainer = Explainer(network, TargetLayer(name="1"), method=method)
     together = explainer(images, lambda logits: logits.argsort(1, descending=True)[:, :3])
-    for place in range(3):
-        alone = explainer(images, lambda _, place=place: together.classes[:, place : place + 1])
-        assert torch.allclose(alone.maps[:, 0], together.maps[:, place], atol=1e-5)
+    for position in range(3):
+        alone = explainer(images, lambda _, position=position: together.classes[:, position : position + 1])
+        assert torch.allclose(alone.maps[:, 0], together.maps[:, position], atol=1e-5)
 
 
 def test_a_layer_without_batched_gradients_is_explained_class_by_class() -> None:
@@ -130,7 +130,7 @@ def test_a_layer_without_batched_gradients_is_explained_class_by_class() -> None
     images = torch.randn(2, 3, 8, 8)
     plain = Explainer(nn.Sequential(*parts[:2], nn.Identity(), *parts[2:]), TargetLayer(name="1"))
     strange = Explainer(nn.Sequential(*parts[:2], Doubled(), *parts[2:]), TargetLayer(name="1"))
-    classes = torch.arange(6).expand(2, -1)  # more than go together
+    classes = torch.arange(6).expand(2, -1)  # more than one block of classes
     expected = plain(images, lambda _: classes).maps
     assert torch.allclose(strange(images, lambda _: classes).maps, expected, atol=1e-5)
 
@@ -155,9 +155,9 @@ def test_scorecam_weighs_channels_by_the_scores_of_masked_images(tiny: Tiny) -> 
     with torch.no_grad():
         scores = tiny(torch.stack([IMAGE[0] * first / 3, IMAGE[0] * second / 4]))
     weights = scores.softmax(0)
-    for place in range(2):
-        expected = (weights[0, place] * first + weights[1, place] * second).relu()
-        assert torch.allclose(found.maps[0, place], min_max(expected), atol=1e-5)
+    for position in range(2):
+        expected = (weights[0, position] * first + weights[1, position] * second).relu()
+        assert torch.allclose(found.maps[0, position], min_max(expected), atol=1e-5)
 
 
 def test_guided_backprop_stops_negative_gradients_at_every_relu() -> None:

@@ -13,17 +13,17 @@ from cvkit.tasks.attribution import imputation
 from cvkit.tasks.attribution.faithfulness import PERCENTILES, Faithfulness, blur, faithfulness
 from cvkit.tasks.attribution.imputation import impute
 
-# pytorch-grad-cam hands tensors to numpy in a way that numpy 2 warns of.
+# pytorch-grad-cam converts tensors to numpy with a call that numpy 2 warns of.
 OLD_NUMPY = pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
 
 
 def red(images: Tensor) -> Tensor:
-    """The probability is the mean of the first channel."""
+    """Return the mean of the first channel as the probability."""
     return images[:, 0].mean((1, 2)).clamp(0, 1)
 
 
 def weighted(weights: list[list[float]]) -> Callable[[Tensor], Tensor]:
-    """The probability is a weighted sum of the first channel."""
+    """Return a function whose probability is a weighted sum of the first channel."""
     return lambda images: (images[:, 0] * torch.tensor(weights)).sum((1, 2))
 
 
@@ -41,9 +41,9 @@ def blob(height: int, width: int) -> Tensor:
     return torch.exp(-4 * ((y - 0.1) ** 2 + (x + 0.2) ** 2))
 
 
-def top(heat: Tensor, share: float) -> Tensor:
-    """The pixels of largest heat, (1, H, W)."""
-    return (heat >= heat.flatten().quantile(1 - share))[None]
+def top(heat: Tensor, fraction: float) -> Tensor:
+    """Return a mask (1, H, W) of the given fraction of pixels with the largest heat."""
+    return (heat >= heat.flatten().quantile(1 - fraction))[None]
 
 
 @pytest.fixture
@@ -64,13 +64,13 @@ def test_drop_and_deletion_by_hand() -> None:
     assert found.deletion == pytest.approx((0.2 + 0.2 + 0.1 + 0.05) / 4)
 
 
-def test_increase_by_hand() -> None:
-    # What lowers p lies where the map is 0: masked it is 0.9 / 4, whole 0.4 / 4
+def test_the_increase_by_hand() -> None:
+    # The pixels that lower p have heat 0: p of the masked image is 0.9 / 4, p of the whole image 0.4 / 4
     found = faithfulness(of_red([[0.9, 0.0], [0.0, -0.5]]), HEAT, red)
     assert (found.drop, found.increase) == (0.0, 1.0)
 
 
-def test_insertion_by_hand() -> None:
+def test_the_insertion_by_hand() -> None:
     found = faithfulness(IMAGE, HEAT, red, steps=4)
     pixels = blur(IMAGE)[0].flatten().tolist()
     curve = [sum(pixels) / 4]
@@ -82,8 +82,9 @@ def test_insertion_by_hand() -> None:
 
 @pytest.mark.usefixtures("no_noise")
 def test_road_by_hand() -> None:
-    # Of 5 pixels in a row 4, 3, 2, 1 are imputed, each as its neighbours. The only one that counts is the hottest: most
-    # relevant first p is always 0; least relevant first it is 0.2, and 1 when the other four are made after it.
+    # Of 5 pixels in a row, 4, 3, 2 and 1 are imputed from their neighbours. Only the hottest pixel changes p. If the
+    # most relevant pixels are removed first, p is always 0; if the least relevant are removed first, p is 0.2, and 1
+    # when the other four are imputed from the hottest one.
     image, heat = of_red([[1.0, 0.0, 0.0, 0.0, 0.0]]), torch.tensor([[1.0, 0.8, 0.6, 0.4, 0.2]])
     assert faithfulness(image, heat, red).road == pytest.approx((1 + 0.2 + 0.2 + 0.2) / 4 / 2, abs=1e-5)
     assert faithfulness(image, 1 - heat, red).road == pytest.approx(-0.2, abs=1e-5)
@@ -166,7 +167,7 @@ def test_noise_depends_on_the_seed_only_and_changes_removed_pixels_only(monkeypa
     removed = (first != image).any(1, keepdim=True).expand_as(first)
     assert not added[~removed].any()
     assert added[removed].std().item() == pytest.approx(0.01, rel=0.03)
-    # 80, 60, 40 and 20 percent, both ways
+    # 80, 60, 40 and 20 percent, in both orders
     assert removed[:, 0].float().mean((1, 2)).tolist() == pytest.approx([0.8, 0.6, 0.4, 0.2] * 2, abs=0.001)
 
 
@@ -179,7 +180,9 @@ def test_the_blur_equals_that_of_rise() -> None:
     image = noise(3, 21, 34)
     expected = F.conv2d(image[:, None], kernel[None, None], padding=5)[:, 0]
     assert torch.allclose(blur(image), expected, atol=1e-6)
-    assert kernel[5, 5] / kernel[0, 0] < 1.05 * 2  # the tails are folded in: a cut Gaussian has exp(1) = 2.72 here
+    assert (
+        kernel[5, 5] / kernel[0, 0] < 1.05 * 2
+    )  # the kernel includes the tails; a truncated Gaussian would have exp(1) = 2.72 here
 
 
 def test_one_removed_pixel_is_the_weighted_mean_of_its_neighbours() -> None:
@@ -199,10 +202,10 @@ def test_removed_pixels_in_a_row_are_interpolated_linearly() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 30), (2, 31), (9, 4), (24, 31), (33, 16)])
-@pytest.mark.parametrize("share", [0.2, 0.8, 0.97])
-def test_the_equations_are_solved(size: tuple[int, int], share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.2, 0.8, 0.97])
+def test_imputed_pixels_solve_the_equations(size: tuple[int, int], fraction: float) -> None:
     image = noise(3, *size)
-    removed = torch.cat((top(blob(*size), share), top(noise(*size, seed=1), share), top(-blob(*size), share)))
+    removed = torch.cat((top(blob(*size), fraction), top(noise(*size, seed=1), fraction), top(-blob(*size), fraction)))
     filled = impute(image, removed).double()
     weights = torch.tensor([[1.0, 2.0, 1.0], [2.0, 0.0, 2.0], [1.0, 2.0, 1.0]], dtype=torch.float64)[None, None] / 12
     for mask, values in zip(removed, filled, strict=True):
@@ -235,7 +238,7 @@ def test_imputed_images_equal_those_of_pytorch_grad_cam() -> None:
     reference = road.NoisyLinearImputer(noise=0.0)
     image = F.interpolate(noise(1, 3, 16, 16), (120, 90), mode="bicubic")[0] + 0.2 * noise(3, 120, 90, seed=1)
     heat = blob(120, 90)
-    removed = torch.cat([top(sign * heat, share) for sign in (1, -1) for share in (0.2, 0.8)])
+    removed = torch.cat([top(sign * heat, fraction) for sign in (1, -1) for fraction in (0.2, 0.8)])
     for mask, filled in zip(removed, impute(image, removed), strict=True):
         assert (filled - reference(image, (~mask).float())).abs().max() < 5e-5
 
@@ -244,13 +247,13 @@ def test_imputed_images_equal_those_of_pytorch_grad_cam() -> None:
 @pytest.mark.usefixtures("no_noise")
 def test_road_equals_that_of_pytorch_grad_cam(monkeypatch: pytest.MonkeyPatch) -> None:
     road = pytest.importorskip("pytorch_grad_cam.metrics.road")
-    # Its ROAD sets the noise of its imputer nowhere but in the default.
+    # ROAD of pytorch-grad-cam sets the noise of its imputer by the default argument only.
     monkeypatch.setattr(road.NoisyLinearImputer.__init__, "__defaults__", (0.0, road.neighbors_weights))
     torch.manual_seed(0)
     model = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 5, 2), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(1568, 4), torch.nn.Softmax(1)
     ).eval()
-    # All different, and such that 1 - heat is exact: it takes equal ones another way.
+    # All values differ, because pytorch-grad-cam orders equal values differently, and 1 - heat is exact.
     heat = torch.randperm(1024, generator=torch.Generator().manual_seed(2)).view(32, 32) / 1024
     image = 3 * noise(3, 32, 32)
     expected = road.ROADCombined(list(PERCENTILES))(image[None], heat[None].numpy(), [lambda out: out[2]], model)
@@ -299,7 +302,7 @@ def test_a_score_of_another_shape_is_refused() -> None:
         faithfulness(IMAGE, HEAT, lambda images: red(images)[:, None])
 
 
-def test_no_graph_is_kept() -> None:
+def test_the_scores_are_computed_without_gradients() -> None:
     weight = torch.ones((), requires_grad=True)
     seen: list[Tensor] = []
 

@@ -10,8 +10,8 @@ A = torch.tensor([[[[1.0, 0.0], [2.0, 1.0]], [[0.0, 3.0], [1.0, 0.0]]]])
 G = torch.tensor([[[[1.0, 1.0], [0.0, 2.0]], [[-1.0, 2.0], [0.0, -5.0]]]])
 
 
-def close(found: Tensor, expected: list[list[float]]) -> bool:
-    return torch.allclose(found, torch.tensor([expected]), atol=1e-5)
+def close(actual: Tensor, expected: list[list[float]]) -> bool:
+    return torch.allclose(actual, torch.tensor([expected]), atol=1e-5)
 
 
 def test_gradcam_equals_equations_1_and_2() -> None:

@@ -1,4 +1,4 @@
-"""Maps in half precision on real photographs, as docs/gradcam.md has them."""
+"""Check the errors of half-precision maps that docs/gradcam.md states, on real photographs."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from .conftest import load_shared, photographs
 
 
 def differences(shared: Path, name: str, dtype: torch.dtype) -> Tensor:
-    """The difference from float32 at every place of the maps of three ranks."""
+    """Return the absolute difference from float32 at every position of the maps of three ranks."""
     classifier = load_shared(shared, name)
     target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
     images = photographs(shared, classifier, more=30)
@@ -29,14 +29,14 @@ def differences(shared: Path, name: str, dtype: torch.dtype) -> Tensor:
     [
         ("squeezenet1_0", torch.float16, 0.02, 0.002),
         ("mobilenet_v2", torch.float16, 0.05, 0.02),
-        # bf16 has 8 bits: these are what the docs admit to, not what one would wish for.
+        # bf16 has a precision of 8 bits; the docs state these bounds.
         ("squeezenet1_0", torch.bfloat16, 0.1, 0.02),
         ("mobilenet_v2", torch.bfloat16, 0.3, 0.06),
     ],
 )
-def test_half_precision_is_as_far_off_as_the_docs_say(
+def test_errors_in_half_precision_are_within_the_bounds_of_the_docs(
     shared: Path, name: str, dtype: torch.dtype, worst: float, mean: float
 ) -> None:
-    found = differences(shared, name, dtype)
-    assert found.max() < worst
-    assert found.mean((2, 3)).max() < mean
+    errors = differences(shared, name, dtype)
+    assert errors.max() < worst
+    assert errors.mean((2, 3)).max() < mean

@@ -1,4 +1,4 @@
-"""The CAM family against pytorch-grad-cam: real weights and photographs, and the great families with random weights."""
+"""Compare the CAM methods with pytorch-grad-cam: real weights and photographs, and random weights."""
 
 import warnings
 from collections.abc import Callable
@@ -34,27 +34,27 @@ METHODS: dict[str, Callable[..., "reference.base_cam.BaseCAM"]] = {
     "scorecam": reference.ScoreCAM,
 }
 FAST = [name for name in METHODS if name != "scorecam"]
-FAMILIES = ("vgg16", "resnet50", "convnext_tiny", "vit_b_16", "swin_t")
+ARCHITECTURES = ("vgg16", "resnet50", "convnext_tiny", "vit_b_16", "swin_t")
 
 
 def difference(network: nn.Module, target: TargetLayer, method: str, images: Tensor, classes: int = 2) -> float:
-    """The largest difference of our maps, at the size of the images, from those of the reference."""
+    """Return the largest difference between the maps of cvkit and of the reference, at the size of the images."""
     ours = Explainer(network, target, method=method)(images, lambda logits: logits.topk(classes).indices)
     maps = min_max(F.interpolate(ours.maps, size=images.shape[2:], mode="bilinear", align_corners=False))
-    layer = network.requires_grad_(True).get_submodule(target.name)  # the reference needs gradients all the way
+    layer = network.requires_grad_(True).get_submodule(target.name)  # the reference needs gradients of all parameters
     theirs = []
-    for place in range(classes):
+    for position in range(classes):
         with METHODS[method](network, [layer], reshape_transform=lambda values: to_grid(values, target)) as cam:
-            wanted = [ClassifierOutputTarget(index) for index in ours.classes[:, place].tolist()]
+            wanted = [ClassifierOutputTarget(index) for index in ours.classes[:, position].tolist()]
             theirs.append(torch.from_numpy(np.ascontiguousarray(cam(images.clone(), wanted))))
-    assert (maps.amax((2, 3)) > 0.99).all()  # not a comparison of zeros
+    assert (maps.amax((2, 3)) > 0.99).all()  # the maps are not all zero
     return (maps - torch.stack(theirs, 1)).abs().max().item()
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize("method", FAST)
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_0"])
-def test_real_weights_on_real_photographs(shared: Path, name: str, method: str) -> None:
+def test_maps_equal_the_reference_with_real_weights_on_real_photographs(shared: Path, name: str, method: str) -> None:
     classifier = load_shared(shared, name)
     target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
     assert difference(classifier.network, target, method, photographs(shared, classifier, more=8)) < 1e-4
@@ -63,26 +63,26 @@ def test_real_weights_on_real_photographs(shared: Path, name: str, method: str) 
 @pytest.mark.shared
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_0"])
-def test_scorecam_with_real_weights_on_real_photographs(shared: Path, name: str) -> None:
+def test_scorecam_equals_the_reference_with_real_weights_on_real_photographs(shared: Path, name: str) -> None:
     classifier = load_shared(shared, name)
     target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
     assert difference(classifier.network, target, "scorecam", photographs(shared, classifier), 1) < 1e-4
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def family(request: pytest.FixtureRequest) -> tuple[nn.Module, TargetLayer]:
-    """A network of one family with seeded random weights, and its target layer."""
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def architecture(request: pytest.FixtureRequest) -> tuple[nn.Module, TargetLayer]:
+    """Return a network of one architecture with seeded random weights, and its target layer."""
     name = request.param
     target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
     network = loading.load(name, "none").network.eval()
-    if name == "vit_b_16":  # torchvision starts its head at zero: no class would depend on anything
+    if name == "vit_b_16":  # torchvision initialises its head with zeros, so that no logit would depend on the image
         nn.init.normal_(network.heads.head.weight, std=0.05, generator=torch.Generator().manual_seed(0))
     return network, target
 
 
 @pytest.fixture(scope="module")
 def photo() -> Tensor:
-    """A photograph that comes with scikit-image, (1, 3, 224, 224)."""
+    """Return a photograph of scikit-image, (1, 3, 224, 224)."""
     from skimage import data
 
     image = torch.from_numpy(data.astronaut()[144:368, 100:324].copy()).permute(2, 0, 1)[None] / 255
@@ -90,20 +90,22 @@ def photo() -> Tensor:
 
 
 @pytest.mark.parametrize("method", FAST)
-def test_the_great_families_with_random_weights(
-    family: tuple[nn.Module, TargetLayer], photo: Tensor, method: str
+def test_maps_equal_the_reference_on_common_architectures(
+    architecture: tuple[nn.Module, TargetLayer], photo: Tensor, method: str
 ) -> None:
-    network, target = family
+    network, target = architecture
     assert difference(network, target, method, photo, 1) < 1e-4
 
 
 @pytest.mark.slow
-def test_scorecam_on_the_great_families(family: tuple[nn.Module, TargetLayer], photo: Tensor) -> None:
-    network, target = family
+def test_scorecam_equals_the_reference_on_common_architectures(
+    architecture: tuple[nn.Module, TargetLayer], photo: Tensor
+) -> None:
+    network, target = architecture
     assert difference(network, target, "scorecam", photo, 1) < 1e-4
 
 
-def test_scorecam_on_a_small_network(photo: Tensor) -> None:
+def test_scorecam_equals_the_reference_on_a_small_network(photo: Tensor) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 5, stride=3), nn.ReLU(), nn.Conv2d(8, 12, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2),

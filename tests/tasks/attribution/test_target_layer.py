@@ -11,7 +11,7 @@ from cvkit.tasks.attribution.target_layer import default_target, list_target_lay
 
 
 def make(name: str) -> Callable[[], nn.Module]:
-    """The builder of a network of torchvision ("vgg16") or timm ("timm:resnet18")."""
+    """Return a function that builds a network of torchvision ("vgg16") or timm ("timm:resnet18")."""
 
     def build() -> nn.Module:
         if name.startswith("timm:"):
@@ -81,12 +81,12 @@ def tokens(name: str, grid: tuple[int, int], prefix: int) -> TargetLayer:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_default_layer_of_every_family(name: str, size: tuple[int, int], expected: TargetLayer) -> None:
+def test_the_default_layer_of_common_architectures(name: str, size: tuple[int, int], expected: TargetLayer) -> None:
     assert default_target(make(name), (1, 3, *size), 1000) == expected
 
 
 class Small(nn.Module):
-    """Two convolutions with a ReLU of some kind, a pooling of some kind, and a linear classifier."""
+    """Two convolutions with a kind of ReLU, a kind of pooling and a linear classifier."""
 
     def __init__(self, relu: str, pooling: str = "function") -> None:
         super().__init__()
@@ -237,7 +237,7 @@ def test_a_layer_that_only_training_runs_is_refused() -> None:
         ("vit_b_16", "encoder.ln", tokens("encoder.ln", (14, 14), 1)),
     ],
 )
-def test_named_layers(name: str, layer: str, expected: TargetLayer) -> None:
+def test_layers_are_found_by_name(name: str, layer: str, expected: TargetLayer) -> None:
     assert named_target(make(name), (1, 3, 224, 224), layer) == expected
 
 

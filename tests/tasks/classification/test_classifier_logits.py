@@ -1,4 +1,4 @@
-"""A classifier at work: uint8 images in, float32 logits out, as in torchvision."""
+"""Test that a classifier computes float32 logits of uint8 images as torchvision does."""
 
 import csv
 from dataclasses import replace
@@ -29,9 +29,9 @@ def images(count: int = 2, side: int = 64) -> Tensor:
 def test_images_are_normalised_as_torchvision_does(name: str) -> None:
     from torchvision.transforms import functional as F
 
-    way = facts(name).preprocessing
+    preprocessing = facts(name).preprocessing
     every = torch.arange(256, dtype=torch.uint8).expand(1, 3, 16, 256)
-    theirs = F.normalize(F.convert_image_dtype(every, torch.float32), list(way.mean), list(way.std))
+    theirs = F.normalize(F.convert_image_dtype(every, torch.float32), list(preprocessing.mean), list(preprocessing.std))
     ours = classifier(facts(name)).normalise(every)
     assert ours.dtype == torch.float32
     assert ours.is_contiguous(memory_format=torch.channels_last)
@@ -42,8 +42,8 @@ def test_the_logits_are_those_of_the_network() -> None:
     network = classifier()
     assert not network.network.training
     assert not any(parameter.requires_grad for parameter in network.network.parameters())
-    way = network.preprocessing
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (way.mean, way.std))
+    preprocessing = network.preprocessing
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
     usual = load(SMALL, "none").network.eval()
     with torch.inference_mode():
         expected = usual((images() / 255 - mean) / std)
@@ -52,7 +52,7 @@ def test_the_logits_are_those_of_the_network() -> None:
     assert torch.allclose(found, expected, atol=1e-5)
 
 
-def test_logits_are_float32_whatever_the_precision() -> None:
+def test_logits_are_float32_in_every_precision() -> None:
     exact = classifier().logits(images())
     rough = classifier(dtype=torch.bfloat16).logits(images())
     assert exact.dtype == rough.dtype == torch.float32
@@ -60,7 +60,7 @@ def test_logits_are_float32_whatever_the_precision() -> None:
     assert torch.allclose(exact, rough, atol=0.05 * float(exact.abs().max()))
 
 
-def test_classes_are_named_where_their_names_are_known() -> None:
+def test_classes_have_names_if_the_labels_are_known() -> None:
     assert classifier().name_class(281) == {"class_index": 281, "class_id": "n02123045", "label": "tabby"}
     unnamed = classifier(replace(facts(SMALL), labels=(), class_ids=()))
     assert unnamed.name_class(281) == {"class_index": 281, "class_id": "", "label": ""}
@@ -68,7 +68,7 @@ def test_classes_are_named_where_their_names_are_known() -> None:
 
 
 @pytest.mark.shared
-def test_mobilenet_answers_as_in_torchvision_on_160_photographs(shared: Path) -> None:
+def test_mobilenet_predicts_as_in_torchvision_on_160_photographs(shared: Path) -> None:
     from PIL import Image
     from torchvision import models
 
@@ -86,7 +86,7 @@ def test_mobilenet_answers_as_in_torchvision_on_160_photographs(shared: Path) ->
     loaded = load("mobilenet_v2", str(weights))
     ours = Classifier(loaded.network, loaded.facts)
     top1 = top5 = 0
-    for start in range(0, len(rows), 4):  # what fits into the processor's cache is twice as fast
+    for start in range(0, len(rows), 4):  # small batches fit into the cache of the processor, which is twice as fast
         part = rows[start : start + 4]
         photos = [read_image(folder / row["image"]) for row in part]
         found = ours.logits(torch.stack([fit_crop(photo, ours.preprocessing)[0] for photo in photos]))

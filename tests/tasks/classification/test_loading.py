@@ -1,4 +1,4 @@
-"""Image classifiers: built by name, filled with the weights of a file, ready for uint8 images."""
+"""Test loading of image classifiers by name, with the weights of a file."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ SMALL = "squeezenet1_1"
 
 
 def network(name: str, classes: int = 5, seed: int = 1) -> nn.Module:
-    """A network as a training script would have it."""
+    """Build a network with seeded random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make(name, classes)
@@ -34,9 +34,9 @@ def save(path: Path, tensors: object) -> str:
 
 
 def assert_same(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    found = module.state_dict()
-    assert found.keys() <= tensors.keys()
-    for name, value in found.items():
+    values = module.state_dict()
+    assert values.keys() <= tensors.keys()
+    for name, value in values.items():
         assert torch.equal(value, tensors[name].to(value.dtype)), name
 
 
@@ -63,7 +63,7 @@ def test_every_tensor_comes_from_the_file(tmp_path: Path, name: str, wrap: Calla
     assert "is none of the published files" in loaded.note
 
 
-def test_safetensors_in_half_precision(tmp_path: Path) -> None:
+def test_safetensors_in_half_precision_are_loaded_as_float32(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     halves = {name: value.half().contiguous() for name, value in network(SMALL).state_dict().items()}
@@ -74,57 +74,59 @@ def test_safetensors_in_half_precision(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["timm:swin_tiny_patch4_window7_224", "inception_v3", "regnet_y_400mf"])
-def test_a_loaded_network_answers_as_one_that_was_built_the_usual_way(tmp_path: Path, name: str) -> None:
-    usual = network(name, 7).eval()
-    path = save(tmp_path / "mine.pth", usual.state_dict())
+def test_a_loaded_network_computes_what_the_original_network_computes(tmp_path: Path, name: str) -> None:
+    expected = network(name, 7).eval()
+    path = save(tmp_path / "mine.pth", expected.state_dict())
     dirt = [torch.full((500_000,), float("nan")) for _ in range(50)]
-    del dirt  # memory that is not filled would show
+    del dirt  # NaN in the freed memory would show in tensors that are not initialised
     loaded = load(name, path).network.eval()
-    assert_same(loaded, usual.state_dict())
+    assert_same(loaded, expected.state_dict())
     side = facts(name).preprocessing.crop[0]
     images = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        assert torch.equal(loaded(images), usual(images))
+        assert torch.equal(loaded(images), expected(images))
 
 
-def test_building_without_random_numbers_ends_whatever_lies_in_the_memory() -> None:
-    with state_dicts._SkipInit():  # torch 2.15 draws again until all numbers are within bounds
+def test_building_without_random_numbers_ends_for_any_memory_content() -> None:
+    with state_dicts._SkipInit():  # torch 2.15 repeats the draw until all numbers are within bounds
         for mean, low, high in ((0.0, -2.0, 2.0), (-0.1, 0.0, 2.0), (5.0, 4.0, 5.5)):
-            found = nn.init.trunc_normal_(torch.full((1000,), 100.0), mean=mean, a=low, b=high)
-            assert low <= float(found.min()) <= float(found.max()) <= high
+            values = nn.init.trunc_normal_(torch.full((1000,), 100.0), mean=mean, a=low, b=high)
+            assert low <= float(values.min()) <= float(values.max()) <= high
         layer = nn.Linear(100, 100)
         assert nn.init.xavier_uniform_(layer.weight) is layer.weight
         assert len(nn.Embedding(10, 10).weight.unique()) == 1
     assert len(nn.Linear(100, 100).weight.unique()) > 1000
 
 
-def test_inception_brings_its_input_to_its_own_normalisation_and_needs_no_auxiliary_classifier(tmp_path: Path) -> None:
+def test_inception_normalises_its_input_and_needs_no_auxiliary_classifier(tmp_path: Path) -> None:
     from torchvision import models
 
     for name, extra in (("inception_v3", "AuxLogits."), ("googlenet", "aux1.")):
-        usual = models.get_model(name, transform_input=True, aux_logits=True, init_weights=False, num_classes=4).eval()
-        assert any(key.startswith(extra) for key in usual.state_dict())
-        loaded = load(name, save(tmp_path / "mine.pth", usual.state_dict())).network.eval()
+        expected = models.get_model(
+            name, transform_input=True, aux_logits=True, init_weights=False, num_classes=4
+        ).eval()
+        assert any(key.startswith(extra) for key in expected.state_dict())
+        loaded = load(name, save(tmp_path / "mine.pth", expected.state_dict())).network.eval()
         assert not any(key.startswith(extra) for key in loaded.state_dict())
         images = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
-            assert torch.equal(loaded(images), usual(images))
+            assert torch.equal(loaded(images), expected(images))
 
 
-def test_torchvisions_names_of_former_times_are_understood(tmp_path: Path) -> None:
-    # The published DenseNets say norm.1 for norm1, the published ViTs mlp.linear_1 for mlp.0.
+def test_old_torchvision_names_are_converted(tmp_path: Path) -> None:
+    # The published DenseNets name norm1 as norm.1, the published ViTs name mlp.0 as mlp.linear_1.
     dense = network("densenet121").state_dict()
     old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", name): value for name, value in dense.items()}
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
     assert_same(load("densenet121", save(tmp_path / "a.pth", old)).network, dense)
     names = ["encoder.layers.encoder_layer_0.mlp.linear_1.bias", "mlp.linear_2.weight", "heads.head.bias"]
-    given = {name: torch.zeros(1) for name in names}
-    renamed = state_dicts._rename_old(given, nn.Identity())
+    tensors = {name: torch.zeros(1) for name in names}
+    renamed = state_dicts._rename_old(tensors, nn.Identity())
     assert list(renamed) == ["encoder.layers.encoder_layer_0.mlp.0.bias", "mlp.linear_2.weight", "heads.head.bias"]
 
 
-def test_timm_reads_files_of_other_making_in_its_own_way(tmp_path: Path) -> None:
-    name = "timm:convnext_atto"  # its authors named, among others, the last layer otherwise
+def test_timm_converts_checkpoints_that_timm_did_not_write(tmp_path: Path) -> None:
+    name = "timm:convnext_atto"  # its authors use other names, among others for the last layer
     tensors = make(name).state_dict()
     changes = (
         (r"^stem\.", "downsample_layers.0."),
@@ -144,7 +146,7 @@ def test_timm_reads_files_of_other_making_in_its_own_way(tmp_path: Path) -> None
     assert_same(load(name, save(tmp_path / "a.pth", old)).network, tensors)
 
 
-def test_a_network_that_asks_for_the_version_of_its_tensors(tmp_path: Path) -> None:
+def test_a_network_that_reads_the_version_of_its_state_dict_is_loaded(tmp_path: Path) -> None:
     tensors = network("mnasnet0_5").state_dict()
     assert_same(load("mnasnet0_5", save(tmp_path / "a.pth", tensors)).network, tensors)
 
@@ -182,7 +184,7 @@ def test_a_file_with_more_layers_in_its_classifier_is_refused(tmp_path: Path) ->
         load("mobilenet_v3_small", save(tmp_path / "a.pth", tensors))
 
 
-def test_what_else_a_file_holds_does_no_harm(tmp_path: Path) -> None:
+def test_extra_tensors_are_ignored(tmp_path: Path) -> None:
     tensors = network(SMALL).state_dict()
     more = tensors | {
         "total_ops": torch.zeros(1),
@@ -192,14 +194,14 @@ def test_what_else_a_file_holds_does_no_harm(tmp_path: Path) -> None:
     assert_same(load(SMALL, save(tmp_path / "a.pth", more)).network, tensors)
 
 
-def test_norms_that_timm_itself_drops_are_no_further_layers(tmp_path: Path) -> None:
+def test_norms_that_timm_drops_are_not_extra_layers(tmp_path: Path) -> None:
     tensors = network("timm:coat_lite_tiny").state_dict()
     more = tensors | {f"norm{stage}.weight": torch.zeros(3) for stage in (1, 2, 3)}  # the network has norm4 alone
     assert_same(load("timm:coat_lite_tiny", save(tmp_path / "a.pth", more)).network, tensors)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", "half"])
-def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes | str) -> None:
+def test_the_error_for_a_damaged_file_is_one_line(tmp_path: Path, content: bytes | str) -> None:
     path = tmp_path / "mine.pth"
     save(path, network(SMALL).state_dict())
     path.write_bytes(path.read_bytes()[:100_000] if isinstance(content, str) else content)
@@ -208,7 +210,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes | str) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_names_the_next_step(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_file_names_the_next_step(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"gone\.pth: no such file\. Write a file, pretrained or none\.$"):
         load(SMALL, str(tmp_path / "gone.pth"))
     with pytest.raises(WeightsError, match="is a folder, not a file"):
@@ -224,7 +226,7 @@ def test_an_unknown_model_is_a_usage_error_with_a_suggestion() -> None:
         load("mobilnet_v2", "none")
 
 
-def test_labels_come_from_a_file_of_the_right_length(tmp_path: Path) -> None:
+def test_labels_are_read_from_a_file_with_one_label_per_class(tmp_path: Path) -> None:
     path, labels = save(tmp_path / "a.pth", network(SMALL, 3).state_dict()), tmp_path / "labels.csv"
     labels.write_text("class_index,label,class_id\n1,bee,n2\n0,ant,n1\n2,cat,n3\n")
     loaded = load(SMALL, path, str(labels))
@@ -239,7 +241,7 @@ def test_labels_come_from_a_file_of_the_right_length(tmp_path: Path) -> None:
         load(SMALL, path, "gone.txt")
 
 
-def test_the_names_of_the_classes_are_part_of_what_results_depend_on(tmp_path: Path) -> None:
+def test_the_identity_includes_the_class_names(tmp_path: Path) -> None:
     path, labels = save(tmp_path / "a.pth", network(SMALL, 2).state_dict()), tmp_path / "labels.txt"
     labels.write_text("ant\nbee\n")
     identities = [load(SMALL, path).identity, load(SMALL, path, str(labels)).identity]
@@ -251,7 +253,7 @@ def test_the_names_of_the_classes_are_part_of_what_results_depend_on(tmp_path: P
 
 
 @pytest.mark.parametrize("name", [SMALL, "timm:mobilenetv3_small_050"])
-def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone(name: str) -> None:
+def test_random_weights_are_reproducible_and_do_not_change_the_generator(name: str) -> None:
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
     first = load(name, "none")
@@ -266,7 +268,7 @@ def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone(na
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Weights of SMALL in the cache of torch hub, as if they were those that torchvision publishes."""
+    """Put weights into the cache of torch hub in place of the published ones of SMALL, and return the file."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     file = tmp_path / "file.pth"
     save(file, network(SMALL, 1000, seed=3).state_dict())
@@ -292,14 +294,14 @@ def test_pretrained_weights_come_from_the_cache(published: Path) -> None:
     assert loaded.details["tag"] == "IMAGENET1K_V1"
 
 
-def test_a_published_file_is_known_wherever_it_lies(published: Path, tmp_path: Path) -> None:
+def test_a_published_file_is_identified_in_any_folder(published: Path, tmp_path: Path) -> None:
     own = published.rename(tmp_path / "own.pth")
     loaded = load(SMALL, str(own))
     assert loaded.note == ""
     assert loaded.facts.labels[281] == "tabby"
 
 
-def test_without_a_network_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_error_names_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_network(*_args: object, **_more: object) -> None:
         raise URLError(OSError(-2, "Name or service not known"))
 
@@ -312,6 +314,6 @@ def test_without_a_network_the_error_says_what_to_do(tmp_path: Path, monkeypatch
     assert "\n" not in str(caught.value)
 
 
-def test_the_name_without_its_tag() -> None:
+def test_base_name_removes_the_tag() -> None:
     assert base_name("vgg16.IMAGENET1K_V1") == base_name("vgg16") == "vgg16"
     assert base_name("timm:resnet18.a1_in1k") == "timm:resnet18"

@@ -8,7 +8,7 @@ from cvkit.tasks.classification.metrics import accuracy
 
 
 def test_accuracy_by_hand() -> None:
-    # Class 7: ranks 1, 2, 6, 3, once taken for 9, twice for 2. Class 2: right both times. Class 0: rank 9.
+    # Class 7: ranks 1, 2, 6, 3, once predicted as 9, twice as 2. Class 2: correct both times. Class 0: rank 9.
     truth = [7, 2, 7, 7, 0, 2, 7]
     ranks = [1, 1, 2, 6, 9, 1, 3]
     predicted = [7, 2, 9, 2, 5, 2, 2]

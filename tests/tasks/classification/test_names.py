@@ -40,13 +40,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def test_completing_imports_nothing_heavy() -> None:
+def test_completion_imports_no_large_library() -> None:
     shown = run(f"import sys\n{COMPLETE_ALL}\nprint(min(sizes) > 0, *sorted(set({HEAVY}) & set(sys.modules)))")
     assert shown.split() == ["True"]
 
 
-def test_completing_takes_less_than_0_3_s() -> None:
-    # Processor time, which other processes do not lengthen.
+def test_completion_takes_less_than_0_3_s() -> None:
+    # Processor time, which does not depend on other processes.
     clock = "import time\nstart = time.process_time()", "print(time.process_time() - start)"
     assert float(run(f"{clock[0]}\n{COMPLETE_ALL}\n{clock[1]}")) < 0.3
 
@@ -58,7 +58,7 @@ def test_every_classifier_of_the_libraries_is_known(library: str) -> None:
     known = {name for name in names.classifiers() if "." not in name and name.startswith("timm:") == bool(prefix)}
     if versions()[library] == version(library):
         assert known == installed, REGENERATE
-    else:  # a few models come and go with each version
+    else:  # each version adds and removes a few models
         assert len(known & installed) > 0.9 * len(installed), REGENERATE
 
 
@@ -91,7 +91,7 @@ def test_backbones_are_networks_of_the_libraries_with_maps_at_several_strides() 
 
 
 @pytest.mark.parametrize("model", ["squeezenet1_1", "densenet121", "timm:vit_tiny_patch16_224"])
-def test_layers_are_those_that_gradcam_takes(model: str) -> None:
+def test_layers_are_those_that_gradcam_accepts(model: str) -> None:
     facts = pretrained.facts(model)
     build, shape = loading.blueprint(facts.name, facts.num_classes), (1, 3, *facts.preprocessing.crop)
     assert names.layers(model) == [layer for layer, _, _ in list_target_layers(build, shape)], REGENERATE
@@ -185,6 +185,6 @@ def test_the_data_file_is_small_and_in_the_package() -> None:
     assert any(fnmatchcase(names.DATA.name, pattern) for pattern in patterns)
 
 
-def test_the_data_file_carries_no_time_and_no_file_name() -> None:
+def test_the_data_file_contains_no_time_and_no_file_name() -> None:
     header = names.DATA.read_bytes()[:10]
     assert header[3:8] == bytes(5)  # no flags, thus no name; the time of modification is 0

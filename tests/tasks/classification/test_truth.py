@@ -52,7 +52,7 @@ def refusal(folder: Path, text: str) -> str:
         ("tench", 0),
         ("Great_White_Shark", 1),
         ("great white  shark", 1),
-        ("Cardigan", 3),  # the exact spelling decides
+        ("Cardigan", 3),  # the exact spelling is preferred
         ("cardigan", 5),
     ],
 )
@@ -130,7 +130,7 @@ def test_each_column_names_a_class(tmp_path: Path, text: str) -> None:
     assert truth.class_of(item("b.jpg")) is None
 
 
-def test_an_index_wins_over_a_label(tmp_path: Path) -> None:
+def test_an_index_precedes_a_label(tmp_path: Path) -> None:
     assert from_table(tmp_path, "image,label,class_index\na.jpg,tench,5\n").class_of(item("a.jpg")) == 5
 
 
@@ -219,7 +219,7 @@ def test_missing_files_folders_and_other_encodings_are_refused(tmp_path: Path) -
         read_truth(str(other), LABELS, IDS, 6)
 
 
-# Which row is which image
+# Matching of images to rows
 
 
 def test_the_path_as_written_precedes_the_longest_suffix(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_an_image_in_the_working_directory_matches(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path / "val")
     rows = "image,class_index\ntrain/a.jpg,1\nval/a.jpg,2\n"
     assert from_table(tmp_path, rows).class_of(item("a.jpg")) == 2
-    # Written exactly as in the table, it is that row.
+    # An image written exactly as in the table matches that row.
     assert from_table(tmp_path, rows + "a.jpg,3\n").class_of(item("a.jpg")) == 3
 
 
@@ -285,7 +285,7 @@ def test_an_image_with_two_classes_is_refused(tmp_path: Path) -> None:
 def test_unicode_names_match(tmp_path: Path) -> None:
     truth = from_table(tmp_path, 'image,class_index\n"Straße, 1/猫 .jpg",3\n')
     assert truth.class_of(item("/data/Straße, 1/猫 .jpg")) == 3
-    assert truth.class_of(item("/data/caf\udce9.jpg")) is None  # a name that is no UTF-8
+    assert truth.class_of(item("/data/caf\udce9.jpg")) is None  # a name that is not UTF-8
 
 
 @pytest.mark.parametrize("pattern", ["{i:08d}.jpg", "train/{c}/{k}.jpg", "a/b/{i}/image.jpg"])

@@ -1,4 +1,4 @@
-"""The autoencoder: shapes at every layer, and that its halves mirror each other."""
+"""Test the autoencoder: shapes at every layer, and the symmetry of encoder and decoder."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_the_output_has_the_size_of_the_input(size: tuple[int, int], widths: tup
     assert torch.equal(model.decode(codes), made)
 
 
-def test_the_layers_of_the_default_network_mirror_each_other() -> None:
+def test_the_encoder_and_the_decoder_of_the_default_network_are_symmetric() -> None:
     model = build(AutoencoderSpec(size=(28, 28)))
     shapes: dict[str, tuple[int, ...]] = {}
     for name, module in model.named_modules():
@@ -38,16 +38,20 @@ def test_the_layers_of_the_default_network_mirror_each_other() -> None:
         "encoder.pool3": (128, 4, 4),
     }
     assert shapes["encoder.code"] == (2,) and shapes["decoder.dense"] == (2048,)
-    for number in (1, 2, 3):  # the decoder's convolution works where the encoder's pooling ended, with as many filters
+    for number in (
+        1,
+        2,
+        3,
+    ):  # the first convolution of the decoder has the size and the filters of the last pooling of the encoder
         assert shapes[f"decoder.conv{number}"] == shapes[f"encoder.pool{number}"]
         assert shapes[f"decoder.upsample{number}"] == shapes[f"encoder.conv{number}"]
     assert shapes["decoder.output"] == (1, 28, 28)
-    # 32 * 9 + 32, 64 * 32 * 9 + 64 ...: worked out by hand.
+    # 32 * 9 + 32, 64 * 32 * 9 + 64 ...: computed by hand.
     assert sum(p.numel() for p in model.encoder.parameters()) == 320 + 18_496 + 73_856 + 4_098
     assert sum(p.numel() for p in model.decoder.parameters()) == 6_144 + 147_584 + 73_792 + 18_464 + 289
 
 
-def test_batch_norm_and_dropout_stand_at_every_convolution() -> None:
+def test_every_convolution_has_batch_norm_and_dropout() -> None:
     model = build(AutoencoderSpec(size=(8, 8), widths=(4, 8), batch_norm=True, dropout=0.3))
     kinds = [type(module) for module in model.modules()]
     assert kinds.count(nn.BatchNorm2d) == kinds.count(nn.Dropout) == 4
@@ -55,7 +59,7 @@ def test_batch_norm_and_dropout_stand_at_every_convolution() -> None:
     assert not any(isinstance(module, nn.BatchNorm2d | nn.Dropout) for module in plain.modules())
 
 
-def test_a_spec_goes_through_plain_values() -> None:
+def test_a_spec_is_restored_from_plain_values() -> None:
     spec = AutoencoderSpec(size=(9, 7), channels=3, latent_dim=4, widths=(2, 3), batch_norm=True, dropout=0.1)
     assert AutoencoderSpec.from_dict(spec.as_dict()) == spec
     with pytest.raises(WeightsError, match="does not describe an autoencoder"):
@@ -67,7 +71,7 @@ def embedder(noise: float = 0.0) -> Embedder:
     return Embedder(build(AutoencoderSpec(size=(12, 10), widths=(4, 8))), noise_sigma=noise)
 
 
-def test_an_embedder_is_rebuilt_from_its_card_and_weights() -> None:
+def test_an_embedder_is_rebuilt_from_its_metadata_and_weights() -> None:
     one = embedder(0.5)
     other = Embedder.from_metadata({**one.metadata(), "weights": one.model.state_dict()})
     images = torch.randint(0, 256, (5, 1, 12, 10), dtype=torch.uint8)
@@ -77,7 +81,9 @@ def test_an_embedder_is_rebuilt_from_its_card_and_weights() -> None:
         Embedder.from_metadata({**one.metadata(), "weights": {}})
 
 
-def test_codes_come_in_blocks_in_evaluation_mode_and_the_mode_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_codes_are_computed_in_blocks_in_evaluation_mode_and_the_mode_is_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     one = embedder()
     images = torch.randint(0, 256, (5, 1, 12, 10), dtype=torch.uint8)
     whole = torch.cat(list(one.codes(images)))

@@ -32,7 +32,7 @@ def test_the_cross_entropy_of_a_wrong_reconstruction_is_bounded_as_in_keras() ->
 
 
 def test_neighbourhoods_by_hand() -> None:
-    """Five points on a line, and an embedding that moves the last one between the first two.
+    """Test five points on a line, and an embedding that moves the last one between the first two.
 
     Nearest neighbours (k = 1) in the data: of 0 it is 1, of 1 it is 0, of 3.1 it is 1, of 6 it is 3.1, of 10 it is 6.
     """
@@ -79,7 +79,7 @@ def test_a_collapsed_embedding_scores_like_a_random_one() -> None:
 
 
 def test_equal_distances_get_their_mean_rank() -> None:
-    """Four points at the corners of a square, and one far away: each corner has two neighbours at the same distance."""
+    """Test four corners of a square and a distant point; each corner has two neighbours at the same distance."""
     square = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [9.0, 9.0]])
     (found,) = neighbourhood_scores(square, [square], k=1)
     # A corner's nearest, whichever of two is taken, has rank (1 + 2) / 2, half beyond k; the far point's has rank 1.

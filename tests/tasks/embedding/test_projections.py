@@ -50,7 +50,7 @@ def test_two_dimensional_codes_are_the_coordinates() -> None:
     assert np.array_equal(plane.to_codes(codes), codes)
 
 
-def test_one_dimensional_codes_get_a_random_coordinate_and_come_back() -> None:
+def test_one_dimensional_codes_get_a_random_coordinate_and_are_restored() -> None:
     codes = RNG.normal(size=(9, 1)).astype(np.float32)
     plane = CodePlane(codes, 0)
     points = plane.to_plane(codes)
@@ -69,7 +69,7 @@ def test_codes_of_more_dimensions_are_projected_onto_principal_components() -> N
 def test_few_or_equal_images_cannot_be_projected() -> None:
     assert can_project(IMAGES[:5]) and not can_project(IMAGES[:4])
     assert not can_project(np.full((30, 1, 4, 5), 7, np.uint8))
-    assert not Pca(np.full((30, 1, 4, 5), 7, np.uint8), 2, seed=0).encode(IMAGES[:0]).any()  # without a warning
+    assert not Pca(np.full((30, 1, 4, 5), 7, np.uint8), 2, seed=0).encode(IMAGES[:0]).any()  # no warning is raised
 
 
 def test_tsne_projects_few_images() -> None:

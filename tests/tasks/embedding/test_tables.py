@@ -1,4 +1,4 @@
-"""Tables of codes, and the folder they lie in."""
+"""Test the tables of codes and their folder."""
 
 import csv
 from pathlib import Path
@@ -15,7 +15,7 @@ TWO = Embedding(
 )
 
 
-def test_csv_keeps_the_digits_of_float32(tmp_path: Path) -> None:
+def test_csv_keeps_the_precision_of_float32(tmp_path: Path) -> None:
     assert tables.write_csv(tmp_path, TWO) == [tmp_path / "embeddings.csv"]
     with (tmp_path / "embeddings.csv").open(newline="") as stream:
         head, *rows = csv.reader(stream)
@@ -25,7 +25,7 @@ def test_csv_keeps_the_digits_of_float32(tmp_path: Path) -> None:
     assert rows[0][4] == "1.1"
 
 
-def test_an_array_comes_with_an_index(tmp_path: Path) -> None:
+def test_an_array_is_written_with_an_index(tmp_path: Path) -> None:
     array, index = tables.write_array(tmp_path, TWO)
     assert np.array_equal(np.load(array), CODES)
     assert index.read_text().splitlines() == [
@@ -35,7 +35,7 @@ def test_an_array_comes_with_an_index(tmp_path: Path) -> None:
     ]
 
 
-def test_parquet_has_kinds(tmp_path: Path) -> None:
+def test_parquet_columns_have_their_types(tmp_path: Path) -> None:
     from pyarrow import parquet
 
     (path,) = tables.write_table(tmp_path, TWO)
@@ -45,7 +45,7 @@ def test_parquet_has_kinds(tmp_path: Path) -> None:
     assert np.array_equal(np.column_stack([table.column("z0"), table.column("z1")]), CODES)
 
 
-def test_projector_files_go_together(tmp_path: Path) -> None:
+def test_projector_files_are_consistent(tmp_path: Path) -> None:
     tables.write_projector(tmp_path, TWO, b"png", (28, 20), 'a "name"')
     folder = tmp_path / "projector"
     assert np.array_equal(np.loadtxt(folder / "tensors.tsv", dtype=np.float32), CODES)

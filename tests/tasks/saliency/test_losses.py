@@ -39,7 +39,7 @@ def test_bce_averages_blocks_before_the_logarithm() -> None:
     pred = torch.full((1, 1, 4, 8), 0.2)
     pred[..., :2, :] = 0.6  # the blocks' mean is 0.4
     target = torch.zeros(1, 1, 4, 8)
-    target[..., :4] = 1.0  # one block 1, the other 0
+    target[..., :4] = 1.0  # the mean of one block is 1, that of the other 0
     expected = -(math.log(0.4) + math.log(0.6)) / 2
     assert bce_loss(pred, target).item() == pytest.approx(expected, rel=1e-6)
 
@@ -76,7 +76,7 @@ def test_the_mixture_adds_cc_and_nss_with_their_weights() -> None:
     assert kl_cc_nss_loss(PRED, TARGET, fixations).item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_without_fixations_the_nss_term_drops_out() -> None:
+def test_without_fixations_the_nss_term_is_zero() -> None:
     plain = kl_cc_loss(PRED, TARGET)
     assert torch.equal(kl_cc_nss_loss(PRED, TARGET, None), plain)
     assert torch.equal(kl_cc_nss_loss(PRED, TARGET, torch.zeros(1, 1, 2, 2)), plain)
@@ -122,7 +122,7 @@ def test_gradients_equal_finite_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_descending_from_an_all_constant_map_brings_the_loss_down(name: str) -> None:
+def test_gradient_descent_from_a_constant_map_reduces_the_loss(name: str) -> None:
     torch.manual_seed(0)
     target = torch.zeros(1, 1, 8, 12)
     target[..., 0:4, 4:8] = 1.0

@@ -1,6 +1,6 @@
-"""The VGG16 networks, from random weights, through training, resume, prediction and scoring on real photographs.
+"""Test that the VGG16 networks overfit real photographs in a stopped and resumed run, and score their predictions.
 
-Minutes each: run with ``pytest -m slow``.
+Each test takes minutes: run them with ``pytest -m slow``.
 """
 
 import csv
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.shared]
 
 @pytest.fixture
 def eight(shared: Path, tmp_path: Path) -> Path:
-    """A manifest that trains on eight photographs and validates on the same eight."""
+    """Write a manifest that uses the same eight photographs for training and validation."""
     osie = shared / "data/osie"
     stems = sorted(path.stem for path in (osie / "images/train").iterdir())[:8]
     manifest = tmp_path / "eight.csv"
@@ -37,7 +37,7 @@ def eight(shared: Path, tmp_path: Path) -> Path:
     ("model", "size"),
     [("mlnet", (64, 96)), ("encoder-decoder", (48, 64))],
 )
-def test_it_overfits_eight_photographs(eight: Path, tmp_path: Path, model: str, size: tuple[int, int]) -> None:
+def test_a_network_overfits_eight_photographs(eight: Path, tmp_path: Path, model: str, size: tuple[int, int]) -> None:
     def config(until: int, *, resume: bool) -> TrainSaliencyConfig:
         return TrainSaliencyConfig(
             data=str(eight),

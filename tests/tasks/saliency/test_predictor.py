@@ -9,7 +9,7 @@ from cvkit.tasks.saliency.predictor import SaliencyPredictor, gaussian_blur
 
 
 class Brightness(nn.Module):
-    """The mean of the normalised channels, positive part, at half the size: a network whose answer is known."""
+    """Returns the positive part of the mean of the normalised channels at half the size."""
 
     def forward(self, images: Tensor) -> Tensor:
         return nn.functional.avg_pool2d(images.mean(1, keepdim=True), 2).relu()
@@ -24,7 +24,7 @@ def test_normalisation_resizing_and_scaling_by_hand() -> None:
     images[..., 2:] = 255  # normalised: -2 and +2
     torch.testing.assert_close(predictor.forward(images), torch.tensor([[[[0.0, 2.0]]]]))
     (result,) = predictor(images, [(1, 4)])
-    # bilinear, align_corners=False: 0, .25, .75, 1 of the way
+    # bilinear interpolation with align_corners=False: weights 0, .25, .75, 1
     torch.testing.assert_close(result, torch.tensor([[0.0, 0.25, 0.75, 1.0]]))
 
 
@@ -44,7 +44,7 @@ def test_batch_size_and_grouping_do_not_change_results() -> None:
     images = torch.randint(0, 256, (4, 3, 48, 64), dtype=torch.uint8)
     sizes = [(30, 40), (50, 20), (30, 40), (48, 64)]
     together = predictor(images, sizes, blur_px=2.0)
-    assert model.training  # as it was
+    assert model.training  # unchanged
     for i, size in enumerate(sizes):
         (alone,) = predictor(images[i : i + 1], [size], blur_px=2.0)
         assert alone.shape == size and alone.dtype == torch.float32
@@ -68,7 +68,7 @@ def test_every_image_needs_an_output_size() -> None:
         predictor(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), [(4, 4)])
 
 
-def test_blur_of_a_point_is_the_gaussian() -> None:
+def test_the_blur_of_a_point_is_a_gaussian() -> None:
     maps = torch.zeros(1, 1, 41, 41)
     maps[0, 0, 20, 20] = 1
     blurred = gaussian_blur(maps, 2.0)[0, 0]
@@ -77,6 +77,6 @@ def test_blur_of_a_point_is_the_gaussian() -> None:
     assert (blurred[22, 21] / blurred[20, 20]).item() == pytest.approx(math.exp(-5 / 8), rel=1e-4)
 
 
-def test_blur_wider_than_the_map_and_of_a_single_pixel() -> None:
+def test_a_blur_may_be_wider_than_the_map() -> None:
     torch.testing.assert_close(gaussian_blur(torch.ones(2, 1, 3, 5), 50.0), torch.ones(2, 1, 3, 5))
     assert gaussian_blur(torch.full((1, 1, 1, 1), 0.5), 3.0).item() == 0.5

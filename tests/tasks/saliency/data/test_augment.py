@@ -1,4 +1,4 @@
-"""Augmentation keeps image, map and fixations together."""
+"""Test that augmentation changes image, map and fixations alike."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from cvkit.tasks.saliency.data.augment import MIN_SCALE, _enlarge_counts, augmen
 
 
 def sample(height: int = 48, width: int = 64) -> dict[str, torch.Tensor]:
-    """A bright spot at column 15, row 10, in image, map and fixations alike."""
+    """Return a sample with a bright spot at column 15, row 10, in image, map and fixations."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     spot = torch.exp(-((x - 15.0) ** 2 + (y - 10.0) ** 2) / 18)
     counts = torch.zeros((1, height, width), dtype=torch.int16)
@@ -16,23 +16,23 @@ def sample(height: int = 48, width: int = 64) -> dict[str, torch.Tensor]:
     return {"image": (spot * 255).to(torch.uint8).expand(3, -1, -1).clone(), "target": spot[None], "counts": counts}
 
 
-def test_a_flip_turns_all_three_or_none() -> None:
-    given = sample()
+def test_a_flip_mirrors_image_map_and_fixations_or_none() -> None:
+    original = sample()
     seen = set()
     for seed in range(8):
-        out = augment(given, "flip", np.random.default_rng(seed))
-        turned = bool(out["counts"][0, 10, 64 - 1 - 15] == 3)
-        seen.add(turned)
-        for name, value in given.items():
-            assert torch.equal(out[name], value.flip(-1) if turned else value)
+        out = augment(original, "flip", np.random.default_rng(seed))
+        flipped = bool(out["counts"][0, 10, 64 - 1 - 15] == 3)
+        seen.add(flipped)
+        for name, value in original.items():
+            assert torch.equal(out[name], value.flip(-1) if flipped else value)
     assert seen == {True, False}
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_crop_keeps_shapes_dtypes_range_and_alignment(seed: int) -> None:
-    given = sample()
-    out = augment(given, "full", np.random.default_rng(seed))
-    for name, value in given.items():
+    original = sample()
+    out = augment(original, "full", np.random.default_rng(seed))
+    for name, value in original.items():
         assert out[name].shape == value.shape and out[name].dtype == value.dtype
     assert float(out["target"].max()) == pytest.approx(1) and out["target"].min() >= 0
     if out["counts"].any():
@@ -42,29 +42,29 @@ def test_a_crop_keeps_shapes_dtypes_range_and_alignment(seed: int) -> None:
             assert abs(top // 64 - row) <= 2 and abs(top % 64 - column) <= 2
 
 
-def test_the_given_sample_is_not_changed() -> None:
-    given = sample()
-    before = {name: value.clone() for name, value in given.items()}
-    augment(given, "full", np.random.default_rng(0))
-    assert all(torch.equal(given[name], before[name]) for name in given)
+def test_augmentation_does_not_change_its_input() -> None:
+    original = sample()
+    before = {name: value.clone() for name, value in original.items()}
+    augment(original, "full", np.random.default_rng(0))
+    assert all(torch.equal(original[name], before[name]) for name in original)
 
 
-def test_a_crop_that_would_lose_the_target_is_not_made() -> None:
-    given = sample()
-    given["target"] = torch.zeros_like(given["target"])
-    given["target"][0, 0, 0] = 1.0  # the first corner: most crops leave it out
+def test_a_crop_never_excludes_the_whole_target() -> None:
+    original = sample()
+    original["target"] = torch.zeros_like(original["target"])
+    original["target"][0, 0, 0] = 1.0  # the upper left corner, which most crops exclude
     for seed in range(30):
-        out = augment(given, "full", np.random.default_rng(seed))
+        out = augment(original, "full", np.random.default_rng(seed))
         assert out["target"].max() == 1
 
 
-def test_without_counts() -> None:
-    given = sample()
-    del given["counts"]
-    assert augment(given, "full", np.random.default_rng(1)).keys() == {"image", "target"}
+def test_a_sample_without_counts_is_augmented() -> None:
+    original = sample()
+    del original["counts"]
+    assert augment(original, "full", np.random.default_rng(1)).keys() == {"image", "target"}
 
 
-def test_counts_move_to_where_their_pixel_goes() -> None:
+def test_counts_move_with_their_pixel() -> None:
     counts = torch.zeros((1, 3, 3), dtype=torch.int16)
     counts[0, 0, 0], counts[0, 2, 1] = 2, 5
     # From 3 to 4 pixels the centres 0.5, 1.5, 2.5 go to 0.67, 2.0, 3.33: pixels 0, 2, 3.

@@ -1,4 +1,4 @@
-"""Baseline maps and the fixations of other images, against values worked out by hand."""
+"""Test baseline maps and the fixations of other images against values computed by hand."""
 
 import numpy as np
 import pytest
@@ -34,17 +34,17 @@ def test_observer_map_spreads_a_tenth_of_its_mass() -> None:
     counts = np.zeros((60, 80), np.int16)
     counts[5, 5] = 3
     values = observer_map(counts, 1.0)
-    share = values / values.sum()
+    density = values / values.sum()
     prior = centre_prior((60, 80))
     assert values.max() == 1 and values.min() > 0
-    np.testing.assert_allclose(share[40:, 40:], OBSERVER_SPREAD * (prior / prior.sum())[40:, 40:], rtol=1e-4)
-    np.testing.assert_allclose(share[:12, :12].sum(), 1 - OBSERVER_SPREAD, atol=0.01)
+    np.testing.assert_allclose(density[40:, 40:], OBSERVER_SPREAD * (prior / prior.sum())[40:, 40:], rtol=1e-4)
+    np.testing.assert_allclose(density[:12, :12].sum(), 1 - OBSERVER_SPREAD, atol=0.01)
     np.testing.assert_allclose(observer_map(counts * 0, 1.0), prior / prior.max(), rtol=1e-5)
 
 
-def test_mean_map_weighs_every_map_alike() -> None:
+def test_the_mean_map_weights_all_maps_equally() -> None:
     left, right = np.zeros(MEAN_SIZE, np.float32), np.zeros(MEAN_SIZE, np.float32)
-    left[0, 0], right[0, 1] = 0.1, 1.0  # of different brightness, and of sum 1 each
+    left[0, 0], right[0, 1] = 0.1, 1.0  # of different brightness; both are normalised to sum 1
     mean = MeanMap()
     mean.add(left)
     mean.add(right)
@@ -53,7 +53,7 @@ def test_mean_map_weighs_every_map_alike() -> None:
     assert at[0, 1] == 1 and at[0, 0] == pytest.approx(0.5) and mean.count == 3
 
 
-def test_a_map_can_be_left_out_again() -> None:
+def test_a_map_can_be_left_out_of_the_mean() -> None:
     left, right = np.zeros(MEAN_SIZE, np.float32), np.zeros(MEAN_SIZE, np.float32)
     left[0, 0], right[0, 1] = 1.0, 1.0
     mean = MeanMap()
@@ -69,7 +69,7 @@ def test_empty_maps_add_nothing() -> None:
     assert mean.count == 0 and not mean.at((5, 6)).any() and mean.at((5, 6)).shape == (5, 6)
 
 
-def test_halves_part_the_subjects() -> None:
+def test_the_halves_have_different_subjects() -> None:
     seen = points((0, 0), (1, 1), (2, 2), (3, 3), (4, 4), subjects="aabbc")
     parts = split_subjects(seen, (0, 7))
     assert parts is not None
@@ -80,7 +80,7 @@ def test_halves_part_the_subjects() -> None:
     assert len(parts[0]) + len(parts[1]) == 5
 
 
-def test_no_halves_without_two_subjects() -> None:
+def test_fewer_than_two_subjects_are_not_split() -> None:
     assert split_subjects(points((0, 0)), (0,)) is None
     assert split_subjects(points((0, 0), (1, 1), subjects="aa"), (0,)) is None
 
@@ -108,7 +108,7 @@ def test_some_negatives_are_drawn_by_seed_and_index() -> None:
     assert (again == drawn).all() and (other != drawn).any()
 
 
-def test_more_negatives_than_there_are_means_all() -> None:
+def test_all_negatives_are_used_if_more_are_requested() -> None:
     negatives = Negatives([points((0, 0)), points((1, 0))], [(1, 2)] * 2, max_images=10, seed=0)
     first = negatives.for_image(0)
     assert first is not None and first.tolist() == [[0, 1]]
@@ -118,7 +118,7 @@ def test_one_image_has_no_negatives() -> None:
     assert Negatives([points((0, 0))], [(1, 1)], max_images=None, seed=0).for_image(0) is None
 
 
-def test_images_nobody_looked_at_give_nothing() -> None:
+def test_images_without_fixations_have_no_negatives() -> None:
     negatives = Negatives([points(), points((0, 0))], [(1, 1), (1, 1)], max_images=None, seed=0)
     assert negatives.for_image(1) is not None and not np.any(negatives.for_image(1))
 

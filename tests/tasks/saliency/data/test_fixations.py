@@ -1,4 +1,4 @@
-"""Reading fixations from every format, counting them, blurring them."""
+"""Test the reading, counting and blurring of fixations."""
 
 from pathlib import Path
 
@@ -24,14 +24,14 @@ def points(*pairs: tuple[float, float]) -> Fixations:
 
 
 def gaze(*observers: list[list[int]]) -> np.ndarray:
-    """A MATLAB struct array as SALICON's files hold it."""
+    """Return a MATLAB struct array like those in the files of SALICON."""
     array = np.empty((len(observers), 1), dtype=[("location", object), ("timestamp", object), ("fixations", object)])
-    for place, seen in enumerate(observers):
-        array[place, 0] = (np.zeros((1, 2)), np.zeros((1, 1)), np.array(seen, dtype=np.uint16).reshape(-1, 2))
+    for index, locations in enumerate(observers):
+        array[index, 0] = (np.zeros((1, 2)), np.zeros((1, 1)), np.array(locations, dtype=np.uint16).reshape(-1, 2))
     return array
 
 
-def test_csv_with_bom_spaces_and_extra_columns(tmp_path: Path) -> None:
+def test_csv_with_bom_spaces_and_extra_columns_is_read(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("\ufeff X , y ,pupil,duration_ms,subject\n1.5,2,9,200, anna\n\n3,4,9,,bob\n  \n", encoding="utf-8")
     read = read_fixations(path)
@@ -41,7 +41,7 @@ def test_csv_with_bom_spaces_and_extra_columns(tmp_path: Path) -> None:
     assert read.subject.tolist() == ["anna", "bob"] and read.size is None
 
 
-def test_csv_with_x_and_y_alone_and_no_rows(tmp_path: Path) -> None:
+def test_csv_with_x_and_y_only_and_no_rows_is_read(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("x,y\n")
     read = read_fixations(path)
@@ -49,7 +49,7 @@ def test_csv_with_x_and_y_alone_and_no_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "needs the columns x and y, has none"),
         ("x,time\n1,2\n", "needs the columns x and y, has x, time"),
@@ -60,14 +60,14 @@ def test_csv_with_x_and_y_alone_and_no_rows(tmp_path: Path) -> None:
         ("x,y\n,1\n", "finite"),
     ],
 )
-def test_damaged_csv(tmp_path: Path, text: str, words: str) -> None:
+def test_a_damaged_csv_is_refused_with_the_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "f.csv"
     path.write_text(text)
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=message):
         read_fixations(path)
 
 
-def test_binary_csv_and_missing_files(tmp_path: Path) -> None:
+def test_a_binary_csv_and_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(DataError, match="not a readable CSV"):
         read_fixations(tmp_path / "b.csv")
@@ -76,7 +76,7 @@ def test_binary_csv_and_missing_files(tmp_path: Path) -> None:
             read_fixations(tmp_path / name)
 
 
-def test_salicon_gaze_is_one_based_and_knows_its_observers(tmp_path: Path) -> None:
+def test_salicon_gaze_is_converted_to_zero_based_and_has_observers(tmp_path: Path) -> None:
     path = tmp_path / "COCO.mat"
     savemat(path, {"gaze": gaze([[1, 1], [640, 480]], [], [[11, 21]]), "resolution": [480, 640], "image": "COCO"})
     read = read_fixations(path)
@@ -85,13 +85,13 @@ def test_salicon_gaze_is_one_based_and_knows_its_observers(tmp_path: Path) -> No
     assert read.size == (480, 640)
 
 
-def test_salicon_gaze_without_any_fixation(tmp_path: Path) -> None:
+def test_salicon_gaze_without_fixations_is_read(tmp_path: Path) -> None:
     savemat(tmp_path / "e.mat", {"gaze": gaze([], [])})
     read = read_fixations(tmp_path / "e.mat")
     assert len(read) == 0 and read.size is None
 
 
-def test_gaze_of_another_make_is_refused(tmp_path: Path) -> None:
+def test_gaze_in_another_format_is_refused(tmp_path: Path) -> None:
     savemat(tmp_path / "g.mat", {"gaze": np.ones((3, 2))})
     with pytest.raises(DataError, match="no field 'fixations'"):
         read_fixations(tmp_path / "g.mat")
@@ -103,7 +103,7 @@ def test_gaze_of_another_make_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["fixLocs", "fixationPts", "anything"])
-def test_binary_location_array_of_mit(tmp_path: Path, name: str) -> None:
+def test_a_binary_location_array_of_mit_is_read(tmp_path: Path, name: str) -> None:
     locations = np.zeros((5, 7), np.uint8)
     locations[1, 6] = locations[4, 0] = 1
     savemat(tmp_path / "m.mat", {"aaa_settings": [[1.0, 2.0]], name: locations})
@@ -111,7 +111,7 @@ def test_binary_location_array_of_mit(tmp_path: Path, name: str) -> None:
     assert read.x.tolist() == [6, 0] and read.y.tolist() == [1, 4] and read.size == (5, 7)
 
 
-def test_mat_files_that_hold_nothing_or_cannot_be_read(tmp_path: Path) -> None:
+def test_empty_and_unreadable_mat_files_are_refused(tmp_path: Path) -> None:
     savemat(tmp_path / "n.mat", {"name": "x"})
     with pytest.raises(DataError, match="neither 'gaze' nor"):
         read_fixations(tmp_path / "n.mat")
@@ -126,7 +126,7 @@ def test_mat_files_that_hold_nothing_or_cannot_be_read(tmp_path: Path) -> None:
         read_fixations(tmp_path / "new.mat")
 
 
-def test_npy_points_and_locations(tmp_path: Path) -> None:
+def test_npy_files_hold_points_or_locations(tmp_path: Path) -> None:
     np.save(tmp_path / "p.npy", np.array([[1, 2], [1, 2], [3, 4]]))
     read = read_fixations(tmp_path / "p.npy")
     assert read.x.tolist() == [1, 1, 3] and read.y.tolist() == [2, 2, 4] and read.size is None
@@ -139,7 +139,7 @@ def test_npy_points_and_locations(tmp_path: Path) -> None:
     assert len(read_fixations(tmp_path / "none.npy")) == 0
 
 
-def test_npy_that_is_no_fixations(tmp_path: Path) -> None:
+def test_npy_files_without_fixations_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 4)))
     with pytest.raises(DataError, match=r"its shape is \(2, 3, 4\)"):
         read_fixations(tmp_path / "a.npy")
@@ -149,7 +149,7 @@ def test_npy_that_is_no_fixations(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("top", [1, 255])
-def test_binary_image(tmp_path: Path, top: int) -> None:
+def test_a_binary_image_is_read_as_locations(tmp_path: Path, top: int) -> None:
     pixels = np.zeros((3, 5), np.uint8)
     pixels[2, 4] = top
     Image.fromarray(pixels).save(tmp_path / "b.png")
@@ -157,7 +157,7 @@ def test_binary_image(tmp_path: Path, top: int) -> None:
     assert read.x.tolist() == [4] and read.y.tolist() == [2] and read.size == (3, 5)
 
 
-def test_binary_jpeg_is_cut_at_half(tmp_path: Path) -> None:
+def test_a_binary_jpeg_is_thresholded_at_half(tmp_path: Path) -> None:
     pixels = np.zeros((16, 16), np.uint8)
     pixels[8, 3] = 255
     Image.fromarray(pixels).save(tmp_path / "b.jpg", quality=100)
@@ -165,12 +165,12 @@ def test_binary_jpeg_is_cut_at_half(tmp_path: Path) -> None:
     assert read.x.tolist() == [3] and read.y.tolist() == [8]
 
 
-def test_inside_reaches_to_the_edges_of_the_outer_pixels() -> None:
+def test_points_on_the_edge_pixels_are_inside() -> None:
     seen = points((-0.4, 0), (-0.6, 0), (3.4, 0), (3.6, 0), (0, 2.4), (0, 2.6)).inside((3, 4))
     assert seen.x.tolist() == [-0.4, 3.4, 0]
 
 
-def test_where_keeps_the_rows_together() -> None:
+def test_where_selects_all_columns_alike() -> None:
     every = Fixations(
         np.array([1.0, 2]), np.array([3.0, 4]), np.array([5.0, 6]), np.array(["a", "b"]), size=(9, 9)
     ).where(np.array([False, True]))
@@ -192,7 +192,7 @@ def test_counts_at_another_size_by_hand() -> None:
 
 
 @pytest.mark.parametrize("size", [(7, 5), (240, 320), (601, 799), (1, 1)])
-def test_scaling_keeps_the_number(size: tuple[int, int]) -> None:
+def test_scaling_keeps_the_number_of_fixations(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     seen = Fixations(x=rng.uniform(-0.5, 799.49, 500), y=rng.uniform(-0.5, 599.49, 500))
     assert count_map(seen, (600, 800), size).sum() == len(seen.inside((600, 800)))
@@ -210,9 +210,9 @@ def test_blur_is_a_gaussian_with_its_peak_at_the_fixation() -> None:
     np.testing.assert_allclose(values.sum(), 2 * np.pi * 9, rtol=2e-3)
 
 
-def test_blur_of_nothing_is_nothing() -> None:
+def test_the_blur_of_no_fixations_is_zero() -> None:
     assert not blur_counts(np.zeros((4, 4), np.int16), 2.0).any()
 
 
-def test_default_sigma_is_of_the_longer_side() -> None:
+def test_the_default_sigma_depends_on_the_longer_side() -> None:
     assert default_sigma((600, 800)) == 24 and default_sigma((800, 600)) == 24

@@ -1,4 +1,4 @@
-"""Finding and pairing the files of a data set."""
+"""Test the search and pairing of the files of a data set."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ def make(root: Path, *names: str) -> Path:
     return root
 
 
-def triples(layout: Layout) -> list[tuple[str, str, str | None, str | None]]:
-    """Each example as (split, key, map, fixations), the files by their path inside the data set."""
+def rows(layout: Layout) -> list[tuple[str, str, str | None, str | None]]:
+    """Return each example as (split, key, map, fixations), with paths relative to the data set."""
 
     def inside(path: Path | None) -> str | None:
         return None if path is None else path.relative_to(layout.root).as_posix()
@@ -24,10 +24,10 @@ def triples(layout: Layout) -> list[tuple[str, str, str | None, str | None]]:
     return [(e.split, e.key, inside(e.map), inside(e.fixations)) for e in layout.examples]
 
 
-def test_images_with_maps_and_fixations(tmp_path: Path) -> None:
+def test_images_are_paired_with_maps_and_fixations(tmp_path: Path) -> None:
     make(tmp_path, "images/b.jpg", "images/a.jpg", "maps/a.png", "fixations/a.csv", "fixations/b.mat")
     layout = read_layout(tmp_path)
-    assert triples(layout) == [
+    assert rows(layout) == [
         (ALL, "a", "maps/a.png", "fixations/a.csv"),
         (ALL, "b", None, "fixations/b.mat"),
     ]
@@ -35,50 +35,50 @@ def test_images_with_maps_and_fixations(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["maps", "fixation_maps", "saliency", "density"])
-def test_every_name_of_the_maps_folder(tmp_path: Path, name: str) -> None:
+def test_every_name_of_the_maps_folder_is_accepted(tmp_path: Path, name: str) -> None:
     make(tmp_path, "images/a.jpg", f"{name}/a.png")
-    assert triples(read_layout(tmp_path)) == [(ALL, "a", f"{name}/a.png", None)]
+    assert rows(read_layout(tmp_path)) == [(ALL, "a", f"{name}/a.png", None)]
 
 
-def test_the_first_name_found_wins(tmp_path: Path) -> None:
+def test_the_first_name_of_the_maps_folder_takes_precedence(tmp_path: Path) -> None:
     make(tmp_path, "images/a.jpg", "maps/a.png", "density/a.png")
-    assert triples(read_layout(tmp_path)) == [(ALL, "a", "maps/a.png", None)]
+    assert rows(read_layout(tmp_path)) == [(ALL, "a", "maps/a.png", None)]
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_split_folders_inside_or_outside(tmp_path: Path, inside: bool) -> None:
-    def place(folder: str, split: str, name: str) -> str:
+def test_split_folders_may_be_inside_or_outside_of_the_kind_folders(tmp_path: Path, inside: bool) -> None:
+    def path(folder: str, split: str, name: str) -> str:
         return f"{folder}/{split}/{name}" if inside else f"{split}/{folder}/{name}"
 
-    make(tmp_path, place("images", "training", "a.jpg"), place("maps", "training", "a.png"))
-    make(tmp_path, place("images", "validation", "a.jpg"), place("maps", "validation", "a.png"))
-    make(tmp_path, place("images", "test", "z.jpg"), place("fixations", "test", "z.npy"))
+    make(tmp_path, path("images", "training", "a.jpg"), path("maps", "training", "a.png"))
+    make(tmp_path, path("images", "validation", "a.jpg"), path("maps", "validation", "a.png"))
+    make(tmp_path, path("images", "test", "z.jpg"), path("fixations", "test", "z.npy"))
     layout = read_layout(tmp_path)
     assert [(e.split, e.key) for e in layout.examples] == [("test", "z"), ("train", "a"), ("val", "a")]
     assert layout.splits() == ["train", "val", "test"]
-    assert [e.map for e in layout.split("val")] == [tmp_path / place("maps", "validation", "a.png")]
+    assert [e.map for e in layout.split("val")] == [tmp_path / path("maps", "validation", "a.png")]
 
 
-def test_salicon(tmp_path: Path) -> None:
+def test_the_layout_of_salicon_is_read(tmp_path: Path) -> None:
     stem = "COCO_train2014_000000000009"
     make(tmp_path, f"images/train/{stem}.jpg", f"maps/train/{stem}.png", f"fixations/train/{stem}.mat")
     make(tmp_path, "images/val/v.jpg", "maps/val/v.png", "fixations/val/v.mat", "images/test/t.jpg")
     layout = read_layout(tmp_path)
-    assert triples(layout)[0] == ("train", stem, f"maps/train/{stem}.png", f"fixations/train/{stem}.mat")
+    assert rows(layout)[0] == ("train", stem, f"maps/train/{stem}.png", f"fixations/train/{stem}.mat")
     assert layout.unpaired == {"images without a map or fixations": [str(tmp_path / "images/test/t.jpg")]}
 
 
-def test_upper_case_suffixes_and_dots_in_stems(tmp_path: Path) -> None:
+def test_upper_case_suffixes_and_dots_in_stems_are_accepted(tmp_path: Path) -> None:
     make(tmp_path, "images/a.b.JPG", "maps/a.b.PNG", "images/a.c.jpg", "maps/a.c.png")
     assert [e.key for e in read_layout(tmp_path).examples] == ["a.b", "a.c"]
 
 
-def test_folders_below_are_part_of_the_key(tmp_path: Path) -> None:
+def test_subfolders_are_part_of_the_key(tmp_path: Path) -> None:
     make(tmp_path, "images/indoor/a.jpg", "images/outdoor/a.jpg", "maps/indoor/a.png", "maps/outdoor/a.png")
     assert [(e.split, e.key) for e in read_layout(tmp_path).examples] == [(ALL, "indoor/a"), (ALL, "outdoor/a")]
 
 
-def test_what_is_beside_the_pairs_is_listed(tmp_path: Path) -> None:
+def test_unpaired_files_are_listed(tmp_path: Path) -> None:
     make(tmp_path, "images/a.jpg", "images/a.png", "images/lonely.jpg", "images/notes.txt", "images/.hidden.jpg")
     make(tmp_path, "images/.ipynb_checkpoints/a.jpg")
     make(tmp_path, "maps/a.png", "maps/extra.png", "fixations/other.csv")
@@ -92,7 +92,7 @@ def test_what_is_beside_the_pairs_is_listed(tmp_path: Path) -> None:
     }
 
 
-def test_nothing_found_says_what_was_looked_for_and_seen(tmp_path: Path) -> None:
+def test_the_error_for_an_empty_data_set_names_the_expected_and_the_existing_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         read_layout(tmp_path / "none")
     make(tmp_path, "images/a.jpg", "maps/b.png", "readme.txt")
@@ -103,7 +103,7 @@ def test_nothing_found_says_what_was_looked_for_and_seen(tmp_path: Path) -> None
         read_layout(tmp_path / "empty")
 
 
-def test_manifest_with_relative_and_absolute_paths(tmp_path: Path) -> None:
+def test_a_manifest_has_relative_and_absolute_paths(tmp_path: Path) -> None:
     make(tmp_path, "pics/a.jpg", "m/a.png", "f/b.csv", "pics/b.jpg", "pics/c.jpg")
     path = tmp_path / "list.csv"
     path.write_text(
@@ -125,7 +125,7 @@ def test_manifest_with_relative_and_absolute_paths(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "has none"),
         ("picture,map\n", "this has picture, map"),
@@ -134,14 +134,14 @@ def test_manifest_with_relative_and_absolute_paths(tmp_path: Path) -> None:
         ("image,map\nb.jpg,b.png\n", r"no row names an existing image .*\(1 rows\)"),
     ],
 )
-def test_damaged_manifest(tmp_path: Path, text: str, words: str) -> None:
+def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
     make(tmp_path, "a.jpg", "a.png")
     (tmp_path / "m.csv").write_text(text)
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=message):
         read_layout(tmp_path / "m.csv")
 
 
-def test_a_file_that_is_no_manifest(tmp_path: Path) -> None:
+def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(DataError, match="not a readable manifest CSV"):
         read_layout(tmp_path / "x.jpg")
@@ -157,13 +157,13 @@ def layout_of(**counts: int) -> Layout:
     return Layout(root=Path("data"), examples=examples)
 
 
-def test_own_splits_are_kept() -> None:
+def test_existing_splits_are_kept() -> None:
     train, val = train_val_split(layout_of(train=3, val=2, test=4), 0.5, seed=0)
     assert [e.key for e in train] == ["train0", "train1", "train2"] and [e.key for e in val] == ["val0", "val1"]
 
 
 @pytest.mark.parametrize("name", ["train", "whole"])
-def test_a_share_is_set_aside_by_the_seed(name: str) -> None:
+def test_the_seed_determines_the_fraction_for_validation(name: str) -> None:
     layout = layout_of(**{name: 20, "test": 3})
     train, val = train_val_split(layout, 0.1, seed=1)
     assert len(train) == 18 and len(val) == 2
@@ -173,7 +173,7 @@ def test_a_share_is_set_aside_by_the_seed(name: str) -> None:
     assert any(train_val_split(layout, 0.1, seed=seed)[1] != val for seed in (2, 3, 4))
 
 
-def test_a_share_is_at_least_one_and_never_all() -> None:
+def test_validation_gets_at_least_one_image_and_never_all() -> None:
     assert [len(part) for part in train_val_split(layout_of(whole=2), 0.01, 0)] == [1, 1]
     assert [len(part) for part in train_val_split(layout_of(whole=2), 0.99, 0)] == [1, 1]
     with pytest.raises(DataError, match="one image only"):
@@ -182,7 +182,7 @@ def test_a_share_is_at_least_one_and_never_all() -> None:
         train_val_split(layout_of(val=1, test=1), 0.5, 0)
 
 
-def test_what_is_scored() -> None:
+def test_evaluation_uses_val_then_test_then_all_images() -> None:
     both = layout_of(train=1, val=2, test=3)
     assert len(evaluation_examples(both, None)) == 2
     assert len(evaluation_examples(layout_of(train=1, test=3), None)) == 3
@@ -195,7 +195,7 @@ def test_what_is_scored() -> None:
 
 
 @pytest.mark.shared
-def test_osie_is_read_as_it_is(shared: Path) -> None:
+def test_osie_is_read(shared: Path) -> None:
     layout = read_layout(shared / "data" / "osie")
     assert layout.split("train") and layout.split("val")
     assert all(example.fixations for example in layout.examples)

@@ -1,4 +1,4 @@
-"""Generated pop-out displays: repeatable, one odd item, and viewers who find it."""
+"""Test generated pop-out displays: reproducibility, one odd item, and fixations on it."""
 
 from dataclasses import asdict
 
@@ -30,7 +30,7 @@ def colour_at(shown: Display, item: Item) -> NDArray[np.float64]:
 
 
 def mask_of(shown: Display, item: Item, reach: float) -> NDArray[np.bool_]:
-    """Return which pixels around an item have its colour rather than the ground's, in a square of one size."""
+    """Return a square mask of the pixels around an item that have its colour and not that of the background."""
     y, x = np.mgrid[: shown.image.shape[0], : shown.image.shape[1]]
     near = (np.abs(x - item.x) <= reach) & (np.abs(y - item.y) <= reach)
     ground = np.median(shown.image.reshape(-1, 3), axis=0)
@@ -39,7 +39,7 @@ def mask_of(shown: Display, item: Item, reach: float) -> NDArray[np.bool_]:
     return near & (np.linalg.norm(pixels - colour, axis=2) < np.linalg.norm(pixels - ground, axis=2))
 
 
-def test_the_same_numbers_give_the_same_bytes() -> None:
+def test_the_same_seed_and_index_give_the_same_bytes() -> None:
     again = display(5, 3)
     assert again.image.tobytes() == DISPLAYS[3].image.tobytes()
     assert again.fixations.tobytes() == DISPLAYS[3].fixations.tobytes()
@@ -153,27 +153,29 @@ def test_fixations_lie_inside_the_picture_and_are_plausible() -> None:
         assert set(subject) == set(range(1, SUBJECTS + 1)) and (np.diff(subject) >= 0).all()
 
 
-def test_viewers_look_at_the_odd_item() -> None:
-    shares = []
+def test_most_fixations_are_on_the_odd_item() -> None:
+    fractions = []
     for shown in DISPLAYS:
         odd = shown.items[shown.target]
         distance = np.hypot(shown.fixations[:, 0] - odd.x, shown.fixations[:, 1] - odd.y)
-        shares.append(float((distance < 30).mean()))  # three standard deviations of the scatter, a tenth of the width
-    assert np.mean(shares) > 0.7 and min(shares) > 0.5
+        fractions.append(
+            float((distance < 30).mean())
+        )  # three standard deviations of the scatter, a tenth of the width
+    assert np.mean(fractions) > 0.7 and min(fractions) > 0.5
 
 
-def test_targets_are_anywhere_so_that_the_centre_explains_little() -> None:
+def test_targets_are_distributed_over_the_whole_picture() -> None:
     odd = np.array([(shown.items[shown.target].x / 320, shown.items[shown.target].y / 240) for shown in DISPLAYS])
     assert odd.min() < 0.15 and odd.max() > 0.85
     near_centre = np.linalg.norm(odd - 0.5, axis=1) < 0.25
     assert near_centre.mean() < 0.5
 
 
-def test_numbers_of_items_vary() -> None:
+def test_the_number_of_items_varies() -> None:
     assert len({len(shown.items) for shown in DISPLAYS}) > 5
 
 
-def test_wrong_numbers_and_sizes_are_refused() -> None:
+def test_invalid_numbers_and_sizes_are_refused() -> None:
     with pytest.raises(UsageError, match="numbered from 0"):
         display(-1, 0)
     with pytest.raises(UsageError, match="too small: each side needs at least 96"):

@@ -1,4 +1,4 @@
-"""Areas against hand-computed ones, and against direct loops over thresholds and pairs."""
+"""Test the areas against values computed by hand and against loops over thresholds and pairs."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ NOWHERE = torch.zeros_like(FIX)
 
 
 def random_case(seed: int, levels: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Four maps with many ties, different numbers of fixations (repeats too) and of others."""
+    """Return four maps with many ties, and different numbers of fixations (with repeats) and of other fixations."""
     g = torch.Generator().manual_seed(seed)
     pred = torch.randint(0, levels, (4, 9, 11), generator=g).float() / levels - 0.3
     fixations = (torch.rand(4, 9, 11, generator=g) < torch.tensor([0.02, 0.1, 0.3, 0.6])[:, None, None]).int()
@@ -82,7 +82,7 @@ def test_areas_equal_direct_loops(seed: int, levels: int) -> None:
         assert [float(scores[n]) for scores in got] == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_value_that_sampling_tends_to() -> None:
+def test_the_area_is_the_limit_of_sampling() -> None:
     pred, fixations, others = random_case(3, 50)
     rng = np.random.default_rng(0)
     unit = ((pred[1] - pred[1].min()) / (pred[1].max() - pred[1].min())).double().flatten().numpy()
@@ -95,7 +95,7 @@ def test_the_value_that_sampling_tends_to() -> None:
         assert float(score[1]) == pytest.approx(np.mean(areas), abs=0.005)
 
 
-def test_a_constant_map_is_at_chance_exactly() -> None:
+def test_a_constant_map_scores_exactly_one_half() -> None:
     for level in (0.0, 0.1, 5.0):
         flat = torch.full((1, 2, 3), level)
         for f in (auc, auc_judd, auc_borji):
@@ -104,7 +104,7 @@ def test_a_constant_map_is_at_chance_exactly() -> None:
             assert g(flat, FIX, OTHER).item() == 0.5
 
 
-def test_what_is_missing_is_undefined_and_spoils_no_other() -> None:
+def test_missing_fixations_make_only_their_image_undefined() -> None:
     maps = torch.cat((MAP, MAP, torch.ones_like(MAP)))
     fixations, others = torch.cat((FIX, NOWHERE, NOWHERE)), torch.cat((OTHER, OTHER, OTHER))
     for f in (auc, auc_judd, auc_borji):
@@ -118,7 +118,7 @@ def test_what_is_missing_is_undefined_and_spoils_no_other() -> None:
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_a_value_that_is_not_finite_makes_the_score_undefined(bad: float) -> None:
     broken = MAP.clone()
-    broken[0, 0, 1] = bad  # at a pixel that nobody fixated
+    broken[0, 0, 1] = bad  # at a pixel without fixations
     assert all(f(broken, FIX).isnan().all() for f in (auc, auc_judd, auc_borji))
     assert all(g(broken, FIX, OTHER).isnan().all() for g in (sauc, auc_shuffled))
 
@@ -135,12 +135,12 @@ def test_scores_do_not_depend_on_the_batch() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.uint8])
-def test_any_dtype_of_map_and_of_counts(dtype: torch.dtype) -> None:
+def test_maps_and_counts_may_have_any_dtype(dtype: torch.dtype) -> None:
     assert auc(MAP.to(dtype), FIX.to(torch.uint8)).item() == auc(MAP, FIX).item()
     assert auc_judd(MAP.to(dtype), FIX > 0).item() == auc_judd(MAP, FIX).item()
 
 
-def test_one_thread_gives_what_two_give() -> None:
+def test_the_scores_do_not_depend_on_the_number_of_threads() -> None:
     pred, fixations, _ = random_case(5, 100)
     before, threads = auc(pred, fixations), torch.get_num_threads()
     try:
@@ -150,12 +150,12 @@ def test_one_thread_gives_what_two_give() -> None:
         torch.set_num_threads(threads)
 
 
-def test_others_as_one_map_of_everyone() -> None:
+def test_other_fixations_may_be_one_map_for_all_images() -> None:
     pred, fixations, _ = random_case(6, 30)
     everyone = fixations.sum(0)
     for f in (sauc, auc_shuffled):
         torch.testing.assert_close(f(pred, fixations, everyone), f(pred, fixations, everyone - fixations))
-    assert sauc(pred[:1], fixations[:1], fixations[0]).isnan().all()  # nobody else
+    assert sauc(pred[:1], fixations[:1], fixations[0]).isnan().all()  # no other fixations
     assert auc_shuffled(pred[:1], fixations[:1], fixations[0]).isnan().all()
 
 

@@ -7,7 +7,7 @@ from cvkit.tasks.saliency.metrics.emd import emd
 
 
 def cells(*at: tuple[int, int], height: int = 5, width: int = 7) -> torch.Tensor:
-    """A map of height x width cells of 32 pixels with equal weight in the cells named, (1, H, W)."""
+    """Return a map (1, H, W) of height x width cells of 32 pixels, with equal weight in the named cells."""
     grid = torch.zeros(height, width)
     for row, column in at:
         grid[row, column] = 1.0
@@ -20,11 +20,11 @@ def cells(*at: tuple[int, int], height: int = 5, width: int = 7) -> torch.Tensor
         ([(2, 1)], [(2, 4)], 3.0),  # three cells along a row
         ([(0, 0)], [(3, 4)], 5.0),  # a 3-4-5 triangle
         ([(0, 0), (0, 1)], [(0, 2), (0, 3)], 2.0),  # both halves by two
-        ([(2, 3)], [(2, 2), (2, 4)], 1.0),  # half a unit each way
+        ([(2, 3)], [(2, 2), (2, 4)], 1.0),  # half of the mass moves in each direction
         ([(1, 1)], [(2, 2)], math.sqrt(2)),
     ],
 )
-def test_work_by_hand(one: list[tuple[int, int]], other: list[tuple[int, int]], work: float) -> None:
+def test_the_distance_by_hand(one: list[tuple[int, int]], other: list[tuple[int, int]], work: float) -> None:
     a, b = cells(*one), cells(*other)
     assert emd(a, b).item() == pytest.approx(work)
     assert emd(b, 7 * a).item() == pytest.approx(work)

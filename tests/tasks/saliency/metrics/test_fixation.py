@@ -40,7 +40,7 @@ def test_a_constant_map_is_neutral_in_nss_and_uniform_in_information_gain() -> N
     assert information_gain(flat, ONCE_AND_TWICE, base, repeats=True, stretch=False).item() == pytest.approx(expected)
 
 
-def test_an_image_without_fixations_is_undefined_and_spoils_no_other() -> None:
+def test_only_the_image_without_fixations_is_undefined() -> None:
     maps, fixations = torch.cat((MAP, MAP)), torch.cat((NOWHERE, ONCE_AND_TWICE))
     for scores in (nss(maps, fixations), information_gain(maps, fixations, MAP[0])):
         assert scores.isnan().tolist() == [True, False]
@@ -49,7 +49,7 @@ def test_an_image_without_fixations_is_undefined_and_spoils_no_other() -> None:
 
 def test_a_value_that_is_not_finite_makes_the_score_undefined() -> None:
     bad = MAP.clone()
-    bad[0, 0, 1] = torch.inf  # at a pixel that nobody fixated
+    bad[0, 0, 1] = torch.inf  # at a pixel without fixations
     assert nss(bad, ONCE_AND_TWICE).isnan().all()
     for stretch in (False, True):
         assert information_gain(bad, ONCE_AND_TWICE, MAP, stretch=stretch).isnan().all()

@@ -4,7 +4,7 @@ import torch
 from cvkit.tasks.saliency.metrics import maps
 
 
-def test_chunks_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_in_chunks_equal_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.arange(5 * 4 * 6, dtype=torch.float32).reshape(5, 4, 6)
     seen: list[int] = []
 
@@ -29,12 +29,12 @@ def test_shapes_must_agree(shapes: tuple[tuple[int, ...], ...]) -> None:
         maps.by_chunks(lambda a, _: a.sum((1, 2)), *(torch.zeros(s) for s in shapes))
 
 
-def test_unit_range() -> None:
+def test_unit_range_scales_a_map_to_0_to_1() -> None:
     rows = torch.tensor([[2.0, 4.0, 6.0], [5.0, 5.0, 5.0]], dtype=torch.float64)
     assert maps.unit_range(rows).tolist() == [[0.0, 0.5, 1.0], [0.0, 0.0, 0.0]]
 
 
-def test_density() -> None:
+def test_density_scales_a_map_to_sum_1() -> None:
     rows = torch.tensor([[1.0, 2.0, 1.0], [0.0, 0.0, 0.0], [-1.0, 0.0, 2.0]], dtype=torch.float64)
     third = 1 / 3
     assert maps.density(rows, stretch=False).tolist() == [[0.25, 0.5, 0.25], [third] * 3, [0.0, 0.25, 0.75]]

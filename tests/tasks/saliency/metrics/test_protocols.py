@@ -31,26 +31,26 @@ def test_columns_are_named_and_ordered_as_in_the_reference_files(name: str, colu
 
 
 def test_the_protocols_differ_where_they_should() -> None:
-    given = inputs()
-    assert given.fixations is not None
-    mit, tuebingen = (PROTOCOLS[name].score(given) for name in ("mit", "tuebingen"))
-    assert torch.equal(mit["nss"], nss(given.pred, given.fixations, repeats=False, correction=1))
-    assert torch.equal(tuebingen["nss"], nss(given.pred, given.fixations, repeats=True, correction=0))
+    score_inputs = inputs()
+    assert score_inputs.fixations is not None
+    mit, tuebingen = (PROTOCOLS[name].score(score_inputs) for name in ("mit", "tuebingen"))
+    assert torch.equal(mit["nss"], nss(score_inputs.pred, score_inputs.fixations, repeats=False, correction=1))
+    assert torch.equal(tuebingen["nss"], nss(score_inputs.pred, score_inputs.fixations, repeats=True, correction=0))
     assert torch.equal(mit["kl"], tuebingen["kl"])
     assert not torch.equal(mit["sim"], tuebingen["sim"])
     assert not torch.equal(mit["ig"], tuebingen["ig"])
 
 
 def test_missing_inputs_make_their_columns_undefined() -> None:
-    given = inputs()
-    only_points = PROTOCOLS["mit"].score(ScoreInputs(pred=given.pred, fixations=given.fixations))
+    score_inputs = inputs()
+    only_points = PROTOCOLS["mit"].score(ScoreInputs(pred=score_inputs.pred, fixations=score_inputs.fixations))
     undefined = {name for name, column in only_points.items() if column.isnan().all()}
     assert undefined == {"auc_shuffled", "cc", "sim", "kl", "ig", "emd"}
-    only_maps = PROTOCOLS["mit"].score(ScoreInputs(pred=given.pred, target=given.target))
+    only_maps = PROTOCOLS["mit"].score(ScoreInputs(pred=score_inputs.pred, target=score_inputs.target))
     assert {name for name, column in only_maps.items() if column.isfinite().all()} == {"cc", "sim", "kl", "emd"}
 
 
-def test_some_columns_only() -> None:
+def test_a_subset_of_the_columns_is_computed() -> None:
     assert list(PROTOCOLS["mit"].score(inputs(), ["kl", "cc"])) == ["kl", "cc"]
     with pytest.raises(UsageError, match=r"no column 'auc_jud'\. Did you mean 'auc_judd'\?"):
         PROTOCOLS["mit"].score(inputs(), ["auc_jud"])

@@ -1,4 +1,4 @@
-"""The scores equal those of the benchmarks' own code, on real fixations."""
+"""Test that the scores equal those of the reference code of the benchmarks, on real fixations."""
 
 import csv
 from collections import defaultdict
@@ -21,7 +21,7 @@ def read_map(path: Path) -> torch.Tensor:
 
 
 def reference_rows(folder: Path) -> Iterator[list[dict[str, str]]]:
-    """Two images' worth of reference rows at a time, to keep the test small in memory."""
+    """Yield the reference rows of two images at a time, which limits the memory of the test."""
     with (folder / "reference.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 24

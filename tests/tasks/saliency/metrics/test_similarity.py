@@ -60,7 +60,7 @@ def test_a_value_that_is_not_finite_makes_the_score_undefined(metric) -> None:  
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.uint8])
 @pytest.mark.parametrize("metric", [cc, sim, kl])
-def test_any_dtype_and_scale(metric, dtype: torch.dtype) -> None:  # type: ignore[no-untyped-def]
+def test_maps_may_have_any_dtype_and_scale(metric, dtype: torch.dtype) -> None:  # type: ignore[no-untyped-def]
     scores = metric((A * 7).to(dtype), B)
     assert scores.dtype == torch.float64
     assert scores.item() == pytest.approx(metric(A, B).item())

@@ -1,4 +1,4 @@
-"""What holds for every saliency network: parameters, grids, sizes, freezing, precision."""
+"""Test the properties of all saliency networks: parameters, grids, sizes, freezing and precision."""
 
 import copy
 
@@ -35,7 +35,7 @@ def on_meta(spec: SaliencySpec) -> SaliencyModel:
 
 
 @pytest.mark.parametrize("name", SALIENCY_MODELS)
-def test_number_of_parameters(name: str) -> None:
+def test_the_number_of_parameters_by_hand(name: str) -> None:
     model = on_meta(SaliencySpec.of(name))
     counts = tuple(
         sum(value.numel() for value in part) for part in (model.backbone_parameters(), model.head_parameters())
@@ -44,7 +44,7 @@ def test_number_of_parameters(name: str) -> None:
     assert sum(counts) == sum(value.numel() for value in model.parameters())
 
 
-def test_the_totals_in_the_documentation() -> None:
+def test_the_number_of_parameters_equals_that_of_the_docs() -> None:
     assert {name: sum(counts) for name, counts in PARAMETERS.items()} == {
         "mlnet": 3_431_873, "mlnet-paper": 15_452_145, "encoder-decoder": 34_626_881, "salgan": 31_787_009,
     }  # fmt: skip
@@ -63,14 +63,14 @@ def test_the_totals_in_the_documentation() -> None:
         ("salgan", (100, 70), (100, 70)),
     ],
 )
-def test_output_grid(name: str, size: tuple[int, int], grid: tuple[int, int]) -> None:
+def test_the_output_grid_of_each_network(name: str, size: tuple[int, int], grid: tuple[int, int]) -> None:
     model = on_meta(SaliencySpec.of(name))
     assert model(torch.empty(2, 3, *size, device="meta")).shape == (2, 1, *grid)
     assert model.stride == {"mlnet": 4, "mlnet-paper": 8}.get(name, 1)
 
 
 @pytest.mark.parametrize("name", SALIENCY_MODELS)
-def test_a_new_network_gives_a_live_finite_map_at_the_smallest_size(name: str) -> None:
+def test_a_new_network_gives_a_finite_varying_map_at_the_smallest_size(name: str) -> None:
     torch.manual_seed(0)
     model = build(SaliencySpec.of(name)).eval()
     with torch.no_grad():
@@ -149,7 +149,7 @@ def test_without_a_prior_the_penalty_is_zero() -> None:
     assert not on_meta(SaliencySpec.of("mlnet-paper", prior=False)).state_dict().keys() & {"prior.weight"}
 
 
-def test_dropout_works_in_training_only() -> None:
+def test_dropout_is_applied_in_training_only() -> None:
     model = build(SaliencySpec.of("mlnet"))
     images = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
@@ -204,7 +204,7 @@ def test_spec_round_trip_takes_defaults_from_the_catalog() -> None:
         ({"name": "mlnet", "dropout": 1.0}, "dropout probability must be"),
     ],
 )
-def test_specs_that_cannot_be_built(values: dict[str, object], message: str) -> None:
+def test_invalid_specs_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         SaliencySpec(**values)  # type: ignore[arg-type]
 

@@ -31,7 +31,7 @@ def mlnet() -> SaliencyModel:
 
 @pytest.fixture(scope="module")
 def vgg_tensors(mlnet: SaliencyModel) -> dict[str, Tensor]:
-    """Other values than the network's own, under the names of vgg16-conv.pth."""
+    """Return tensors under the names of vgg16-conv.pth, with other values than those of the network."""
     return {
         name: torch.full_like(value, 0.001 * i + 0.001)
         for i, (name, value) in enumerate(mlnet.backbone.state_dict().items())
@@ -98,7 +98,7 @@ def test_biases_become_zero_for_mlnet_unless_zero_bias_is_false(
     assert all(torch.equal(value, vgg_tensors[name]) for name, value in mlnet.backbone.named_parameters())
 
 
-def test_none_changes_nothing() -> None:
+def test_weights_none_change_nothing() -> None:
     model = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_100"))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     load_backbone(model, "none")
@@ -123,8 +123,8 @@ def test_full_classifiers_load_into_feature_extractors(name: str, tmp_path: Path
     model = build(SaliencySpec.of("mlnet", backbone=name)).eval()
     load_backbone(model, path)
     loaded = {value.sum().item() for value in model.backbone.state_dict().values() if value.dim() > 1}
-    given = {value.sum().item() for value in classifier.state_dict().values() if value.dim() > 1}
-    assert loaded and loaded <= given
+    sums = {value.sum().item() for value in classifier.state_dict().values() if value.dim() > 1}
+    assert loaded and loaded <= sums
 
 
 def test_a_wrong_file_names_the_first_tensors_and_changes_nothing(
@@ -148,7 +148,7 @@ def test_a_wrong_file_names_the_first_tensors_and_changes_nothing(
 
 @pytest.fixture
 def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of empty caches of torch hub and the Hugging Face hub, on a machine without internet."""
+    """Return the folder of empty caches of torch hub and the Hugging Face hub, and simulate a missing network."""
 
     def no_network(*_: object, **__: object) -> None:
         raise URLError("no network")

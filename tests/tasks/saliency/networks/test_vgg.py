@@ -15,13 +15,13 @@ def test_same_pool_pads_with_minus_infinity_not_zero() -> None:
     assert same_pool(torch.full((1, 1, 2, 2), -1.0)).flatten().tolist() == [-1.0] * 4
 
 
-def test_torchvision_positions() -> None:
-    # counted by hand along torchvision's vgg16().features
+def test_the_layers_have_their_positions_in_torchvision() -> None:
+    # positions in vgg16().features of torchvision, counted by hand
     assert list(TORCHVISION_INDEX.values()) == [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
     assert list(TORCHVISION_INDEX) == [name for name in VGG16_LAYERS if name.startswith("conv")]
 
 
-# (channels, side) of each layer for a 224x224 image, as in Table 1 of the exercise and in VGG16 itself.
+# (channels, side) of each layer for a 224x224 image, as in VGG16 (arXiv 1409.1556).
 SHAPES = {
     "conv1_1": (64, 224), "conv1_2": (64, 224), "pool1": (64, 112),
     "conv2_1": (128, 112), "conv2_2": (128, 112), "pool2": (128, 56),
@@ -31,7 +31,7 @@ SHAPES = {
 }  # fmt: skip
 
 
-def test_shape_of_every_named_layer() -> None:
+def test_the_shape_of_every_named_layer() -> None:
     with torch.device("meta"):
         vgg = VGG16(tuple(SHAPES))
         levels = vgg(torch.empty(2, 3, 224, 224))
@@ -40,7 +40,7 @@ def test_shape_of_every_named_layer() -> None:
     assert vgg.channels == [channels for channels, _ in SHAPES.values()]
 
 
-def test_only_the_layers_needed_are_built() -> None:
+def test_only_the_required_layers_are_built() -> None:
     with torch.device("meta"):
         vgg = VGG16(("pool2", "pool3", "conv4_1"), ("pool3",))
     assert [name for name, _ in vgg.named_children()] == [
@@ -49,7 +49,7 @@ def test_only_the_layers_needed_are_built() -> None:
 
 
 @pytest.mark.parametrize("dense", [False, True])
-def test_it_computes_what_a_plain_stack_of_layers_computes(dense: bool) -> None:
+def test_the_output_equals_that_of_a_plain_stack_of_layers(dense: bool) -> None:
     vgg = VGG16(("pool1", "conv2_2"), ("pool1",) if dense else ())
     layers = [nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 64, 3, padding=1)]
     for layer, name in zip(layers, ("conv1_1", "conv1_2"), strict=True):
