@@ -17,20 +17,12 @@ from cvkit.processes import (
     process_plan,
     worker_count,
 )
-
-LAUNCHER_VARIABLES = ("TORCHELASTIC_RUN_ID", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK")
-SLURM_VARIABLES = ("SLURM_PROCID", "SLURM_STEP_ID", "SLURM_NTASKS", "SLURM_NNODES", "CVKIT_LOCAL_PROCESSES")
+from tests.launchers import remove_launcher, set_env
 
 
 @pytest.fixture(autouse=True)
 def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in LAUNCHER_VARIABLES + SLURM_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
-
-def set_env(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
-    for name, value in values.items():
-        monkeypatch.setenv(name, str(value))
+    remove_launcher(monkeypatch)
 
 
 def test_without_a_launcher_the_settings_determine_the_processes() -> None:

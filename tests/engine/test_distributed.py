@@ -6,20 +6,12 @@ import torch
 from cvkit.config import ComputeConfig
 from cvkit.engine.distributed import Process, assign_process, start_fabric
 from cvkit.errors import UsageError
-
-LAUNCHER_VARIABLES = ("TORCHELASTIC_RUN_ID", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK")
-SLURM_VARIABLES = ("SLURM_PROCID", "SLURM_STEP_ID", "SLURM_NTASKS", "SLURM_NNODES", "CVKIT_LOCAL_PROCESSES")
+from tests.launchers import remove_launcher, set_env
 
 
 @pytest.fixture(autouse=True)
 def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in LAUNCHER_VARIABLES + SLURM_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
-
-def set_env(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
-    for name, value in values.items():
-        monkeypatch.setenv(name, str(value))
+    remove_launcher(monkeypatch)
 
 
 @pytest.fixture
