@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check install clean
+.PHONY: demo test test-slow check install clean
 
 install: $(VENV)/.installed
 
@@ -19,6 +19,10 @@ demo: install
 # Two processes of one thread each: quicker than one of two, and no more than two cores.
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+
+# The tests that take minutes: kills and restarts, long streams, damaged files, large networks.
+test-slow: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m slow
 
 check: install
 	$(BIN)/ruff check .

@@ -7,13 +7,15 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cvkit.errors import DataError, OutputError, reason
+from cvkit.errors import DataError, OutputError, first_line, reason
 
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no quota error
 
@@ -143,6 +145,21 @@ def _sha256(path: Path, size: int, changed: int) -> str:
 def sha256_of(content: bytes | memoryview) -> str:
     """Return the SHA-256 of bytes as 64 hex digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def damaged_member(path: Path) -> str | None:
+    """Return the name of the first member of a ZIP archive whose content does not match its CRC-32, or None.
+
+    PyTorch's checkpoints are ZIP archives, but its reader does not compare checksums. A file that is not a ZIP archive
+    has no members.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
+        return first_line(error)
 
 
 def fingerprint(paths: Iterable[Path]) -> str:

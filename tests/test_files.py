@@ -4,12 +4,13 @@ import errno
 import json
 import os
 import stat
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from cvkit.errors import DataError, OutputError
-from cvkit.files import atomic_path, make_folder, read_json, sha256, write_atomic, write_csv, write_json
+from cvkit.files import atomic_path, damaged_member, make_folder, read_json, sha256, write_atomic, write_csv, write_json
 
 
 def test_a_file_is_written_with_its_whole_content(tmp_path: Path) -> None:
@@ -92,3 +93,17 @@ def test_a_file_name_that_is_not_utf8_can_be_reported(tmp_path: Path) -> None:
 def test_sha256_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_flipped_byte_in_an_archive_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("first", b"1" * 100)
+        archive.writestr("second", b"2" * 100)
+    assert damaged_member(path) is None
+    content = bytearray(path.read_bytes())
+    content[content.index(b"222") + 50] ^= 1
+    path.write_bytes(content)
+    assert damaged_member(path) == "second"
+    (tmp_path / "text").write_text("no archive")
+    assert damaged_member(tmp_path / "text") is None
