@@ -42,9 +42,13 @@ class StopSignal:
             raise KeyboardInterrupt
         return self._requested
 
+    def request(self) -> None:
+        """Ask to stop, as a signal does."""
+        self._requested = True
+
     def _request(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self._requested = True
+        self.request()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         del number, frame
