@@ -32,6 +32,7 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
     """
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import LightningEnvironment
+    from lightning_fabric.strategies import DDPStrategy
 
     if config.nodes > 1 and launched_processes() is None and "MASTER_ADDR" not in os.environ:
         raise UsageError(f"--nodes {config.nodes} needs a launcher on every node: use srun or torchrun.")
@@ -44,12 +45,11 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
     several = devices * nodes > 1
     if several:
         os.environ.setdefault("CVKIT_LOCAL_PROCESSES", str(devices))
-    one_gpu = device.type == "cuda" and device.index is not None
     fabric = Fabric(
         accelerator=device.type,
-        devices=[device.index] if one_gpu else devices,
+        devices=devices if device.index is None else [device.index],
         num_nodes=nodes,
-        strategy="ddp" if several else "auto",
+        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",  # Trainer.share_buffers does it
         precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
         # Fabric takes any Slurm variables for those of a launcher, and would wait for processes that nobody starts.
         plugins=[LightningEnvironment()] if launched_processes() is None else None,
@@ -69,6 +69,14 @@ def _set_up_cuda(devices: int, deterministic: bool) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def is_lost_connection(error: RuntimeError) -> bool:
+    """Return whether an exchange between processes failed because one of them has ended."""
+    from torch.distributed import DistError
+
+    text = str(error)
+    return isinstance(error, DistError) or "gloo" in text or any(word in text for word in ("by peer", "Socket closed"))
 
 
 def _leave_group() -> None:
