@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cvkit.config import ComputeConfig
 from cvkit.device import choose_device, choose_precision
+from cvkit.engine.launchers import cluster_environment
 from cvkit.errors import UsageError
 from cvkit.processes import launched_processes, process_plan
 
@@ -31,7 +32,6 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
         UsageError: If the device does not exist, or several nodes have no launcher.
     """
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment
     from lightning_fabric.strategies import DDPStrategy
 
     if config.nodes > 1 and launched_processes() is None and "MASTER_ADDR" not in os.environ:
@@ -51,8 +51,7 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
         num_nodes=nodes,
         strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",  # Trainer.share_buffers does it
         precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
-        # Fabric takes any Slurm variables for those of a launcher, and would wait for processes that nobody starts.
-        plugins=[LightningEnvironment()] if launched_processes() is None else None,
+        plugins=[cluster_environment()],
     )
     if several:
         fabric.launch()
@@ -64,7 +63,12 @@ def _set_up_cuda(devices: int, deterministic: bool) -> None:
     import torch
 
     if devices > torch.cuda.device_count():
-        raise UsageError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs.")
+        if launched_processes() is None:
+            raise UsageError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs.")
+        raise UsageError(
+            f"{devices} processes were started on this node, but this one sees {torch.cuda.device_count()} GPUs: start "
+            "one process per GPU; in a Slurm job ask for --gpus-per-node instead of --gpus-per-task."
+        )
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
