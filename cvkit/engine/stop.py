@@ -5,13 +5,13 @@ import threading
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
+from cvkit.engine.start_up import START_UP, STOP_SIGNALS
 from cvkit.errors import StoppedBySignal
 from cvkit.progress import Event, Reporter
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 STOPPED_BEFORE_TRAINING = "stopped by a signal before training began: run the same command again."
 
 
@@ -22,7 +22,7 @@ class StopSignal:
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = START_UP.stop_requested  # by a signal that a library ignored
         self._before: dict[int, object] = {}
 
     def _request(self, number: int, frame: FrameType | None) -> None:
@@ -31,7 +31,7 @@ class StopSignal:
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._request) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._request) for number in STOP_SIGNALS}
         return self
 
     def __exit__(
@@ -84,7 +84,7 @@ def leave_signals_to_the_parent(worker: int) -> None:
     worker, so that a parent that exits can end a worker that does not answer.
     """
     del worker
-    for number in (*SIGNALS, signal.SIGINT):
+    for number in (*STOP_SIGNALS, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
     def ignore_once(number: int, frame: FrameType | None) -> None:
