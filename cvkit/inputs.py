@@ -72,6 +72,8 @@ def _expand(pattern: str, stdin: Iterable[str] | None) -> Iterator[tuple[Path, s
     """Yield (path, path inside the result folder) for each file that a pattern matches."""
     path = Path(pattern)
     if pattern == "-":
+        if stdin is None and sys.stdin is None:
+            raise UsageError("'-' reads a list from standard input, which is closed: pipe one, or name it @list.txt.")
         yield from _listed(stdin if stdin is not None else sys.stdin, "standard input")
     elif pattern.startswith("@"):
         try:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
+from cvkit.engine.start_up import START_UP, STOP_SIGNALS, is_importing
 from cvkit.errors import StoppedBySignal
 from cvkit.progress import Event, Reporter
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-JOB_SIGNALS = (*SIGNALS, signal.SIGINT)  # what a scheduler or a terminal sends to every process of a job
+JOB_SIGNALS = (*STOP_SIGNALS, signal.SIGINT)  # what a scheduler or a terminal sends to every process of a job
 POLL_SECONDS = 1.0  # time between two polls of several processes
 MAX_POLL_STEPS = 10
 STOPPED_BEFORE_TRAINING = "stopped by a signal before training began: run the same command again."
@@ -24,14 +24,15 @@ STOPPED_BEFORE_TRAINING = "stopped by a signal before training began: run the sa
 class StopSignal:
     """A context in which SIGTERM and SIGUSR1 set ``requested`` instead of ending the process.
 
-    Ctrl-C raises KeyboardInterrupt at once, as elsewhere. Python drops an exception that is raised inside a destructor
-    or a callback of a library, so ``requested`` raises it again.
+    Ctrl-C raises KeyboardInterrupt at once, as elsewhere, but not while a module is imported. Python drops an exception
+    that is raised inside a destructor or a callback of a library. In both cases ``requested`` raises it.
 
     Outside the main thread it installs nothing, because Python allows signal handlers in the main thread only.
     """
 
     def __init__(self) -> None:
-        self._requested = self._interrupted = False
+        self._requested = START_UP.stop_requested  # by a signal that a library ignored
+        self._interrupted = False
         self._before: dict[int, object] = {}
 
     @property
@@ -54,13 +55,14 @@ class StopSignal:
         self.request()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del number
         self._interrupted = True
-        raise KeyboardInterrupt
+        if not is_importing(frame):  # an exception in the initialisation of an extension module can abort Python
+            raise KeyboardInterrupt
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._request) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._request) for number in STOP_SIGNALS}
             # A shell starts background jobs with SIGINT ignored, and they must go on ignoring it.
             if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
                 self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._interrupt)
