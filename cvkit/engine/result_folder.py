@@ -2,12 +2,16 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cvkit
 from cvkit import files
+from cvkit.engine import locks
+from cvkit.engine.locks import FileLock, wait_or_refuse
 from cvkit.errors import OutputError
 from cvkit.inputs import RESULT_MARK
 
@@ -21,8 +25,36 @@ def mark_as_result(folder: Path) -> None:
 
 
 def holds_something(folder: Path) -> bool:
-    """Return whether a folder holds anything besides the mark of a result folder."""
-    return any(path.name != RESULT_MARK for path in folder.iterdir())
+    """Return whether a folder holds files or records of results.
+
+    The mark of a result folder alone, and files that a killed process was writing, do not count.
+    """
+    files_inside = (path for path in folder.iterdir() if path.name != RESULT_MARK and not files.is_temporary(path.name))
+    return next(files_inside, None) is not None or holds_records(folder)
+
+
+def holds_records(folder: Path) -> bool:
+    """Return whether a folder holds records of the inputs of an inference command."""
+    return next((folder / RESULT_MARK).glob("*.jsonl"), None) is not None
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing a result folder.
+
+    Raises:
+        OutputError: If another process that writes the folder does not finish within ``locks.WAIT_S`` seconds.
+    """
+    mark_as_result(folder)
+    lock = FileLock(folder / RESULT_MARK / "writer.lock")
+    deadline = time.monotonic() + locks.WAIT_S
+    while not lock.acquire():
+        wait_or_refuse(folder, [lock.path], deadline)
+    lock.sign()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def claim_folder(
@@ -62,9 +94,11 @@ def claim_folder(
 
 
 def _content(folder: Path) -> str:
-    """Name the content of a folder that is not empty: the results of another command, or other files."""
+    """Name the content of a folder that is not empty: results of another or an unknown command, or other files."""
     command = read_manifest(folder).get("command")
-    return f"results of cvkit {command}" if isinstance(command, str) else "other files"
+    if isinstance(command, str):
+        return f"results of cvkit {command}"
+    return f"results without the {MANIFEST} that says their settings" if holds_records(folder) else "other files"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
