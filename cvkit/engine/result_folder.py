@@ -21,8 +21,8 @@ def mark_as_result(folder: Path) -> None:
 
 
 def holds_something(folder: Path) -> bool:
-    """Return whether a folder holds anything besides the mark of a result folder."""
-    return any(path.name != RESULT_MARK for path in folder.iterdir())
+    """Return whether a folder holds anything besides the mark of a result folder and cvkit's temporary files."""
+    return any(path.name != RESULT_MARK and not files.is_temporary(path.name) for path in folder.iterdir())
 
 
 def claim_folder(
@@ -37,7 +37,8 @@ def claim_folder(
     """Create an output folder, or refuse one that must not be written.
 
     All commands follow this rule: a folder may be written if it is new, if it is empty, or if it holds output of the
-    same command that this run may continue or replace.
+    same command that this run may continue or replace. Temporary files of killed runs do not count, and those that are
+    abandoned are removed.
 
     Args:
         folder: The folder. It is created with its parents.
@@ -51,14 +52,16 @@ def claim_folder(
         OutputError: If the folder holds other files, or output of the command that this run may not reuse.
     """
     files.make_folder(folder)
-    if not holds_something(folder):
-        return
-    advice = f"name another folder with {option}" if option else "name another folder"
-    if own is None:
-        raise OutputError(f"{folder} already holds {_content(folder)}: {advice}.")
-    if not reuse:
-        what = f"holds {own} of other settings ({'; '.join(differences)})" if differences else f"already holds {own}"
-        raise OutputError(f"{folder} {what}: {advice}{f', or add {remedy}' if remedy else ''}.")
+    if holds_something(folder):
+        advice = f"name another folder with {option}" if option else "name another folder"
+        if own is None:
+            raise OutputError(f"{folder} already holds {_content(folder)}: {advice}.")
+        if not reuse:
+            what = (
+                f"holds {own} of other settings ({'; '.join(differences)})" if differences else f"already holds {own}"
+            )
+            raise OutputError(f"{folder} {what}: {advice}{f', or add {remedy}' if remedy else ''}.")
+    files.remove_abandoned(folder)
 
 
 def _content(folder: Path) -> str:
