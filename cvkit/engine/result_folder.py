@@ -69,7 +69,8 @@ def claim_folder(
     """Create an output folder, or refuse one that must not be written.
 
     All commands follow this rule: a folder may be written if it is new, if it is empty, or if it holds output of the
-    same command that this run may continue or replace.
+    same command that this run may continue or replace. Temporary files of killed runs do not count, and those that are
+    abandoned are removed.
 
     Args:
         folder: The folder. It is created with its parents.
@@ -83,14 +84,16 @@ def claim_folder(
         OutputError: If the folder holds other files, or output of the command that this run may not reuse.
     """
     files.make_folder(folder)
-    if not holds_something(folder):
-        return
-    advice = f"name another folder with {option}" if option else "name another folder"
-    if own is None:
-        raise OutputError(f"{folder} already holds {_content(folder)}: {advice}.")
-    if not reuse:
-        what = f"holds {own} of other settings ({'; '.join(differences)})" if differences else f"already holds {own}"
-        raise OutputError(f"{folder} {what}: {advice}{f', or add {remedy}' if remedy else ''}.")
+    if holds_something(folder):
+        advice = f"name another folder with {option}" if option else "name another folder"
+        if own is None:
+            raise OutputError(f"{folder} already holds {_content(folder)}: {advice}.")
+        if not reuse:
+            what = (
+                f"holds {own} of other settings ({'; '.join(differences)})" if differences else f"already holds {own}"
+            )
+            raise OutputError(f"{folder} {what}: {advice}{f', or add {remedy}' if remedy else ''}.")
+    files.remove_abandoned(folder)
 
 
 def _content(folder: Path) -> str:
