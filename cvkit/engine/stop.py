@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
@@ -12,26 +14,53 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+JOB_SIGNALS = (*SIGNALS, signal.SIGINT)  # what a scheduler or a terminal sends to every process of a job
 STOPPED_BEFORE_TRAINING = "stopped by a signal before training began: run the same command again."
 
 
 class StopSignal:
     """A context in which SIGTERM and SIGUSR1 set ``requested`` instead of ending the process.
 
+    Ctrl-C raises KeyboardInterrupt at once, as elsewhere. Python drops an exception that is raised inside a destructor
+    or a callback of a library, so ``requested`` raises it again.
+
     Outside the main thread it installs nothing, because Python allows signal handlers in the main thread only.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self._requested = self._interrupted = False
         self._before: dict[int, object] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether SIGTERM or SIGUSR1 came.
+
+        Raises:
+            KeyboardInterrupt: If Ctrl-C came.
+        """
+        if self._interrupted:
+            raise KeyboardInterrupt
+        return self._requested
+
+    def request(self) -> None:
+        """Ask to stop, as a signal does."""
+        self._requested = True
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self.requested = True
+        self.request()
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._request) for number in SIGNALS}
+            # A shell starts background jobs with SIGINT ignored, and they must go on ignoring it.
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(
@@ -77,18 +106,30 @@ def interruptible(stop: StopSignal, report: Reporter, message: str) -> Reporter:
     return report_or_stop
 
 
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Defer the signals that end a job until the context ends.
+
+    Child processes that are forked inside the context start with the signals deferred too, until they call
+    ``leave_signals_to_the_parent``. A signal to all processes of a job could end a child before that otherwise.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, which has no forked processes
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, JOB_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def leave_signals_to_the_parent(worker: int) -> None:
     """Ignore, in a loading worker, the signals that a scheduler or a terminal sends to every process of a job.
 
-    The parent decides what they mean, and needs its workers to finish the current step. A second SIGTERM does end a
-    worker, so that a parent that exits can end a worker that does not answer.
+    The parent decides what they mean, and needs its workers to finish the current step. It ends them by SIGKILL.
     """
     del worker
-    for number in (*SIGNALS, signal.SIGINT):
+    for number in JOB_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-
-    def ignore_once(number: int, frame: FrameType | None) -> None:
-        del frame
-        signal.signal(number, signal.SIG_DFL)
-
-    signal.signal(signal.SIGTERM, ignore_once)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, JOB_SIGNALS)

@@ -1,5 +1,6 @@
 """Test the handling of stop signals."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -49,17 +50,53 @@ def test_other_threads_install_no_handler() -> None:
     assert observed == [(False, outer)]
 
 
-def test_a_worker_ignores_the_first_signals_and_ends_at_a_second_sigterm() -> None:
+def test_a_worker_ignores_the_signals_of_a_job() -> None:
     script = (
         "import os, signal\n"
         "from cvkit.engine.stop import leave_signals_to_the_parent\n"
         "leave_signals_to_the_parent(0)\n"
-        "for name in ('SIGINT', 'SIGUSR1', 'SIGINT', 'SIGTERM'):\n"
+        "for name in ('SIGINT', 'SIGUSR1', 'SIGINT', 'SIGTERM', 'SIGTERM'):\n"
         "    os.kill(os.getpid(), getattr(signal, name))\n"
         "print('still here', flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGTERM)\n"
-        "print('never')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert completed.returncode == -signal.SIGTERM
+    assert completed.returncode == -signal.SIGKILL
     assert completed.stdout == "still here\n"
+
+
+def test_a_child_that_gets_a_signal_before_it_can_ignore_it_goes_on() -> None:
+    script = (
+        "import os, signal\n"
+        "from cvkit.engine.stop import leave_signals_to_the_parent, signals_deferred\n"
+        "with signals_deferred():\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        leave_signals_to_the_parent(0)\n"
+        "        os._exit(7)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert completed.stdout == "7\n", completed.stderr
+
+
+def test_an_interrupt_that_a_library_drops_is_raised_again() -> None:
+    with StopSignal() as stop:
+        with contextlib.suppress(KeyboardInterrupt):  # as in a destructor
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            _ = stop.requested
+    with pytest.raises(KeyboardInterrupt), StopSignal():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_background_job_goes_on_ignoring_interrupts() -> None:
+    outer = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGINT, outer)

@@ -11,7 +11,6 @@ from typing import Any
 
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from cvkit.config import LAST, TrainingConfig
 from cvkit.device import is_out_of_memory
@@ -21,7 +20,8 @@ from cvkit.engine.stop import CommonStop, StopSignal
 from cvkit.engine.training.board import Board
 from cvkit.engine.training.history import best_epoch, describe_epoch
 from cvkit.engine.training.learner import Batch, Data, Learner
-from cvkit.engine.training.sampling import EpochSampler, end_workers, make_loader, timed
+from cvkit.engine.training.loading import BatchLoader, timed, worker_failure
+from cvkit.engine.training.sampling import EpochSampler
 from cvkit.engine.training.state import State
 from cvkit.engine.training.trainer import Trainer
 from cvkit.engine.training.validate import mean_scores
@@ -102,18 +102,24 @@ def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
         try:
             loop.run()
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            message = _foreseen(error)
+            if message is None:
                 raise
-            raise TrainingError(
-                "out of memory: use a smaller batch size (and accumulate gradients to make up) or smaller images."
-            ) from error
+            raise TrainingError(message) from error
         finally:
             loop.board.close()
             for loader in (loop.train_loader, loop.val_loader):
-                end_workers(loader)
+                loader.end_workers()
     state = loop.state
     best = next((row for row in state.history if row["epoch"] == state.best_epoch), {})
     return FitResult(state.best_epoch, best, state.history, stop.requested)
+
+
+def _foreseen(error: RuntimeError) -> str | None:
+    """Return a message for an error that the machine causes, and None for any other error."""
+    if is_out_of_memory(error):
+        return "out of memory: use a smaller batch size (and accumulate gradients to make up) or smaller images."
+    return worker_failure(error)
 
 
 class _Loop:
@@ -132,7 +138,7 @@ class _Loop:
             self.state = self.trainer.restore(job.folder.last)
             report(Note(f"resuming after epoch {self.state.epoch}, batch {self.state.batch} of {self.batches}"))
 
-    def _load(self, data: Data, *, shuffle: bool) -> tuple[EpochSampler, DataLoader[Batch]]:
+    def _load(self, data: Data, *, shuffle: bool) -> tuple[EpochSampler, BatchLoader]:
         fabric, job = self.fabric, self.job
         sampler = EpochSampler(
             len(data),
@@ -143,7 +149,7 @@ class _Loop:
             world_size=fabric.world_size,
         )
         pin = fabric.device.type == "cuda" and data.device.type == "cpu"
-        return sampler, make_loader(data, sampler, workers=job.workers, pin=pin)
+        return sampler, BatchLoader(data, sampler, workers=job.workers, pin=pin)
 
     def run(self) -> None:
         while self.state.epoch < self.config.epochs and not self._is_patience_exhausted():
@@ -160,14 +166,17 @@ class _Loop:
         self.sampler.start(state.epoch, state.batch)
         self.report(Stage(f"epoch {state.epoch + 1}/{self.config.epochs}", self.batches, "batches", state.batch))
         self.trainer.model.train()
-        pending: tuple[Tensor, Batch] | None = None
+        pending: tuple[Tensor, Batch, int] | None = None
         began = time.perf_counter()
         for batch, waited in timed(self.train_loader if state.batch < self.batches else []):
-            loss = self.trainer.train_batch(self.fabric.to_device(batch), state)
-            size = len(batch["index"])
+            size = self.sampler.examples(state.batch)
+            parts = state.parts
+            loss = self.trainer.train_batch(self.fabric.to_device(batch), state, self.sampler.weight(state.batch))
+            if state.parts > parts:
+                self.report(Note(f"out of memory: each batch is computed in {state.parts} parts now", "warning"))
             # The loss of the previous batch is read only now, so that a GPU is never waited for.
             self._add_loss(pending)
-            pending = (loss, batch)
+            pending = (loss, batch, size)
             state.batch += 1
             state.images += size
             state.waited += waited
@@ -191,7 +200,7 @@ class _Loop:
         leaving = self.stop.poll() if alone or self.state.step % AGREE_STEPS == 0 else False
         return leaving or time.monotonic() - self.saved_at > SAVE_SECONDS
 
-    def _add_loss(self, pending: tuple[Tensor, Batch] | None) -> None:
+    def _add_loss(self, pending: tuple[Tensor, Batch, int] | None) -> None:
         """Add the loss of a batch to the sum of the epoch, and refuse one that is not finite."""
         if pending is None:
             return
@@ -202,7 +211,7 @@ class _Loop:
                 f"the loss is {value} at epoch {self.state.epoch + 1}, batch of {names}: check these files, or use "
                 f"a lower learning rate; {self.job.folder.last.name} keeps the last good state."
             )
-        self.state.loss_sum += value * len(pending[1]["index"])
+        self.state.loss_sum += value * pending[2]
 
     def _validate(self) -> dict[str, float]:
         """Return the mean validation scores of the weights, or of their moving average if there is one."""

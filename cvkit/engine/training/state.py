@@ -17,6 +17,7 @@ class State:
         images: Number of images of this process in the current epoch.
         seconds: Training time of the current epoch in seconds.
         waited: Seconds of it spent waiting for data.
+        parts: Number of parts in which a batch is computed, more than 1 after memory did not suffice.
         best_epoch: Number of the best epoch, 0 before the first one.
         history: One row per completed epoch.
     """
@@ -28,6 +29,7 @@ class State:
     images: int = 0
     seconds: float = 0.0
     waited: float = 0.0
+    parts: int = 1
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 

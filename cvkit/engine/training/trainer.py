@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cvkit.config import TrainingConfig
+from cvkit.device import is_out_of_memory
 from cvkit.engine import checkpoint
 from cvkit.engine.training.learner import Batch, Learner
 from cvkit.engine.training.optim import WeightAverage, make_optimizer, schedule_factor, set_rates
@@ -19,6 +20,23 @@ from cvkit.engine.training.state import State
 from cvkit.errors import TrainingError
 
 KIND = "training-state"  # kind of the checkpoint last.pt
+
+
+@dataclass(frozen=True)
+class _GroupBatch:
+    """A batch of a group.
+
+    Attributes:
+        batch: Its examples.
+        number: Its number in the epoch.
+        weight: Factor on its loss.
+        last: Whether it is the last one of the group, after which the processes exchange their gradients.
+    """
+
+    batch: Batch
+    number: int
+    weight: float
+    last: bool
 
 
 class Trainer:
@@ -48,32 +66,83 @@ class Trainer:
         runnable: nn.Module = torch.compile(self.network) if config.compile else self.network  # type: ignore[assignment]
         self.model, self.optimizer = fabric.setup(runnable, optimizer)
         self.average = WeightAverage(self.network, config.ema) if config.ema else None
+        self._group: list[_GroupBatch] = []  # the batches since the last update of the weights
         self.steps_per_epoch = math.ceil(batches / config.accumulate)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of an optimiser step, counted from 0."""
         return self.lr * schedule_factor(self.config, step, self.steps_per_epoch)
 
-    def train_batch(self, batch: Batch, state: State) -> Tensor:
+    def train_batch(self, batch: Batch, state: State, weight: float = 1.0) -> Tensor:
         """Run one batch forward and backward, and update the weights after the last batch of a group.
 
-        A group has ``config.accumulate`` batches, fewer at the end of an epoch. Counts the step in ``state``.
+        A group has ``config.accumulate`` batches, fewer at the end of an epoch. Counts the step in ``state``. If memory
+        does not suffice, every batch is computed in twice as many parts from now on (``state.parts``), whose gradients
+        are added up.
+
+        Args:
+            batch: The examples of this process.
+            state: The progress of the run.
+            weight: Factor on the loss, by which processes with different numbers of examples are averaged.
 
         Returns:
             The loss, a detached scalar.
+
+        Raises:
+            RuntimeError: If memory does not suffice for one example, or in one of several processes.
         """
-        config = self.config
-        position = state.batch % config.accumulate
-        group = min(config.accumulate, self.batches - (state.batch - position))
-        last = position == group - 1
-        seed = np.random.SeedSequence((config.seed, state.epoch, state.batch, self.fabric.global_rank))
-        torch.manual_seed(int(seed.generate_state(1)[0]))
-        with self.fabric.no_backward_sync(self.model, enabled=not last):
-            loss = self.learner.loss(self.model, batch)
-            self.fabric.backward(loss / group)
-        if last:
+        accumulate = self.config.accumulate
+        position = state.batch % accumulate
+        group = min(accumulate, self.batches - (state.batch - position))
+        self._group.append(_GroupBatch(batch, state.batch, weight / group, position == group - 1))
+        loss = self._backward(self._group[-1], state)
+        while loss is None:
+            # Outside the handler of the error, whose traceback keeps the memory of the failed batch. The failed
+            # backward pass may have added a part of its gradients, so the whole group is computed again.
+            self.optimizer.zero_grad(set_to_none=True)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            state.parts *= 2
+            for each in self._group:
+                loss = self._backward(each, state)
+                if loss is None:
+                    break
+        if position == group - 1:
             self._update_weights(state)
-        return loss.detach()
+            self._group.clear()
+        return loss
+
+    def _backward(self, work: "_GroupBatch", state: State) -> Tensor | None:
+        """Add the gradients of a batch, and return its loss, or None if it is to be computed in smaller parts."""
+        size = len(work.batch["index"])
+        total = torch.zeros((), device=self.fabric.device)
+        try:
+            for number, part in enumerate(_split(work.batch, state.parts)):
+                fraction = len(part["index"]) / size
+                key = (
+                    self.config.seed,
+                    state.epoch,
+                    work.number,
+                    self.fabric.global_rank,
+                    *((number,) if number else ()),
+                )
+                torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+                with self.fabric.no_backward_sync(self.model, enabled=not work.last):
+                    loss = self.learner.loss(self.model, part)
+                    self.fabric.backward(loss * fraction * work.weight)
+                total += loss.detach() * fraction
+        except RuntimeError as error:
+            # Several processes cannot repeat a batch that only one of them failed to compute.
+            if not is_out_of_memory(error) or state.parts >= size or self.fabric.world_size > 1:
+                raise
+            return None
+        return total
+
+    def _seed(self, epoch: int, batch: int, part: int) -> None:
+        """Seed dropout and noise for a part of a batch; the first part has the seed of the whole batch."""
+        key = (self.config.seed, epoch, batch, self.fabric.global_rank)
+        sequence = np.random.SeedSequence((*key, part) if part else key)
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     def _update_weights(self, state: State) -> None:
         set_rates(self.optimizer, self.learning_rate(state.step), state.epoch)
@@ -142,6 +211,16 @@ class Trainer:
         if self.average:
             self.average.load(content["average"])
         return State.from_dict(content["state"])
+
+
+def _split(batch: Batch, parts: int) -> Iterator[Batch]:
+    """Yield a batch in parts of nearly equal size, at most one per example."""
+    size = len(batch["index"])
+    if parts == 1:
+        yield batch
+        return
+    for indices in torch.arange(size, device=batch["index"].device).tensor_split(min(parts, size)):
+        yield {name: value[indices] for name, value in batch.items()}
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

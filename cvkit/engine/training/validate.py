@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from cvkit.engine.training.learner import Learner
+from cvkit.device import is_out_of_memory
+from cvkit.engine.training.learner import Batch, Learner
+from cvkit.engine.training.loading import BatchLoader
 from cvkit.progress import Reporter, Stage, StageEnd, Step
 
 
@@ -16,7 +17,7 @@ def mean_scores(
     fabric: Fabric,
     learner: Learner,
     model: nn.Module,
-    loader: DataLoader,
+    loader: BatchLoader,
     report: Reporter,
     interrupted: Callable[[], bool],
 ) -> dict[str, float] | None:
@@ -39,7 +40,7 @@ def mean_scores(
     report(Stage("validation", len(loader), "batches"))
     sums: dict[str, Tensor] = {}
     for done, batch in enumerate(loader, start=1):
-        for name, values in learner.scores(model, fabric.to_device(batch)).items():
+        for name, values in _scores(learner, model, fabric.to_device(batch)).items():
             defined = torch.isfinite(values) if name != "loss" else torch.ones_like(values, dtype=torch.bool)
             part = torch.stack([values[defined].double().sum(), defined.sum().double()])
             sums[name] = sums[name] + part if name in sums else part
@@ -48,6 +49,24 @@ def mean_scores(
             return None
     report(StageEnd())
     return _means(fabric, sums)
+
+
+def _scores(learner: Learner, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Return the scores of a batch, computed in halves if memory does not suffice for all of it."""
+    try:
+        return learner.scores(model, batch)
+    except RuntimeError as error:
+        size = len(batch["index"])
+        if not is_out_of_memory(error) or size == 1:
+            raise
+    # Outside the handler of the error, whose traceback keeps the memory of the failed batch.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    halves = (
+        {name: value[part] for name, value in batch.items()} for part in (slice(size // 2), slice(size // 2, None))
+    )
+    first, second = (_scores(learner, model, half) for half in halves)
+    return {name: torch.cat([first[name], second[name]]) for name in first}
 
 
 def _means(fabric: Fabric, sums: dict[str, Tensor]) -> dict[str, float]:

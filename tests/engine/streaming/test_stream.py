@@ -221,7 +221,8 @@ def test_a_signal_stops_after_a_drain_and_the_next_run_finishes(tmp_path: Path, 
     stop = StopSignal()
 
     def check(number: int) -> None:
-        stop.requested = stop.requested or number == 20
+        if number == 20:
+            stop.request()
 
     doubler.bad = {"infer": check}
     whole, counts = run(tmp_path, 100, doubler, settings=StreamSettings(batch_size=4), stop=stop)
@@ -237,7 +238,8 @@ def test_a_signal_during_the_last_write_does_not_stop_early(tmp_path: Path, doub
     stop = StopSignal()
 
     def check(number: int) -> None:
-        stop.requested = stop.requested or number == 9
+        if number == 9:
+            stop.request()
 
     doubler.bad = {"write": check}
     assert run(tmp_path, 10, doubler, settings=StreamSettings(batch_size=2), stop=stop)[0]

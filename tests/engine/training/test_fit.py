@@ -21,6 +21,7 @@ from cvkit.engine.run_folder import RunFolder
 from cvkit.engine.training.fit import FitResult, Job, fit
 from cvkit.engine.training.optim import Group
 from cvkit.errors import DataError, StoppedBySignal, TrainingError
+from cvkit.progress import Reporter, ignore
 
 
 class Points:
@@ -84,7 +85,13 @@ def config(folder: Path, **changes: Any) -> TrainingConfig:
     return TrainingConfig(**(base | changes))
 
 
-def run(folder: Path, learner: Line | None = None, data: Points | None = None, **changes: Any) -> FitResult:
+def run(
+    folder: Path,
+    learner: Line | None = None,
+    data: Points | None = None,
+    report: Reporter = ignore,
+    **changes: Any,
+) -> FitResult:
     folder.mkdir(exist_ok=True)
     job = Job(
         learner=learner or Line(),
@@ -97,7 +104,7 @@ def run(folder: Path, learner: Line | None = None, data: Points | None = None, *
         workers=changes.get("workers", 0),
         kind="line",
     )
-    return fit(job, Fabric(accelerator="cpu", devices=1))
+    return fit(job, Fabric(accelerator="cpu", devices=1), report)
 
 
 def weights(folder: Path) -> dict[str, Tensor]:

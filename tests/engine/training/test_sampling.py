@@ -1,13 +1,9 @@
 """Test the order of examples."""
 
-import multiprocessing
-
 import numpy as np
 import pytest
-import torch
 
-from cvkit.data.image_set import ImageSet
-from cvkit.engine.training.sampling import EpochSampler, end_workers, make_loader
+from cvkit.engine.training.sampling import EpochSampler
 
 
 def draw(sampler: EpochSampler, epoch: int, skip: int = 0) -> list[int]:
@@ -35,16 +31,20 @@ def test_an_interrupted_epoch_continues_after_its_last_batch() -> None:
     assert draw(sampler, 5, skip=4) == [] and draw(sampler, 5, skip=5) == []
 
 
-@pytest.mark.parametrize(("count", "world"), [(12, 3), (13, 3), (2, 4), (7, 1)])
-def test_processes_train_on_equally_many_examples_and_on_all_of_them(count: int, world: int) -> None:
-    parts = [
-        draw(EpochSampler(count, 2, seed=1, shuffle=True, rank=rank, world_size=world), 2) for rank in range(world)
-    ]
-    assert len({len(part) for part in parts}) == 1
-    indices = [index for part in parts for index in part]
-    assert set(indices) == set(range(count)) and len(indices) - count < world
-    if count % world == 0:
-        assert sorted(indices) == list(range(count))
+@pytest.mark.parametrize(("count", "world"), [(12, 3), (13, 3), (2, 4), (7, 1), (8, 3)])
+def test_the_batches_of_several_processes_are_those_of_one(count: int, world: int) -> None:
+    samplers = [EpochSampler(count, 2, seed=1, shuffle=True, rank=rank, world_size=world) for rank in range(world)]
+    one = EpochSampler(count, 2 * world, seed=1, shuffle=True)
+    for sampler in (*samplers, one):
+        sampler.start(2)
+        assert sampler.batches() == one.batches() == len(list(sampler))
+    for number, (_, whole) in enumerate(one):
+        parts = [list(sampler)[number][1] for sampler in samplers]
+        own = [part[: sampler.examples(number)] for part, sampler in zip(parts, samplers, strict=True)]
+        assert sorted(np.concatenate(own)) == sorted(whole)
+        means = [float(part.mean()) * sampler.weight(number) for part, sampler in zip(parts, samplers, strict=True)]
+        assert np.mean(means) == pytest.approx(whole.mean())
+        assert one.weight(number) == 1.0
 
 
 @pytest.mark.parametrize(("count", "world"), [(12, 3), (13, 3), (2, 4)])
@@ -52,15 +52,3 @@ def test_processes_validate_on_disjoint_examples(count: int, world: int) -> None
     samplers = [EpochSampler(count, 2, seed=1, shuffle=False, rank=rank, world_size=world) for rank in range(world)]
     assert sorted(index for sampler in samplers for index in draw(sampler, 0)) == list(range(count))
     assert draw(samplers[1], 9) == list(range(1, count, world))
-
-
-def test_end_workers_ends_the_processes_of_a_loader_that_is_still_referenced() -> None:
-    data = ImageSet(images=torch.zeros(8, 1, 2, 2, dtype=torch.uint8), labels=None, names=list("abcdefgh"))
-    before = set(multiprocessing.active_children())
-    loader = make_loader(data, EpochSampler(8, 2, seed=0, shuffle=False), workers=2, pin=False)
-    batches = iter(loader)
-    assert next(batches)["index"].tolist() == [0, 1]
-    assert len(set(multiprocessing.active_children()) - before) == 2
-    end_workers(loader)
-    assert set(multiprocessing.active_children()) == before
-    end_workers(loader)  # a second call does nothing
