@@ -219,7 +219,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # a number of too many digits, or thousands of brackets
         raise DataError(f"{path} cannot be read as JSON ({reason(error)}).") from error
 
 

@@ -56,11 +56,11 @@ def test_scores_that_were_killed_at_any_moment_are_replaced(
             score(out)
         count = itertools.count()
 
-        def kill(path: Path, count: Any = count, moment: int = moment) -> Any:
+        def kill(path: Path, count: Any = count, moment: int = moment, **settings: Any) -> Any:
             if next(count) == moment:
                 path.with_name(".cvkit-cut.tmp").write_text("half")
                 raise Killed
-            return atomic(path)
+            return atomic(path, **settings)
 
         monkeypatch.setattr(files, "atomic_path", kill)
         killed = False

@@ -139,8 +139,11 @@ def _is_record(entry: Any) -> bool:
     at = entry.get("at")
     if "input" not in entry or type(at) is not int or at > time.time_ns() + MAX_CLOCK_ERROR_NS:
         return False
-    return all(isinstance(row, dict) for row in entry.get("rows", [])) and all(
-        type(size) is int and _is_inside(name) for name, size in entry.get("files", {}).items()
+    rows, sizes = entry.get("rows", []), entry.get("files", {})
+    return (
+        bool("kind" in entry or rows)
+        and all(isinstance(row, dict) for row in rows)
+        and all(type(size) is int and _is_inside(name) for name, size in sizes.items())
     )
 
 
