@@ -6,8 +6,8 @@ Every process appends to its own file (``.cvkit/K-of-N.jsonl``). ``results.csv``
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,13 @@ from cvkit.engine.result_folder import (
     differing_settings,
     holds_something,
     read_manifest,
-    write_failures,
 )
 from cvkit.engine.streaming.parts import claim_part, ledger_lock, list_digest
 from cvkit.engine.streaming.records import Records, encode
+from cvkit.engine.streaming.tables import ReportWriter, write_tables
 from cvkit.errors import OutputError
-from cvkit.files import make_folder, write_csv, write_json, writing
+from cvkit.files import make_folder, write_json, writing
 from cvkit.inputs import RESULT_MARK, Input
-
-Rows = Callable[[], Iterator[dict[str, Any]]]
-ReportWriter = Callable[[Rows], None]
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,7 @@ class Work:
         inputs: The inputs of all processes.
         identity: The settings that the results depend on. A folder holds results of one set of them.
         columns: Columns of ``results.csv``; the first one holds the name of the input.
+        details: Further entries of the manifest.
         shard: (K, N): this process does every N-th input, from the K-th.
         overwrite: Whether to redo inputs that are complete.
     """
@@ -67,6 +65,7 @@ class Work:
     inputs: Sequence[Input]
     identity: Mapping[str, Any]
     columns: Sequence[str]
+    details: Mapping[str, Any] = field(default_factory=dict)
     shard: tuple[int, int] = (1, 1)
     overwrite: bool = False
 
@@ -111,7 +110,7 @@ class Ledger:
         self._check_stems(recorded)
         k, n = self.work.shard
         self._own = list(self.work.inputs)[k - 1 :: n]
-        self._list = {"inputs": len(self.work.inputs), "list": list_digest(self.work.inputs)}
+        self._list = {"shard": [k, n], "inputs": len(self.work.inputs), "list": list_digest(self.work.inputs)}
         self._index = {item.name: k - 1 + n * position for position, item in enumerate(self._own)}
         self._todo = [item for item in self._own if self.work.overwrite or not self._is_complete(item, recorded)]
         self._file = self._state / f"{k}-of-{n}.jsonl"
@@ -151,13 +150,11 @@ class Ledger:
         self._append(item, {"kind": kind, "message": message})
         self.failed += 1
 
-    def finish(self, details: Mapping[str, Any], write_reports: ReportWriter = lambda _: None) -> Counts:
+    def finish(self, write_reports: ReportWriter = lambda _: None) -> Counts:
         """Write the reports of the folder from the records of all processes. One process at a time does so.
 
         Args:
-            details: Further entries of the manifest.
-            write_reports: Writes further reports. It gets a function that yields the rows of all inputs that
-                succeeded, and may call it several times.
+            write_reports: Writes further reports, see ``write_tables``.
 
         Returns:
             The counts of this process.
@@ -168,21 +165,11 @@ class Ledger:
             # Read again inside the lock, so that the last process sees the records of all the others.
             records = Records(self._state)
             names = records.in_order(self.work.inputs)
-            write_csv(self.work.folder / "results.csv", self.work.columns, self._rows(records, names))
-            write_reports(lambda: records.rows(names))
-            failures = names if records.failed else ()
-            write_failures(self.work.folder, (entry for entry in records.entries(failures) if "kind" in entry))
-            counts = {"inputs": len(records), "done": len(records) - records.failed, "failed": records.failed}
-            self._write_manifest({**details, "counts": counts, "seconds": round(time.time() - self.began, 3)})
+            counts = write_tables(self.work.folder, self.work.columns, records, names, write_reports)
+            self._write_manifest({"counts": counts, "seconds": round(time.time() - self.began, 3)})
         return Counts(
             inputs=len(self._own), skipped=len(self._own) - len(self._todo), done=self.done, failed=self.failed
         )
-
-    def _rows(self, records: Records, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield the rows of ``results.csv``; the row of a failed input holds its name alone."""
-        for entry in records.entries(names):
-            failed = [{self.work.columns[0]: entry["input"]}]
-            yield from failed if "kind" in entry else entry.get("rows", failed)
 
     def _append(self, item: Input, entry: dict[str, Any]) -> None:
         head = {"input": item.name, "stem": item.stem, "at": time.time_ns(), "index": self._index[item.name]}
@@ -235,9 +222,10 @@ class Ledger:
                     "name another folder with --out."
                 )
 
-    def _write_manifest(self, details: Mapping[str, Any]) -> None:
-        head = {"command": self.work.command, "settings": dict(self.work.identity), "cvkit": cvkit.__version__}
-        write_json(self._manifest, {**head, **details})
+    def _write_manifest(self, outcome: Mapping[str, Any]) -> None:
+        work = self.work
+        head = {"command": work.command, "settings": dict(work.identity), "columns": list(work.columns)}
+        write_json(self._manifest, {**head, "cvkit": cvkit.__version__, **work.details, **outcome})
 
 
 def _stamp(path: Path) -> list[int]:

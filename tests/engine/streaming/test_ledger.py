@@ -12,8 +12,9 @@ import pytest
 
 from cvkit.engine import locks
 from cvkit.engine.streaming import ledger as ledgers
-from cvkit.engine.streaming.ledger import Counts, Ledger, Rows, Work
+from cvkit.engine.streaming.ledger import Counts, Ledger, Work
 from cvkit.engine.streaming.records import read_rows
+from cvkit.engine.streaming.tables import Rows
 from cvkit.errors import CvkitError, OutputError
 from cvkit.files import read_json
 from cvkit.inputs import Input
@@ -32,7 +33,12 @@ def inputs(tmp_path: Path) -> list[Input]:
 
 
 def work(tmp_path: Path, inputs: list[Input], **changes: Any) -> Work:
-    settings = {"command": "predict", "identity": {"format": "png", "size": (1, 2)}, "columns": ["image", "map"]}
+    settings = {
+        "command": "predict",
+        "identity": {"format": "png", "size": (1, 2)},
+        "columns": ["image", "map"],
+        "details": {"device": "cpu"},
+    }
     return Work(**{"folder": tmp_path / "out", "inputs": inputs, **settings, **changes})
 
 
@@ -51,7 +57,7 @@ def run(work: Work, *, bad: str = "") -> tuple[list[str], Counts]:
                 ledger.record_failure(item, "data", f"{item.name}: damaged")
             else:
                 do(ledger, item)
-        return [item.stem for item in todo], ledger.finish({"device": "cpu"})
+        return [item.stem for item in todo], ledger.finish()
 
 
 def table(path: Path) -> list[list[str]]:
@@ -162,8 +168,8 @@ def test_shards_may_run_at_the_same_time(tmp_path: Path, inputs: list[Input]) ->
         for ledger in (two, one):
             for item in ledger.todo:
                 do(ledger, item)
-        one.finish({})
-        two.finish({})
+        one.finish()
+        two.finish()
     assert [row[0] for row in table(tmp_path / "out/results.csv")[1:]] == [f"in/{s}.jpg" for s in "dagcfbe"]
 
 
@@ -281,7 +287,7 @@ def test_a_report_writer_can_read_all_rows_more_than_once(tmp_path: Path, inputs
     with Ledger(work(tmp_path, inputs, shard=(2, 2))) as ledger:
         for item in reversed(ledger.todo):
             ledger.record_done(item, [{"image": item.name, "more": number} for number in (1, 2)], [])
-        ledger.finish({}, report)
+        ledger.finish(report)
     once = [{"image": "in/d.jpg", "map": "map"}, *({"image": "in/a.jpg", "more": number} for number in (1, 2))]
     assert seen[0][:3] == once
     assert [row["image"][3] for row in seen[0]] == list("daaccfbbe")  # a failed input has no rows
@@ -296,7 +302,7 @@ def test_a_failed_report_leaves_the_records(tmp_path: Path, inputs: list[Input])
         for item in ledger.todo:
             do(ledger, item)
         with pytest.raises(OutputError, match="7 rows"):
-            ledger.finish({}, full)
+            ledger.finish(full)
     assert run(work(tmp_path, inputs))[0] == []
 
 
@@ -313,7 +319,7 @@ def test_rows_are_read_in_the_requested_order(tmp_path: Path, inputs: list[Input
 def test_extra_values_of_a_row_are_read_back_and_are_not_in_the_table(tmp_path: Path, inputs: list[Input]) -> None:
     with Ledger(work(tmp_path, inputs[:1])) as ledger:
         ledger.record_done(inputs[0], [{"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}], [])
-        ledger.finish({})
+        ledger.finish()
     (row,) = read_rows(tmp_path / "out", inputs)
     assert row == {"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}
     assert table(tmp_path / "out/results.csv") == [["image", "map"], ["in/d.jpg", "0.1"]]
@@ -334,7 +340,7 @@ def test_a_second_job_with_common_inputs_is_refused(
             Ledger(work(tmp_path, inputs, shard=second))
         for item in ledger.todo:
             do(ledger, item)
-        ledger.finish({})
+        ledger.finish()
     assert len(run(work(tmp_path, inputs))[0]) == 7 - len(inputs[first[0] - 1 :: first[1]])
 
 
