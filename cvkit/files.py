@@ -6,17 +6,23 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from cvkit.errors import DataError, OutputError, first_line, reason
 
+TEMPORARY = ".cvkit-"  # prefix of the files and folders that cvkit renames to their final name when they are complete
+UNUSED_SECONDS = 86_400.0  # a temporary file that nobody has written to for this long is abandoned
+_OWNED = re.compile(r"\.cvkit-(?:(?P<space>[0-9a-f]{8})-(?P<process>\d{1,10})-)?[a-z0-9_]{8}\.tmp")
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no quota error
 
 
@@ -55,20 +61,114 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``, and rename it to ``path`` if the context ends without an error."""
+def atomic_path(path: Path, *, durable: bool = True, keep: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``, and rename it to ``path`` if the context ends without an error.
+
+    Args:
+        path: The file to write.
+        durable: Whether to flush the file to the disk before it is renamed, and the folder afterwards. Without this, a
+            file can be empty after a power failure, although it has its final name.
+        keep: The name for the file that is replaced; None removes it. It is renamed after the new file is complete, so
+            that one of the two names exists at every moment.
+    """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".cvkit-", suffix=".tmp")
+        prefix = f"{TEMPORARY}{_process_space()}-{os.getpid()}-"
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
         os.close(handle)
         temporary = Path(name)
         try:
             yield temporary
             temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes it private; results are not
+            if durable:
+                _flush(temporary)
+            if keep is not None and path.exists():
+                path.replace(keep)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        if durable:
+            _flush_folder(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Flush a file to the disk. Network file systems report a full disk only here."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _flush_folder(path: Path) -> None:
+    """Flush the names in a folder to the disk, where the system can do so."""
+    with contextlib.suppress(OSError):  # Windows and some network file systems cannot
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@cache
+def _process_space() -> str:
+    """Return 8 hex digits for the set of processes among which a process number is unique.
+
+    This is the process namespace (a container has its own) of one boot of a machine; elsewhere than on Linux, the name
+    of the machine.
+    """
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return sha256_of(f"{boot} {os.readlink('/proc/self/ns/pid')}".encode())[:8]  # noqa: PTH115 (no file)
+    return sha256_of(platform.node().encode())[:8]
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file or folder of this name is one that cvkit had not finished writing."""
+    return name.startswith(TEMPORARY)
+
+
+def remove_abandoned(folder: Path, *, exclusive: bool = False) -> None:
+    """Remove the temporary files that killed processes left in a folder and below it.
+
+    A file is abandoned if its name gives a process of this machine (and container) that has ended, or if nobody has
+    written to it for a day. Whether a process of another machine is alive cannot be known. Jobs of an array share a
+    folder, so the newer files of other machines stay.
+
+    Args:
+        folder: The folder.
+        exclusive: Whether the caller holds a lock that all writers of this folder take. All temporary files directly
+            in it are abandoned then.
+    """
+    for parent, _, names in os.walk(folder):
+        for name in filter(is_temporary, names):
+            path = Path(parent, name)
+            owner = _OWNED.fullmatch(name)
+            if owner and ((exclusive and path.parent == folder) or _is_abandoned(path, owner)):
+                with contextlib.suppress(OSError):  # another process removes it as well, or the folder is read-only
+                    path.unlink()
+
+
+def _is_abandoned(path: Path, owner: re.Match[str]) -> bool:
+    if owner["space"] == _process_space() and not _is_alive(int(owner["process"])):
+        return True
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime > UNUSED_SECONDS
+    return False
+
+
+def _is_alive(process: int) -> bool:
+    """Return whether a process of this machine exists. On Windows the answer is always True."""
+    if os.name == "nt":  # os.kill would end the process there
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _read_umask() -> int:
@@ -80,18 +180,24 @@ def _read_umask() -> int:
 _UMASK = _read_umask()  # read once at import: changing it for a moment is not safe beside other threads
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str, *, durable: bool = False) -> None:
     """Write a file atomically (temporary name, then rename).
 
     Text is written as UTF-8. Parts of file names that are not UTF-8 are written as escapes.
+
+    Args:
+        path: The file.
+        content: Its content.
+        durable: As in ``atomic_path``. It is off by default, because results of single inputs are many and small. The
+            record of a result folder has their sizes, so that a file that a power failure emptied is written again.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=durable) as temporary:
         temporary.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def write_json(path: Path, document: object) -> None:
     """Write an indented JSON document atomically."""
-    write_atomic(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n", durable=True)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -113,7 +219,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # a number of too many digits, or thousands of brackets
         raise DataError(f"{path} cannot be read as JSON ({reason(error)}).") from error
 
 

@@ -4,13 +4,25 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from cvkit.errors import DataError, OutputError
-from cvkit.files import atomic_path, damaged_member, make_folder, read_json, sha256, write_atomic, write_csv, write_json
+from cvkit.files import (
+    atomic_path,
+    damaged_member,
+    make_folder,
+    read_json,
+    remove_abandoned,
+    sha256,
+    write_atomic,
+    write_csv,
+    write_json,
+)
 
 
 def test_a_file_is_written_with_its_whole_content(tmp_path: Path) -> None:
@@ -107,3 +119,84 @@ def test_a_flipped_byte_in_an_archive_is_found(tmp_path: Path) -> None:
     assert damaged_member(path) == "second"
     (tmp_path / "text").write_text("no archive")
     assert damaged_member(tmp_path / "text") is None
+
+
+def temporary(folder: Path, owner: str) -> Path:
+    """Make a temporary file as a killed process leaves it; ``owner`` is "SPACE-PROCESS-" or empty."""
+    path = folder / f".cvkit-{owner}abcdefgh.tmp"
+    path.touch()
+    return path
+
+
+def own_name(folder: Path) -> str:
+    """Return the part of a temporary name that identifies this process."""
+    with atomic_path(folder / "x") as path:
+        return path.name.removeprefix(".cvkit-")[: -len("abcdefgh.tmp")]
+
+
+def test_temporary_files_of_a_process_that_has_ended_are_removed(tmp_path: Path) -> None:
+    space = own_name(tmp_path).split("-")[0]
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    (tmp_path / "samples").mkdir()
+    abandoned = temporary(tmp_path / "samples", f"{space}-{ended.stdout.strip()}-")
+    alive = temporary(tmp_path, own_name(tmp_path))
+    elsewhere = temporary(tmp_path, "0123abcd-1-")
+    old = temporary(tmp_path, "")
+    os.utime(old, (0, 0))
+    others = [tmp_path / ".cvkit-notes.txt", tmp_path / "picture.tmp"]
+    for path in others:
+        path.touch()
+        os.utime(path, (0, 0))
+    remove_abandoned(tmp_path)
+    assert not abandoned.exists() and not old.exists()
+    assert alive.exists() and elsewhere.exists() and all(path.exists() for path in others)
+
+
+def test_whoever_holds_the_lock_of_a_folder_removes_the_temporary_files_of_other_machines(tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    here, below = temporary(tmp_path, "0123abcd-1-"), temporary(tmp_path / "maps", "0123abcd-1-")
+    remove_abandoned(tmp_path, exclusive=True)
+    assert not here.exists() and below.exists()
+
+
+def test_a_kept_file_gets_its_other_name_when_the_new_one_is_complete(tmp_path: Path) -> None:
+    path, keep = tmp_path / "last", tmp_path / "previous"
+    for number in range(3):
+        with atomic_path(path, keep=keep) as new:
+            new.write_text(str(number))
+    assert (path.read_text(), keep.read_text()) == ("2", "1")
+    with pytest.raises(KeyboardInterrupt), atomic_path(path, keep=keep):
+        raise KeyboardInterrupt
+    assert (path.read_text(), keep.read_text()) == ("2", "1")
+
+
+def test_documents_are_flushed_to_the_disk_before_they_get_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[str, list[str]]] = []
+
+    def record(handle: int) -> None:
+        names = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".cvkit-"))
+        flushed.append((Path(os.readlink(f"/proc/self/fd/{handle}")).name, names))
+
+    monkeypatch.setattr(os, "fsync", record)
+    write_json(tmp_path / "config.json", {})
+    assert flushed[0][0].startswith(".cvkit-") and flushed[0][1] == []
+    assert flushed[1] == (tmp_path.name, ["config.json"])
+    write_csv(tmp_path / "history.csv", ["a"], [])
+    assert len(flushed) == 4
+    write_atomic(tmp_path / "map.png", b"1")  # one of many small results
+    assert len(flushed) == 4
+
+
+def test_a_disk_that_is_full_when_the_file_is_flushed_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_json(tmp_path / "x.json", 1)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="no space left"):
+        write_json(tmp_path / "x.json", 2)
+    assert read_json(tmp_path / "x.json") == 1 and len(list(tmp_path.iterdir())) == 1

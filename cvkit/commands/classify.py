@@ -1,7 +1,5 @@
 """Classify every image."""
 
-import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,9 +13,8 @@ from cvkit.config import ClassifyConfig
 from cvkit.data.fit import fit_crop
 from cvkit.data.images import read_image
 from cvkit.engine.distributed import assign_process
-from cvkit.engine.parquet import need_parquet, write_parquet
+from cvkit.engine.parquet import need_parquet
 from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, inputs_of_shard, run_batch
-from cvkit.engine.streaming.ledger import Rows
 from cvkit.engine.streaming.records import read_rows
 from cvkit.engine.streaming.stream import Stages, WriteResult
 from cvkit.errors import DataError, UsageError
@@ -26,16 +23,13 @@ from cvkit.models.loaded import Request
 from cvkit.processes import is_main_process
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
-from cvkit.tasks.classification.columns import CLASS_COLUMNS
-from cvkit.tasks.classification.metrics import Accuracy, ClassAccuracy, accuracy
+from cvkit.tasks.classification.columns import CLASS_COLUMNS, TRUE_CLASS, TRUE_RANK
+from cvkit.tasks.classification.loading import LoadedClassifier
+from cvkit.tasks.classification.metrics import Accuracy
 from cvkit.tasks.classification.ranking import ranks_of, top_classes
+from cvkit.tasks.classification.reports import ClassReports, score, write_class_reports
 from cvkit.tasks.classification.truth import Truth, read_truth
 from cvkit.tasks.registry import load_classifier
-
-TYPES = ("string", "int32", "int32", "string", "string", "float64")  # of CLASS_COLUMNS, in Parquet files
-# Kept in the ledger for the accuracy; these are no columns of results.csv.
-TRUE_CLASS, TRUE_RANK = "true_index", "true_rank"
-PER_CLASS = ("class_index", "class_id", "label", "images", "top1", "top1_low", "top1_high", "top5", "often")
 
 
 @dataclass(frozen=True)
@@ -99,20 +93,26 @@ def classify(config: ClassifyConfig, report: Reporter = ignore, stdin: Iterable[
     _check_top(config, loaded.facts.num_classes)
     truth = _read_truth(config, classifier, inputs, report)
     loaded.report_note(report)
-    settings = {"precision": classifier.precision, "top": config.top, "truth": _fingerprint(config.truth)}
-    batch = BatchJob(
-        command="classify",
-        folder=Path(config.folder),
-        identity=loaded.identity | settings,
-        columns=CLASS_COLUMNS,
-        details=loaded.details,
-        write_reports=lambda rows: _write_reports(config, rows, classifier),
-    )
+    batch = _batch(config, loaded, classifier)
     result = run_batch(config, batch, inputs, _stages(config, classifier, truth), process, report)
     scores, unjudged = None, 0
     if truth is not None and is_main_process():
-        scores, unjudged = _score(read_rows(result.folder, inputs))
+        scores, unjudged = score(read_rows(result.folder, inputs))
     return ClassifyResult(result, scores, unjudged, inputs_of_shard(config, inputs))
+
+
+def _batch(config: ClassifyConfig, loaded: LoadedClassifier, classifier: Classifier) -> BatchJob:
+    settings = {"precision": classifier.precision, "top": config.top, "truth": _fingerprint(config.truth)}
+    folder = Path(config.folder)
+    reports = ClassReports(format=config.format, truth=config.truth, per_class=config.per_class)
+    return BatchJob(
+        command="classify",
+        folder=folder,
+        identity=loaded.identity | settings,
+        columns=CLASS_COLUMNS,
+        details=loaded.details | {"reports": asdict(reports)},
+        write_reports=lambda rows: write_class_reports(folder, rows, reports, classifier.name_class),
+    )
 
 
 def _check_top(config: ClassifyConfig, num_classes: int) -> None:
@@ -169,51 +169,3 @@ def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None)
         return WriteResult(rows, [])
 
     return Stages(read=read, infer=infer, write=write)
-
-
-def _score(rows: Iterable[dict[str, Any]]) -> tuple[Accuracy, int]:
-    """Return the accuracy over the images with a true class, and the number of the other images."""
-    firsts = [(row.get(TRUE_CLASS), row.get(TRUE_RANK), row["class_index"]) for row in rows if row["rank"] == 1]
-    judged = [first for first in firsts if first[0] is not None]
-    true, ranks, predicted = zip(*judged, strict=True) if judged else ((), (), ())
-    return accuracy(true, ranks, predicted), len(firsts) - len(judged)
-
-
-def _write_reports(config: ClassifyConfig, rows: Rows, classifier: Classifier) -> None:
-    """Write the rows of ``results.csv`` in another format as well, and the accuracy."""
-    folder = Path(config.folder)
-    plain = ({name: row[name] for name in CLASS_COLUMNS} for row in rows())
-    if config.format == "json":
-        _write_json(folder / "results.json", plain)
-    elif config.format == "parquet":
-        write_parquet(folder / "results.parquet", dict(zip(CLASS_COLUMNS, TYPES, strict=True)), plain)
-    kept = {f"results.{config.format}", "accuracy.json" if config.truth else "", "per_class.csv" * config.per_class}
-    for name in {"results.json", "results.parquet", "accuracy.json", "per_class.csv"} - kept:
-        (folder / name).unlink(missing_ok=True)  # of an earlier run with fewer images
-    if config.truth is None:
-        return
-    scores, unjudged = _score(rows())
-    document: dict[str, Any] = {"truth": config.truth, "unjudged": unjudged, "balanced": _or_none(scores.balanced)}
-    for name, proportion in (("top1", scores.top1), ("top5", scores.top5)):
-        document[name] = {part: _or_none(value) for part, value in asdict(proportion).items()}
-    files.write_json(folder / "accuracy.json", document)
-    if config.per_class:
-        files.write_csv(folder / "per_class.csv", PER_CLASS, (_class_row(each, classifier) for each in scores.classes))
-
-
-def _class_row(scores: ClassAccuracy, classifier: Classifier) -> dict[str, Any]:
-    row = classifier.name_class(scores.class_index) | {"images": scores.top1.n, "top5": scores.top5.value}
-    row |= {"top1": scores.top1.value, "top1_low": scores.top1.low, "top1_high": scores.top1.high}
-    return row | {"often": "" if scores.often is None else classifier.label(scores.often) or scores.often}
-
-
-def _write_json(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    with files.atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.write("[")
-        for index, row in enumerate(rows):
-            stream.write((",\n " if index else "\n ") + json.dumps(row))
-        stream.write("\n]\n")
-
-
-def _or_none(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,12 +2,16 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cvkit
 from cvkit import files
+from cvkit.engine import locks
+from cvkit.engine.locks import FileLock, wait_or_refuse
 from cvkit.errors import OutputError
 from cvkit.inputs import RESULT_MARK
 
@@ -21,8 +25,36 @@ def mark_as_result(folder: Path) -> None:
 
 
 def holds_something(folder: Path) -> bool:
-    """Return whether a folder holds anything besides the mark of a result folder."""
-    return any(path.name != RESULT_MARK for path in folder.iterdir())
+    """Return whether a folder holds files or records of results.
+
+    The mark of a result folder alone, and files that a killed process was writing, do not count.
+    """
+    files_inside = (path for path in folder.iterdir() if path.name != RESULT_MARK and not files.is_temporary(path.name))
+    return next(files_inside, None) is not None or holds_records(folder)
+
+
+def holds_records(folder: Path) -> bool:
+    """Return whether a folder holds records of the inputs of an inference command."""
+    return next((folder / RESULT_MARK).glob("*.jsonl"), None) is not None
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing a result folder.
+
+    Raises:
+        OutputError: If another process that writes the folder does not finish within ``locks.WAIT_S`` seconds.
+    """
+    mark_as_result(folder)
+    lock = FileLock(folder / RESULT_MARK / "writer.lock")
+    deadline = time.monotonic() + locks.WAIT_S
+    while not lock.acquire():
+        wait_or_refuse(folder, [lock.path], deadline)
+    lock.sign()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def claim_folder(
@@ -37,7 +69,8 @@ def claim_folder(
     """Create an output folder, or refuse one that must not be written.
 
     All commands follow this rule: a folder may be written if it is new, if it is empty, or if it holds output of the
-    same command that this run may continue or replace.
+    same command that this run may continue or replace. Temporary files of killed runs do not count, and those that are
+    abandoned are removed.
 
     Args:
         folder: The folder. It is created with its parents.
@@ -51,20 +84,24 @@ def claim_folder(
         OutputError: If the folder holds other files, or output of the command that this run may not reuse.
     """
     files.make_folder(folder)
-    if not holds_something(folder):
-        return
-    advice = f"name another folder with {option}" if option else "name another folder"
-    if own is None:
-        raise OutputError(f"{folder} already holds {_content(folder)}: {advice}.")
-    if not reuse:
-        what = f"holds {own} of other settings ({'; '.join(differences)})" if differences else f"already holds {own}"
-        raise OutputError(f"{folder} {what}: {advice}{f', or add {remedy}' if remedy else ''}.")
+    if holds_something(folder):
+        advice = f"name another folder with {option}" if option else "name another folder"
+        if own is None:
+            raise OutputError(f"{folder} already holds {_content(folder)}: {advice}.")
+        if not reuse:
+            what = (
+                f"holds {own} of other settings ({'; '.join(differences)})" if differences else f"already holds {own}"
+            )
+            raise OutputError(f"{folder} {what}: {advice}{f', or add {remedy}' if remedy else ''}.")
+    files.remove_abandoned(folder)
 
 
 def _content(folder: Path) -> str:
-    """Name the content of a folder that is not empty: the results of another command, or other files."""
+    """Name the content of a folder that is not empty: results of another or an unknown command, or other files."""
     command = read_manifest(folder).get("command")
-    return f"results of cvkit {command}" if isinstance(command, str) else "other files"
+    if isinstance(command, str):
+        return f"results of cvkit {command}"
+    return f"results without the {MANIFEST} that says their settings" if holds_records(folder) else "other files"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

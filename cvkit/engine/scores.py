@@ -1,7 +1,8 @@
 """Compute the means of a table of scores with intervals, and write the tables to a folder."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from cvkit import files
-from cvkit.engine.result_folder import claim_folder, write_failures
+from cvkit.engine.result_folder import claim_folder, close_result, read_manifest, sole_writer, write_failures
 from cvkit.intervals import MeanInterval, mean_interval
 
 
@@ -26,26 +27,43 @@ class ScoreTable:
         }
 
 
-def open_scores(out: str | None, *, overwrite: bool) -> Path | None:
-    """Create the folder that scores are written to.
+@contextmanager
+def open_scores(out: str | None, command: str, *, overwrite: bool) -> Iterator[Path | None]:
+    """Create the folder that scores are written to, and keep other processes from writing it.
+
+    Scores that a killed process left unfinished are replaced.
 
     Args:
         out: The folder, or None to write no scores.
-        overwrite: Whether scores that the folder holds may be replaced.
+        command: Name of the command.
+        overwrite: Whether finished scores that the folder holds may be replaced.
 
     Raises:
-        OutputError: If the folder holds other files, or scores without ``overwrite``.
+        OutputError: If the folder holds other files, or finished scores without ``overwrite``, or if another process
+            is writing it.
     """
     if out is None:
-        return None
+        yield None
+        return
     folder = Path(out)
-    own = "scores" if (folder / "summary.json").is_file() else None
-    claim_folder(folder, own, reuse=overwrite, remedy="--overwrite")
-    return folder
+    _claim(folder, command, overwrite)
+    with sole_writer(folder):
+        _claim(folder, command, overwrite)  # the process that held the folder may have finished its scores
+        close_result(folder, command, {}, [], {})  # a manifest without files marks the folder as begun
+        yield folder
+
+
+def _claim(folder: Path, command: str, overwrite: bool) -> None:
+    manifest = read_manifest(folder) if folder.is_dir() else {}
+    ours = manifest.get("command") == command
+    finished = (folder / "summary.json").is_file() and not (ours and not manifest.get("files"))
+    own = "scores" if ours or (finished and not manifest) else None  # scores of earlier versions have no manifest
+    claim_folder(folder, own, reuse=overwrite or not finished, remedy="--overwrite")
 
 
 def write_scores(
     folder: Path,
+    command: str,
     tables: Mapping[str, ScoreTable],
     columns: Sequence[str],
     failed: Sequence[Mapping[str, str]],
@@ -53,25 +71,30 @@ def write_scores(
 ) -> None:
     """Write ``scores.csv`` (the first table), ``scores-NAME.csv`` (the others), ``failures.csv`` and ``summary.json``.
 
-    An undefined score is an empty cell.
+    The manifest is written last, and names them. An undefined score is an empty cell.
 
     Args:
         folder: The folder.
+        command: Name of the command.
         tables: The scores by source of maps.
         columns: The scores to write.
         failed: Rows of ``failures.csv``.
-        head: Further entries of the summary.
+        head: Further entries of the summary, among them the settings.
     """
+    written = []
     for position, (name, table) in enumerate(tables.items()):
         rows = [{column: _or_none(value) for column, value in row.items()} for row in table.rows]
-        file_name = "scores.csv" if position == 0 else f"scores-{name.replace(' ', '-')}.csv"
-        files.write_csv(folder / file_name, ["image", *columns], rows)
+        written.append(folder / ("scores.csv" if position == 0 else f"scores-{name.replace(' ', '-')}.csv"))
+        files.write_csv(written[-1], ["image", *columns], rows)
+    for path in set(folder.glob("scores-*.csv")) - set(written):
+        path.unlink()  # of an earlier evaluation with other sources
     write_failures(folder, failed)
     means = {
         name: {column: _interval(interval) for column, interval in table.means(columns).items()}
         for name, table in tables.items()
     }
     files.write_json(folder / "summary.json", {**head, "failed": len(failed), "scores": means})
+    close_result(folder, command, head["settings"], [*written, folder / "summary.json"], {})
 
 
 def _interval(interval: MeanInterval) -> dict[str, float | int | None]:

@@ -1,5 +1,6 @@
 """Test which folders may be written, and the manifest of a result folder."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,19 @@ def test_failures_csv_exists_only_if_there_are_failures(tmp_path: Path) -> None:
     assert (tmp_path / "failures.csv").read_text() == "input,kind,message\na,data,bad\n"
     write_failures(tmp_path, [])
     assert not (tmp_path / "failures.csv").exists()
+
+
+def test_a_folder_with_nothing_but_what_a_killed_run_left_is_free(tmp_path: Path) -> None:
+    left = tmp_path / ".cvkit-abcdefgh.tmp"
+    left.touch()
+    claim_folder(tmp_path, None)
+    assert left.exists()  # another machine may be writing it
+    os.utime(left, (0, 0))
+    claim_folder(tmp_path, None)
+    assert not left.exists()
+    left.touch()
+    os.utime(left, (0, 0))
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(OutputError, match="already holds other files"):
+        claim_folder(tmp_path, None)
+    assert left.exists()  # a folder that is refused stays as it was

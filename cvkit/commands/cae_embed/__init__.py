@@ -24,7 +24,7 @@ from cvkit.data.collection import DataSource
 from cvkit.device import choose_device, describe_device
 from cvkit.engine.distributed import start_fabric
 from cvkit.engine.parquet import need_parquet
-from cvkit.engine.result_folder import close_result, open_result
+from cvkit.engine.result_folder import close_result, open_result, sole_writer
 from cvkit.engine.run_folder import open_for_processes
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.errors import DataError, StoppedBySignal, UsageError
@@ -100,7 +100,7 @@ def _embed_by_model(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
     done = open_result(folder, COMMAND, identity, config.overwrite)
     if done is not None:
         return _completed(config, folder, done, report)
-    with StopSignal() as stop:
+    with sole_writer(folder), StopSignal() as stop:
         stoppable = interruptible(stop, report, "stopped by a signal: run the same command to start again.")
         collection = read_data(config, source, names, stoppable, embedder)
         summary = summary_of(embedder.spec)

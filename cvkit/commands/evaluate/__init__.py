@@ -29,6 +29,7 @@ from cvkit.tasks.saliency.scoring import EvaluationSample, MapSource, Scorer
 
 MAX_WARNINGS = 5  # failed images that are named on stderr
 OBSERVERS = "inter-observer"
+COMMAND = "evaluate"
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,17 @@ def evaluate(config: EvaluateConfig, report: Reporter = ignore) -> EvaluateResul
         DataError: If no image can be scored.
         UsageError: If the baseline is unknown, or several processes were started.
         WeightsError: If the model cannot be loaded.
-        OutputError: If the folder holds other files, or scores without ``overwrite``.
+        OutputError: If the folder holds other files, or scores without ``overwrite``, or if another process writes it.
     """
     if launched_processes() is not None:
         raise UsageError("evaluate runs in one process: start it without torchrun or several Slurm tasks.")
+    with open_scores(config.out, COMMAND, overwrite=config.overwrite) as out:
+        return _evaluate(config, out, report)
+
+
+def _evaluate(config: EvaluateConfig, out: Path | None, report: Reporter) -> EvaluateResult:
     protocol = PROTOCOLS[config.protocol]
     columns = [name for name in protocol.columns if name != "emd" or config.emd]
-    out = open_scores(config.out, overwrite=config.overwrite)
     data = layout.read_layout(Path(config.data))
     examples = layout.evaluation_examples(data, config.split)
     _warn_about_data(data, examples, config.split, report)
@@ -94,7 +99,7 @@ def evaluate(config: EvaluateConfig, report: Reporter = ignore) -> EvaluateResul
     )
     if out is not None:
         head = {"protocol": result.protocol, "split": result.split, "images": result.images}
-        write_scores(out, tables, columns, failed, {**head, "settings": config.as_dict()})
+        write_scores(out, COMMAND, tables, columns, failed, {**head, "settings": config.as_dict()})
     return result
 
 

@@ -1,29 +1,26 @@
 """Explain the decision of a classifier for every image."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from cvkit import files, render
+from cvkit import render
 from cvkit.catalog import TargetLayer
-from cvkit.commands.gradcam.explaining import SCORES, TOP, ImageExplainer, choose_classes
+from cvkit.commands.gradcam.explaining import TOP, ImageExplainer, choose_classes
 from cvkit.config import GradcamConfig
 from cvkit.engine.distributed import assign_process
 from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, inputs_of_shard, run_batch
-from cvkit.engine.streaming.ledger import Rows
 from cvkit.engine.streaming.records import read_rows
 from cvkit.engine.streaming.stream import Stages
 from cvkit.errors import UsageError
 from cvkit.inputs import Input
-from cvkit.intervals import MeanInterval, mean_interval
+from cvkit.intervals import MeanInterval
 from cvkit.models.loaded import Request
 from cvkit.processes import is_main_process
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.attribution import METHODS, Explainer
+from cvkit.tasks.attribution.reports import SCORES, mean_scores, write_mean_scores
 from cvkit.tasks.attribution.target_layer import default_target, named_target
 from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.columns import CLASS_COLUMNS
@@ -104,7 +101,7 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
     result = run_batch(config, batch, inputs, stages, process, report)
     means = None
     if config.faithfulness and is_main_process():
-        means = _means(read_rows(result.folder, inputs))
+        means = mean_scores(read_rows(result.folder, inputs))
     return GradcamResult(result, _layer_name(target), means, batch.columns, inputs_of_shard(config, inputs))
 
 
@@ -120,13 +117,14 @@ def find_target(config: GradcamConfig, loaded: LoadedClassifier) -> TargetLayer:
 
 def _batch(config: GradcamConfig, loaded: LoadedClassifier, target: TargetLayer, precision: str) -> BatchJob:
     slow = config.faithfulness or METHODS[config.method].needs == "scores"
+    folder = Path(config.folder)
     return BatchJob(
         command="gradcam",
-        folder=Path(config.folder),
+        folder=folder,
         identity=_identity(config, loaded, target, precision),
         columns=[*CLASS_COLUMNS, *config.save, *(SCORES if config.faithfulness else ())],
-        details=loaded.details,
-        write_reports=lambda rows: _write_means(config, rows),
+        details=loaded.details | {"reports": {"faithfulness": config.faithfulness}},
+        write_reports=lambda rows: write_mean_scores(folder, rows) if config.faithfulness else None,
         default_batch_size=1 if slow else None,  # so that a signal stops the command between two images
     )
 
@@ -142,18 +140,3 @@ def _identity(config: GradcamConfig, loaded: LoadedClassifier, target: TargetLay
 
 def _layer_name(target: TargetLayer) -> str:
     return f"{target.name}+relu" if target.relu else target.name
-
-
-def _means(rows: Iterable[dict[str, Any]]) -> dict[str, MeanInterval]:
-    scores = torch.tensor([[row[name] for name in SCORES] for row in rows], dtype=torch.float64).view(-1, len(SCORES))
-    return {name: mean_interval(scores[:, index]) for index, name in enumerate(SCORES)}
-
-
-def _write_means(config: GradcamConfig, rows: Rows) -> None:
-    """Write the mean faithfulness scores of all images in the folder."""
-    if config.faithfulness:
-        plain = {
-            name: {part: None if math.isnan(value) else value for part, value in asdict(mean).items()}
-            for name, mean in _means(rows()).items()
-        }
-        files.write_json(Path(config.folder) / "faithfulness.json", plain)

@@ -1,7 +1,7 @@
 """Read, explain and save one image after the other."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,6 @@ from cvkit.tasks.classification.ranking import ranks_of, top_classes
 from cvkit.tasks.classification.resolver import find_class
 
 MAX_KEPT_BYTES = 12_000_000  # of an image that is kept between reading and writing: 4 megapixels
-SCORES = tuple(field.name for field in fields(Faithfulness))
 TOP = "top"  # key in the ledger of the three most likely classes and the explained ones
 
 

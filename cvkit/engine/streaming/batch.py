@@ -13,10 +13,11 @@ from cvkit.config import InferenceConfig
 from cvkit.device import describe_device
 from cvkit.engine.distributed import Process
 from cvkit.engine.stop import StopSignal
-from cvkit.engine.streaming.ledger import Counts, Ledger, ReportWriter, Work
+from cvkit.engine.streaming.ledger import Counts, Ledger, Work
 from cvkit.engine.streaming.stream import Stages, StreamSettings, stream
+from cvkit.engine.streaming.tables import ReportWriter
 from cvkit.errors import StoppedBySignal
-from cvkit.inputs import Input, check_stdin_is_unshared, find_inputs
+from cvkit.inputs import RESULT_MARK, Input, check_stdin_is_unshared, find_inputs
 from cvkit.processes import process_plan, worker_count
 from cvkit.progress import Note, Reporter
 
@@ -106,11 +107,11 @@ def run_batch(
     """
     began = time.perf_counter()
     with StopSignal() as stop, Ledger(_work(config, job, inputs, process)) as ledger:
-        report(Note(f"{len(ledger.todo)} of {len(inputs)} images to do, into {job.folder}"))
+        _report_start(ledger, len(inputs), report)
         try:
             complete = stream(stages, _settings(config, job, process), ledger, report, stop)
         finally:
-            own = ledger.finish({**job.details, **_environment(process)}, job.write_reports)
+            own = ledger.finish(job.write_reports)
     seconds = time.perf_counter() - began
     *totals, stopped = process.total([own.inputs, own.skipped, own.done, own.failed, int(not complete)])
     counts = Counts(*totals)
@@ -118,6 +119,14 @@ def run_batch(
         left = counts.inputs - counts.skipped - counts.done - counts.failed
         raise StoppedBySignal(f"stopped by a signal with {left} images left: run the same command again to continue.")
     return BatchResult(job.folder, counts, seconds, (counts.done + counts.failed) / max(1e-9, seconds))
+
+
+def _report_start(ledger: Ledger, inputs: int, report: Reporter) -> None:
+    folder = ledger.work.folder
+    if ledger.damaged:
+        lines = f"{ledger.damaged} damaged lines in {folder / RESULT_MARK} are ignored"
+        report(Note(f"{lines}: the images they belong to are processed again", level="warning"))
+    report(Note(f"{len(ledger.todo)} of {inputs} images to do, into {folder}"))
 
 
 def inputs_of_shard(config: InferenceConfig, inputs: list[Input]) -> list[Input]:
@@ -133,6 +142,7 @@ def _work(config: InferenceConfig, job: BatchJob, inputs: list[Input], process: 
         inputs=inputs,
         identity=job.identity,
         columns=job.columns,
+        details={**job.details, **_environment(process)},
         shard=((k - 1) * process.world_size + process.rank + 1, n * process.world_size),
         overwrite=config.overwrite,
     )

@@ -4,24 +4,28 @@ Every process appends to its own file (``.cvkit/K-of-N.jsonl``). ``results.csv``
 ``manifest.json`` are written from all of these files, so job arrays and several processes can share one folder.
 """
 
-import contextlib
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cvkit
-from cvkit.engine.result_folder import MANIFEST, claim_folder, differing_settings, read_manifest, write_failures
-from cvkit.engine.streaming.records import Records
+from cvkit.engine.locks import locked
+from cvkit.engine.result_folder import (
+    MANIFEST,
+    claim_folder,
+    differing_settings,
+    holds_something,
+    read_manifest,
+)
+from cvkit.engine.streaming.parts import claim_part, ledger_lock, list_digest
+from cvkit.engine.streaming.records import Records, encode
+from cvkit.engine.streaming.tables import ReportWriter, write_tables
 from cvkit.errors import OutputError
-from cvkit.files import make_folder, write_csv, write_json, writing
+from cvkit.files import make_folder, write_json, writing
 from cvkit.inputs import RESULT_MARK, Input
-
-Rows = Callable[[], Iterator[dict[str, Any]]]
-ReportWriter = Callable[[Rows], None]
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Work:
         inputs: The inputs of all processes.
         identity: The settings that the results depend on. A folder holds results of one set of them.
         columns: Columns of ``results.csv``; the first one holds the name of the input.
+        details: Further entries of the manifest.
         shard: (K, N): this process does every N-th input, from the K-th.
         overwrite: Whether to redo inputs that are complete.
     """
@@ -60,41 +65,55 @@ class Work:
     inputs: Sequence[Input]
     identity: Mapping[str, Any]
     columns: Sequence[str]
+    details: Mapping[str, Any] = field(default_factory=dict)
     shard: tuple[int, int] = (1, 1)
     overwrite: bool = False
 
 
 class Ledger:
-    """The record of a result folder for one process, as a context manager."""
+    """The record of a result folder for one process, as a context manager.
+
+    Attributes:
+        work: The inputs and the folder.
+        damaged: Number of damaged lines in the records of earlier runs. Their inputs are processed again.
+    """
 
     def __init__(self, work: Work) -> None:
         """Open the result folder and find out which inputs are left to do.
 
         Raises:
-            OutputError: If the folder must not be written (``claim_folder``), or if a result of another input would be
-                replaced.
+            OutputError: If the folder must not be written (``claim_folder``), if a result of another input would be
+                replaced, or if another process is writing the same part.
         """
         self.work = work
         self.began = time.time()
+        self.done = self.failed = self.damaged = 0
         self._lock = threading.Lock()
         self._state = work.folder / RESULT_MARK
         self._manifest = work.folder / MANIFEST
-        self._claim_folder()
-        make_folder(self._state)
+        self._open_folder()
+        self._part = claim_part(work.folder, work.shard)
+        try:
+            self._open_records()
+        except BaseException:
+            self._part.release()
+            raise
+
+    def _open_records(self) -> None:
         records = Records(self._state)
+        self.damaged = records.damaged
         needed = ("kind", "stem", "stamp", "files")
         recorded = {
             entry["input"]: {name: entry[name] for name in needed if name in entry}
             for entry in records.entries(records.in_order(()))
         }
         self._check_stems(recorded)
-        k, n = work.shard
-        self._own = list(work.inputs)[k - 1 :: n]
+        k, n = self.work.shard
+        self._own = list(self.work.inputs)[k - 1 :: n]
+        self._list = {"shard": [k, n], "inputs": len(self.work.inputs), "list": list_digest(self.work.inputs)}
+        self._index = {item.name: k - 1 + n * position for position, item in enumerate(self._own)}
+        self._todo = [item for item in self._own if self.work.overwrite or not self._is_complete(item, recorded)]
         self._file = self._state / f"{k}-of-{n}.jsonl"
-        if not self._manifest.exists():
-            self._write_manifest({})
-        self.done = self.failed = 0
-        self._todo = [item for item in self._own if work.overwrite or not self._is_complete(item, recorded)]
         with writing(self._file):
             self._stream = self._file.open("a", encoding="utf-8")
             self._stream.write("\n")  # ends a line that a killed process left incomplete
@@ -103,8 +122,11 @@ class Ledger:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with writing(self._file):
-            self._stream.close()
+        try:
+            with writing(self._file):
+                self._stream.close()
+        finally:
+            self._part.release()
 
     @property
     def todo(self) -> list[Input]:
@@ -128,42 +150,30 @@ class Ledger:
         self._append(item, {"kind": kind, "message": message})
         self.failed += 1
 
-    def finish(self, details: Mapping[str, Any], write_reports: ReportWriter = lambda _: None) -> Counts:
+    def finish(self, write_reports: ReportWriter = lambda _: None) -> Counts:
         """Write the reports of the folder from the records of all processes. One process at a time does so.
 
         Args:
-            details: Further entries of the manifest.
-            write_reports: Writes further reports. It gets a function that yields the rows of all inputs that
-                succeeded, and may call it several times.
+            write_reports: Writes further reports, see ``write_tables``.
 
         Returns:
             The counts of this process.
         """
         with writing(self._file):
             self._stream.flush()
-        with _locked(self._state / "lock"):
+        with locked(ledger_lock(self._state)):
             # Read again inside the lock, so that the last process sees the records of all the others.
             records = Records(self._state)
             names = records.in_order(self.work.inputs)
-            write_csv(self.work.folder / "results.csv", self.work.columns, self._rows(records, names))
-            write_reports(lambda: records.rows(names))
-            failures = names if records.failed else ()
-            write_failures(self.work.folder, (entry for entry in records.entries(failures) if "kind" in entry))
-            counts = {"inputs": len(records), "done": len(records) - records.failed, "failed": records.failed}
-            self._write_manifest({**details, "counts": counts, "seconds": round(time.time() - self.began, 3)})
+            counts = write_tables(self.work.folder, self.work.columns, records, names, write_reports)
+            self._write_manifest({"counts": counts, "seconds": round(time.time() - self.began, 3)})
         return Counts(
             inputs=len(self._own), skipped=len(self._own) - len(self._todo), done=self.done, failed=self.failed
         )
 
-    def _rows(self, records: Records, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield the rows of ``results.csv``; the row of a failed input holds its name alone."""
-        for entry in records.entries(names):
-            failed = [{self.work.columns[0]: entry["input"]}]
-            yield from failed if "kind" in entry else entry.get("rows", failed)
-
     def _append(self, item: Input, entry: dict[str, Any]) -> None:
-        # ASCII only, so that a file name that is not UTF-8 survives as escapes.
-        line = json.dumps({"input": item.name, "stem": item.stem, "at": time.time_ns(), **entry})
+        head = {"input": item.name, "stem": item.stem, "at": time.time_ns(), "index": self._index[item.name]}
+        line = encode({**head, **self._list, **entry})
         with self._lock, writing(self._file):
             self._stream.write(line + "\n")
             self._stream.flush()
@@ -180,17 +190,30 @@ class Ledger:
         except OSError:
             return False
 
+    def _open_folder(self) -> None:
+        """Claim the folder, and write its manifest before anything else, so that no results are without settings."""
+        if not self._state.is_dir():
+            self._claim_folder()  # before a file is created in a folder that belongs to something else
+        make_folder(self._state)
+        with locked(ledger_lock(self._state)):
+            self._claim_folder()
+            if not self._manifest.exists():
+                self._write_manifest({})
+
     def _claim_folder(self) -> None:
         folder = self.work.folder
-        manifest = read_manifest(folder) if folder.is_dir() else {}
-        # Without a manifest, another process of this command may be creating the folder.
-        ours = manifest.get("command") == self.work.command or (not self._manifest.exists() and self._state.is_dir())
+        # In this order: another process of this command that creates the folder writes the manifest first.
+        if not folder.is_dir() or not holds_something(folder):
+            make_folder(folder)
+            return
+        manifest = read_manifest(folder)
         differences = differing_settings(manifest, self.work.identity) if manifest else []
-        claim_folder(folder, "results" if ours else None, differences=differences, reuse=not differences)
+        own = "results" if manifest.get("command") == self.work.command else None
+        claim_folder(folder, own, differences=differences, reuse=not differences)
 
     def _check_stems(self, recorded: Mapping[str, Mapping[str, Any]]) -> None:
         """Refuse to write two inputs to one file: a stem belongs to the input that was recorded first."""
-        owners = {entry["stem"].lower(): name for name, entry in recorded.items() if entry.get("files")}
+        owners = {entry.get("stem", "").lower(): name for name, entry in recorded.items() if entry.get("files")}
         for item in self.work.inputs:
             owner = owners.get(item.stem.lower(), item.name)
             if owner != item.name:
@@ -199,9 +222,10 @@ class Ledger:
                     "name another folder with --out."
                 )
 
-    def _write_manifest(self, details: Mapping[str, Any]) -> None:
-        head = {"command": self.work.command, "settings": dict(self.work.identity), "cvkit": cvkit.__version__}
-        write_json(self._manifest, {**head, **details})
+    def _write_manifest(self, outcome: Mapping[str, Any]) -> None:
+        work = self.work
+        head = {"command": work.command, "settings": dict(work.identity), "columns": list(work.columns)}
+        write_json(self._manifest, {**head, "cvkit": cvkit.__version__, **work.details, **outcome})
 
 
 def _stamp(path: Path) -> list[int]:
@@ -211,17 +235,3 @@ def _stamp(path: Path) -> list[int]:
     except OSError:
         return []
     return [status.st_size, status.st_mtime_ns]
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Let one process at a time into the context, if the system has file locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: the last process to finish still writes the reports of all
-        yield
-        return
-    with writing(path), path.open("w") as stream:
-        with contextlib.suppress(OSError):  # a file system without locks: each report is still written atomically
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

@@ -1,12 +1,22 @@
-"""Read the records that the processes of a command append to a result folder, without holding the rows in memory."""
+"""Read and write the records that the processes of a command append to a result folder.
+
+A record is one line of JSON that ends in its CRC-32. Reading keeps the positions of the records in memory, without
+the rows.
+"""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
 from cvkit.inputs import RESULT_MARK, Input
+
+MAX_LINE_BYTES = 64 << 20  # a longer line is damaged: the 1,000 classes of one image take 0.2 MB
+MAX_CLOCK_ERROR_NS = 86_400 * 10**9  # a record from further in the future is damaged, and would hide all later ones
+CHECKSUM = b', "crc": '
 
 
 class _Location(NamedTuple):
@@ -19,25 +29,33 @@ class _Location(NamedTuple):
 
 
 class Records:
-    """The last record of every input in the ``.cvkit`` folder of a result folder, at the time of construction."""
+    """The last record of every input in the ``.cvkit`` folder of a result folder, at the time of construction.
+
+    Attributes:
+        damaged: Number of lines that hold no valid record, without those that a killed process left incomplete.
+    """
 
     def __init__(self, state: Path) -> None:
         self._files = sorted(state.glob("*.jsonl"))
         self._locations: dict[str, _Location] = {}
+        self.damaged = 0
         for number, path in enumerate(self._files):
             with path.open("rb") as stream:
-                offset = 0
-                for line in stream:
-                    entry = _parse(line)
+                for offset, line in _lines(stream):
+                    entry = decode(line)
+                    if entry is None:
+                        self.damaged += _is_damaged(line)
+                        continue
                     # The time decides, because the number of shards, and so the file, may have changed in between.
-                    if entry is not None:
-                        earlier = self._locations.get(entry["input"])
-                        if earlier is None or entry["at"] >= earlier.at:
-                            self._locations[entry["input"]] = _Location(entry["at"], number, offset, "kind" in entry)
-                    offset += len(line)
+                    earlier = self._locations.get(entry["input"])
+                    if earlier is None or entry["at"] >= earlier.at:
+                        self._locations[entry["input"]] = _Location(entry["at"], number, offset, "kind" in entry)
 
     def __len__(self) -> int:
         return len(self._locations)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._locations
 
     @property
     def failed(self) -> int:
@@ -59,7 +77,7 @@ class Records:
                 if location.file not in open_files:
                     open_files[location.file] = stack.enter_context(self._files[location.file].open("rb"))
                 open_files[location.file].seek(location.offset)
-                entry = _parse(open_files[location.file].readline())
+                entry = decode(open_files[location.file].readline(MAX_LINE_BYTES))
                 if entry is not None:
                     yield entry
 
@@ -75,10 +93,61 @@ def read_rows(folder: Path, inputs: Iterable[Input]) -> Iterator[dict[str, Any]]
     yield from Records(folder / RESULT_MARK).rows(item.name for item in inputs)
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """Return the record of a line, None for a line that a killed process left incomplete."""
+def encode(entry: Mapping[str, Any]) -> str:
+    """Return the line of a record with its checksum, without a line break.
+
+    The line is ASCII, so that a file name that is not UTF-8 survives as escapes.
+    """
+    body = json.dumps(entry)[:-1]
+    return f"{body}{CHECKSUM.decode()}{zlib.crc32(body.encode())}}}"
+
+
+def decode(line: bytes) -> dict[str, Any] | None:
+    """Return the record of a line, or None if the line is incomplete or damaged.
+
+    Lines of earlier versions of cvkit have no checksum.
+    """
+    body, mark, checksum = line.rstrip().rpartition(CHECKSUM)
+    if mark and checksum != b"%d}" % zlib.crc32(body):
+        return None
     try:
         entry = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # no JSON, an integer of too many digits, or thousands of brackets
         return None
-    return entry if isinstance(entry, dict) and {"input", "at"} <= entry.keys() else None
+    return entry if _is_record(entry) else None
+
+
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield the offset and the content of each line; of a line that is too long, its parts."""
+    offset = 0
+    while line := stream.readline(MAX_LINE_BYTES):
+        yield offset, line
+        offset += len(line)
+
+
+def _is_damaged(line: bytes) -> bool:
+    """Return whether a line without a valid record is more than the beginning of one, or the end of such a line."""
+    return bool(line.strip()) and not (line.startswith(b'{"input"') and not line.rstrip().endswith(b"}"))
+
+
+def _is_record(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    types = {"input": str, "stem": str, "kind": str, "message": str, "rows": list, "files": dict, "stamp": list}
+    if not all(isinstance(entry[name], kind) for name, kind in types.items() if name in entry):
+        return False
+    at = entry.get("at")
+    if "input" not in entry or type(at) is not int or at > time.time_ns() + MAX_CLOCK_ERROR_NS:
+        return False
+    rows, sizes = entry.get("rows", []), entry.get("files", {})
+    return (
+        bool("kind" in entry or rows)
+        and all(isinstance(row, dict) for row in rows)
+        and all(type(size) is int and _is_inside(name) for name, size in sizes.items())
+    )
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether a recorded path leads to a file inside the result folder."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name

@@ -1,16 +1,21 @@
 """Test that a result folder keeps the results of complete inputs when the work is interrupted."""
 
 import csv
+import json
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cvkit.engine import locks
 from cvkit.engine.streaming import ledger as ledgers
-from cvkit.engine.streaming.ledger import Counts, Ledger, Rows, Work
+from cvkit.engine.streaming.ledger import Counts, Ledger, Work
 from cvkit.engine.streaming.records import read_rows
-from cvkit.errors import OutputError
+from cvkit.engine.streaming.tables import Rows
+from cvkit.errors import CvkitError, OutputError
 from cvkit.files import read_json
 from cvkit.inputs import Input
 
@@ -28,7 +33,12 @@ def inputs(tmp_path: Path) -> list[Input]:
 
 
 def work(tmp_path: Path, inputs: list[Input], **changes: Any) -> Work:
-    settings = {"command": "predict", "identity": {"format": "png", "size": (1, 2)}, "columns": ["image", "map"]}
+    settings = {
+        "command": "predict",
+        "identity": {"format": "png", "size": (1, 2)},
+        "columns": ["image", "map"],
+        "details": {"device": "cpu"},
+    }
     return Work(**{"folder": tmp_path / "out", "inputs": inputs, **settings, **changes})
 
 
@@ -47,7 +57,7 @@ def run(work: Work, *, bad: str = "") -> tuple[list[str], Counts]:
                 ledger.record_failure(item, "data", f"{item.name}: damaged")
             else:
                 do(ledger, item)
-        return [item.stem for item in todo], ledger.finish({"device": "cpu"})
+        return [item.stem for item in todo], ledger.finish()
 
 
 def table(path: Path) -> list[list[str]]:
@@ -158,8 +168,8 @@ def test_shards_may_run_at_the_same_time(tmp_path: Path, inputs: list[Input]) ->
         for ledger in (two, one):
             for item in ledger.todo:
                 do(ledger, item)
-        one.finish({})
-        two.finish({})
+        one.finish()
+        two.finish()
     assert [row[0] for row in table(tmp_path / "out/results.csv")[1:]] == [f"in/{s}.jpg" for s in "dagcfbe"]
 
 
@@ -245,16 +255,18 @@ def test_a_file_system_without_locks_is_supported(
 
 
 def test_a_full_disk_names_the_ledger(tmp_path: Path, inputs: list[Input]) -> None:
-    ledger = Ledger(work(tmp_path, inputs))
-
     class Full:
         def write(self, text: str) -> int:
             raise OSError(28, f"No space left for {len(text)}")
 
-    ledger._stream.close()
-    ledger._stream = Full()  # type: ignore[assignment]
-    with pytest.raises(OutputError, match=r"no space left to write .*1-of-1\.jsonl"):
-        ledger.record_failure(inputs[0], "data", "x")
+        def close(self) -> None:
+            pass
+
+    with Ledger(work(tmp_path, inputs)) as ledger:
+        ledger._stream.close()
+        ledger._stream = Full()  # type: ignore[assignment]
+        with pytest.raises(OutputError, match=r"no space left to write .*1-of-1\.jsonl"):
+            ledger.record_failure(inputs[0], "data", "x")
 
 
 def test_a_missing_input_is_tried_in_every_run(tmp_path: Path) -> None:
@@ -275,7 +287,7 @@ def test_a_report_writer_can_read_all_rows_more_than_once(tmp_path: Path, inputs
     with Ledger(work(tmp_path, inputs, shard=(2, 2))) as ledger:
         for item in reversed(ledger.todo):
             ledger.record_done(item, [{"image": item.name, "more": number} for number in (1, 2)], [])
-        ledger.finish({}, report)
+        ledger.finish(report)
     once = [{"image": "in/d.jpg", "map": "map"}, *({"image": "in/a.jpg", "more": number} for number in (1, 2))]
     assert seen[0][:3] == once
     assert [row["image"][3] for row in seen[0]] == list("daaccfbbe")  # a failed input has no rows
@@ -290,7 +302,7 @@ def test_a_failed_report_leaves_the_records(tmp_path: Path, inputs: list[Input])
         for item in ledger.todo:
             do(ledger, item)
         with pytest.raises(OutputError, match="7 rows"):
-            ledger.finish({}, full)
+            ledger.finish(full)
     assert run(work(tmp_path, inputs))[0] == []
 
 
@@ -307,7 +319,137 @@ def test_rows_are_read_in_the_requested_order(tmp_path: Path, inputs: list[Input
 def test_extra_values_of_a_row_are_read_back_and_are_not_in_the_table(tmp_path: Path, inputs: list[Input]) -> None:
     with Ledger(work(tmp_path, inputs[:1])) as ledger:
         ledger.record_done(inputs[0], [{"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}], [])
-        ledger.finish({})
+        ledger.finish()
     (row,) = read_rows(tmp_path / "out", inputs)
     assert row == {"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}
     assert table(tmp_path / "out/results.csv") == [["image", "map"], ["in/d.jpg", "0.1"]]
+
+
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "WAIT_S", 0.0)
+
+
+@pytest.mark.usefixtures("no_wait")
+@pytest.mark.parametrize(("first", "second"), [((1, 1), (1, 1)), ((1, 2), (1, 1)), ((1, 1), (2, 3)), ((1, 2), (3, 4))])
+def test_a_second_job_with_common_inputs_is_refused(
+    tmp_path: Path, inputs: list[Input], first: tuple[int, int], second: tuple[int, int]
+) -> None:
+    with Ledger(work(tmp_path, inputs, shard=first)) as ledger:
+        with pytest.raises(OutputError, match=rf"is being written by process {os.getpid()} on .*: wait until it ends"):
+            Ledger(work(tmp_path, inputs, shard=second))
+        for item in ledger.todo:
+            do(ledger, item)
+        ledger.finish()
+    assert len(run(work(tmp_path, inputs))[0]) == 7 - len(inputs[first[0] - 1 :: first[1]])
+
+
+@pytest.mark.usefixtures("no_wait")
+@pytest.mark.parametrize(("first", "second"), [((1, 2), (2, 2)), ((1, 2), (2, 4)), ((1, 3), (2, 3))])
+def test_parts_without_common_inputs_are_written_at_the_same_time(
+    tmp_path: Path, inputs: list[Input], first: tuple[int, int], second: tuple[int, int]
+) -> None:
+    with Ledger(work(tmp_path, inputs, shard=first)), Ledger(work(tmp_path, inputs, shard=second)):
+        pass
+
+
+def test_a_job_waits_for_one_that_ends(tmp_path: Path, inputs: list[Input]) -> None:
+    ledger = Ledger(work(tmp_path, inputs))
+    do(ledger, inputs[0])
+    timer = threading.Timer(0.2, ledger.__exit__)
+    timer.start()
+    assert run(work(tmp_path, inputs))[0] == list("agcfbe")
+    timer.join()
+
+
+def test_results_without_a_manifest_are_never_continued(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs[:3]))
+    for path in (tmp_path / "out").iterdir():
+        if path.is_file():
+            path.unlink()
+    with pytest.raises(OutputError, match=r"already holds results without the manifest\.json that says their settings"):
+        Ledger(work(tmp_path, inputs, identity={"format": "npy"}))
+
+
+def test_the_folder_of_a_training_run_is_refused(tmp_path: Path, inputs: list[Input]) -> None:
+    (tmp_path / "out/.cvkit").mkdir(parents=True)
+    (tmp_path / "out/config.json").write_text("{}")
+    with pytest.raises(OutputError, match="already holds other files"):
+        Ledger(work(tmp_path, inputs))
+
+
+def test_a_process_that_is_killed_while_it_creates_the_folder_leaves_a_usable_one(
+    tmp_path: Path, inputs: list[Input], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(path: Path, document: object) -> None:
+        path.with_name(".cvkit-cut.tmp").write_text(repr(document)[:10])
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledgers, "write_json", kill)
+        with pytest.raises(Killed):
+            Ledger(work(tmp_path, inputs))
+    assert len(run(work(tmp_path, inputs, identity={"format": "npy"}))[0]) == 7
+
+
+def mutations(line: str) -> Iterator[bytes]:
+    """Yield damaged versions of a record: cut, flipped, with other types and keys, very deep, very long, binary."""
+    raw = line.encode()
+    yield from (raw[:end] for end in range(0, len(raw), 7))
+    yield from (raw[:at] + bytes([raw[at] ^ 0x10]) + raw[at + 1 :] for at in range(0, len(raw), 3))
+    entry = json.loads(line)
+    for name in entry:
+        for value in (None, True, -1, 10**400, 1e308, "x", [], [[]], ["x"], {}, {"x": None}, {"../x": 1}, "\0"):
+            yield json.dumps({key: part for key, part in entry.items() if key != "crc"} | {name: value}).encode()
+        yield json.dumps({key: part for key, part in entry.items() if key != name}).encode()
+    yield b"[" * 100_000
+    yield b'{"input": ' + b"9" * 10_000 + b"}"
+    yield bytes(range(256)) * 50
+    yield b"\0" * 100_000
+
+
+def test_damaged_records_are_skipped_without_a_traceback(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs[:2]), bad="a")
+    path = tmp_path / "out/.cvkit/1-of-1.jsonl"
+    done, failed = sorted(path.read_text().split("\n"))[-2:]
+    count = 0
+    for line in (done, failed):
+        for damaged in mutations(line):
+            path.write_bytes(damaged + b"\n")
+            count += 1
+            try:
+                todo, counts = run(work(tmp_path, inputs[:2]))
+            except OutputError:  # the record of another input with the same stem, which is valid
+                continue
+            assert len(todo) == counts.done and counts.skipped == 2 - len(todo)
+            assert [row[0] for row in table(tmp_path / "out/results.csv")][1:3] == ["in/d.jpg", "in/a.jpg"]
+    assert count > 300
+
+
+def test_a_changed_value_in_a_record_is_found_by_its_checksum(tmp_path: Path, inputs: list[Input]) -> None:
+    run(work(tmp_path, inputs))
+    path = tmp_path / "out/.cvkit/1-of-1.jsonl"
+    path.write_text(path.read_text().replace('"map": "map"', '"map": "mop"', 1))
+    with Ledger(work(tmp_path, inputs)) as ledger:
+        assert [item.stem for item in ledger.todo] == ["e"] and ledger.damaged == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "[]", "[" * 100_000, "\0\xff", '{"command": 3}', '{"settings": 1e999}']
+)
+def test_a_damaged_manifest_is_refused_with_a_line(tmp_path: Path, inputs: list[Input], text: str) -> None:
+    run(work(tmp_path, inputs))
+    (tmp_path / "out/manifest.json").write_text(text, encoding="latin-1")
+    with pytest.raises(CvkitError, match="out"):
+        Ledger(work(tmp_path, inputs))
+
+
+@pytest.mark.parametrize("settings", ["null", "[]", "3", '{"format": ["png"]}', '{"format": {"png": 1}, "size": "x"}'])
+def test_damaged_settings_of_a_manifest_are_named(tmp_path: Path, inputs: list[Input], settings: str) -> None:
+    run(work(tmp_path, inputs))
+    (tmp_path / "out/manifest.json").write_text(f'{{"command": "predict", "settings": {settings}}}')
+    with pytest.raises(OutputError, match=r"other settings \(format was .*, is png"):
+        Ledger(work(tmp_path, inputs))

@@ -72,7 +72,7 @@ def run(
         try:
             whole = stream(doubler.stages(shape), settings, ledger, report, stop or StopSignal())
         finally:
-            counts = ledger.finish({})
+            counts = ledger.finish()
     return whole, counts
 
 
@@ -178,7 +178,7 @@ def test_out_of_memory_makes_later_batches_smaller(tmp_path: Path, doubler: Doub
     small = Stages(read=stages.read, infer=infer, write=stages.write)
     with Ledger(work) as ledger:
         assert stream(small, StreamSettings(batch_size=8), ledger, ignore, StopSignal())
-        assert ledger.finish({}).failed == 0
+        assert ledger.finish().failed == 0
     assert rows(doubler) == expected_rows(24)
     assert sum(len(batch) > 2 for batch in doubler.batches) == 3  # batches of 8 and 4 are not tried again
 
@@ -288,7 +288,7 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path, doubler: 
     work = Work(command="double", folder=doubler.folder, inputs=inputs, identity={}, columns=["input", "result"])
     with Ledger(work) as ledger:
         assert stream(stages, settings, ledger, ignore, StopSignal())
-        ledger.finish({})
+        ledger.finish()
     # Prefetched: 2 batches and one input per reader; waiting for others of its shape: 4 batches; being written: 3.
     assert Weight.most <= 9 * settings.batch_size + settings.readers + 2
     assert Weight.alive == 0 and rows(doubler) == expected_rows(500)
