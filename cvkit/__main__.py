@@ -5,8 +5,8 @@ from cvkit.engine.start_up import START_UP
 
 def main() -> None:
     """Handle signals from the first moment, then import and run the command line."""
-    START_UP.install()
     try:
+        START_UP.install()
         from cvkit.cli.main import main as run_command_line
 
         run_command_line()
