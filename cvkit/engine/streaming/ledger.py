@@ -14,11 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import cvkit
-from cvkit.engine.result_folder import MANIFEST, claim_folder, differing_settings, read_manifest, write_failures
+from cvkit.engine.result_folder import (
+    MANIFEST,
+    check_links,
+    claim_folder,
+    differing_settings,
+    read_manifest,
+    write_failures,
+)
 from cvkit.engine.streaming.records import Records
 from cvkit.errors import OutputError
 from cvkit.files import make_folder, write_csv, write_json, writing
-from cvkit.inputs import RESULT_MARK, Input
+from cvkit.inputs import RESULT_MARK, Input, folders_of
 
 Rows = Callable[[], Iterator[dict[str, Any]]]
 ReportWriter = Callable[[Rows], None]
@@ -71,8 +78,8 @@ class Ledger:
         """Open the result folder and find out which inputs are left to do.
 
         Raises:
-            OutputError: If the folder must not be written (``claim_folder``), or if a result of another input would be
-                replaced.
+            OutputError: If the folder must not be written (``claim_folder``, ``check_links``), or if a result of
+                another input would be replaced.
         """
         self.work = work
         self.began = time.time()
@@ -80,6 +87,7 @@ class Ledger:
         self._state = work.folder / RESULT_MARK
         self._manifest = work.folder / MANIFEST
         self._claim_folder()
+        check_links(work.folder, folders_of(item.stem for item in work.inputs))
         make_folder(self._state)
         records = Records(self._state)
         needed = ("kind", "stem", "stamp", "files")
