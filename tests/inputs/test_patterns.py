@@ -20,8 +20,28 @@ NAMES = (
 )
 
 
-PATTERNS = """* */* ** **/* **/*.jpg b/** b/**/*.jpg **/c/**/* */**/a.* **/.h/* **/.a.jpg **b/* **/**/a.jpg **/[!a]*
-    b/**/x[[]1].png **/?.jpg **/b/a.jpg ./**/a.jpg none/**/a.jpg .h/**/*""".split()
+PATTERNS = [
+    "*",
+    "*/*",
+    "**",
+    "**/*",
+    "**/*.jpg",
+    "b/**",
+    "b/**/*.jpg",
+    "**/c/**/*",
+    "*/**/a.*",
+    "**/.h/*",
+    "**/.a.jpg",
+    "**b/*",
+    "**/**/a.jpg",
+    "**/[!a]*",
+    "b/**/x[[]1].png",
+    "**/?.jpg",
+    "**/b/a.jpg",
+    "./**/a.jpg",
+    "none/**/a.jpg",
+    ".h/**/*",
+]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
