@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvkit.data.scaling import LUMA, white_level
-from cvkit.data.tiff_structure import find_damage
+from cvkit.data.tiff_structure import check_inflated_size, find_damage
 from cvkit.errors import DataError, first_line
 from cvkit.inputs import open_file
 
@@ -176,6 +176,7 @@ def _decode(path: Path) -> NDArray[Any]:
     import imageio.v3 as iio
 
     with open_file(path) as stream, iio.imopen(stream, "r", plugin="tifffile") as file:
+        check_inflated_size(path, file.metadata(index=..., page=0))
         # One thread: the callers read several files at a time.
         return np.asarray(file.read(index=..., page=0, maxworkers=1))
 
