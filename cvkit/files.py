@@ -120,7 +120,7 @@ def _process_space() -> str:
     """
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return sha256_of(f"{boot} {os.readlink('/proc/self/ns/pid')}".encode())[:8]  # noqa: PTH115 (no file)
+        return sha256_of(f"{boot} {Path('/proc/self/ns/pid').readlink()}".encode())[:8]
     return sha256_of(platform.node().encode())[:8]
 
 

@@ -14,6 +14,7 @@ from cvkit.config.models import (
 )
 from cvkit.config.resume import ResumeConfig
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig
+from cvkit.config.save_interval import SaveInterval
 from cvkit.config.train_saliency import TrainSaliencyConfig
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "PredictConfig",
     "ResumeConfig",
     "SampleFixationsConfig",
+    "SaveInterval",
     "ShowModelConfig",
     "TrainSaliencyConfig",
     "TrainingConfig",

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Self
 
 from cvkit.config.option import COMPUTE, INPUTS, OUTPUT, TRAINING, Option, fields_of
+from cvkit.config.save_interval import SaveInterval
 from cvkit.config.values import check, format_shard, from_value, parse_shard
 from cvkit.errors import UsageError, did_you_mean, nearest
 
@@ -197,9 +198,22 @@ class TrainingConfig(ComputeConfig):
         bool, Option(help="On a GPU, use only algorithms that repeat bit for bit.", panel=COMPUTE)
     ] = False
     seed: Seed = 0
+    save_every: Annotated[
+        str,
+        Option(
+            help="Longest interval between two checkpoints within an epoch, in minutes or optimiser steps.",
+            panel=TRAINING,
+            metavar="Nmin|Nsteps",
+            changeable=True,
+        ),
+    ] = "10min"
     resume: Annotated[
         bool,
-        Option(help="Continue the run in --out from its last checkpoint.", panel=TRAINING, changeable=True),
+        Option(
+            help="Continue the run in --out from its last checkpoint, or start it if nothing was saved yet.",
+            panel=TRAINING,
+            changeable=True,
+        ),
     ] = False
     out: Annotated[
         str | None,
@@ -208,6 +222,7 @@ class TrainingConfig(ComputeConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        SaveInterval.parse("--save-every", self.save_every)
         if self.patience and self.best_metric == LAST:
             raise UsageError("--patience needs a score to compare: use --best-metric loss instead of last.")
         if self.resume and self.out is None:

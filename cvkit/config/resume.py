@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from cvkit.config.base import DEVICES, Config, check_device
 from cvkit.config.option import COMPUTE, DATA, TRAINING, Option
+from cvkit.config.save_interval import SaveInterval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,20 @@ class ResumeConfig(Config):
         Option(help="Number of workers that load images.", panel=COMPUTE, minimum=0, default_text="as before"),
     ] = None
 
+    save_every: Annotated[
+        str | None,
+        Option(
+            help="Longest interval between two checkpoints within an epoch, in minutes or optimiser steps.",
+            panel=TRAINING,
+            metavar="Nmin|Nsteps",
+            default_text="as before",
+        ),
+    ] = None
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.save_every is not None:
+            SaveInterval.parse("--save-every", self.save_every)
         if self.device is not None:
             check_device(self.device)
 

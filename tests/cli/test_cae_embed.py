@@ -23,7 +23,7 @@ from .conftest import Run, blobs
 SMALL = ("--widths", "4,8", "--epochs", 2, "--batch-size", 16, "--device", "cpu")
 MADE = {
     "embeddings.csv", "embedding.png", "curves.png", "reconstructions.png", "latent-grid.png", "metrics.json",
-    "summary.txt", "history.csv", "config.json", "best.pt", "last.pt",
+    "summary.txt", "history.csv", "config.json", "best.pt", "last.pt", "last.prev.pt",
 }  # fmt: skip
 KEYS = ["bce", "mse", "knn_accuracy", "trustworthiness", "continuity"]
 

@@ -155,5 +155,6 @@ def test_a_folder_that_is_no_run_is_refused(run: Run, document: str | None, said
 def test_a_run_without_a_checkpoint_is_refused(run: Run, trained: Path) -> None:
     shutil.copytree(trained, "r")
     Path("r/last.pt").unlink()
+    Path("r/last.prev.pt").unlink()
     ended = run("resume", "r")
     assert ended.code == 1 and "nothing to resume" in ended.err

@@ -172,7 +172,10 @@ def test_bad_files_are_listed_and_strict_refuses_them(run: Run, fixation_data: P
         (("--precision", "fp16", "--device", "cpu"), "bf16"),
         (("--batch-size", "many"), "--batch-size"),
         (("--resume",), "--resume needs --out"),
-        (("--resume", "--out", "empty"), "nothing to resume"),
+        (
+            ("--save-every", "0min"),
+            "--save-every '0min': write minutes or optimiser steps",
+        ),
         (("--freeze", "all"), "--freeze"),
         (("--nonsense",), "--nonsense"),
     ],
