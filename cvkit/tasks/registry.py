@@ -77,7 +77,13 @@ def load_model(request: Request, kinds: Sequence[str] = ()) -> LoadedModel:
     content = checkpoint.load(path, *rows)
     kind = rows[content["kind"]]
     assert kind.from_checkpoint is not None
-    return kind.from_checkpoint(content, path, files.sha256(path))
+    try:
+        return kind.from_checkpoint(content, path, files.sha256(path))
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        cause = f"no {error}" if isinstance(error, KeyError) else last_line(error)
+        raise WeightsError(f"{path}: it does not describe a model that can be built ({cause}).") from error
+    except (UsageError, WeightsError) as error:
+        raise WeightsError(f"{path}: {error}") from error
 
 
 def find_file(reference: str) -> Path | None:

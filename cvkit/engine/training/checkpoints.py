@@ -81,8 +81,9 @@ class Checkpoints:
         """Check that a checkpoint was written by this run. Checkpoints of earlier versions do not say."""
         if "settings" not in content:
             return
-        differences = differing_options(path, content["settings"], self.trainer.config)
-        differences += differing_data(content.get("data"), self.data)
+        options = differing_options(path, content["settings"], self.trainer.config)
+        # Without dashes: `cvkit resume`, which takes the settings from config.json, has few of these options.
+        differences = [text.removeprefix("--") for text in options] + differing_data(content.get("data"), self.data)
         if differences:
             raise WeightsError(
                 f"{path} belongs to another run ({'; '.join(differences)}): restore the file of this run, or train in "

@@ -1,9 +1,8 @@
 """Test which checkpoint a run resumes from, and that no moment of a kill makes it lose its progress."""
 
-import copy
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import pytest
 import torch
 
 from cvkit.engine import checkpoint
-from cvkit.errors import CvkitError, TrainingError, WeightsError
+from cvkit.errors import CvkitError, StoppedBySignal, TrainingError, WeightsError
 from cvkit.progress import Event, Note
+from tests.damage import changed, damaged
 
 from .line import Line, Points, run, same, weights
 
@@ -172,7 +172,7 @@ def test_the_best_weights_are_written_again_only_where_the_checkpoint_has_them(t
 def test_a_checkpoint_of_another_run_is_refused_with_the_difference(tmp_path: Path) -> None:
     data = {"train": 10, "val": 6, "data_sha256": "a"}
     run(tmp_path, identity=data, **SETTINGS)
-    with pytest.raises(WeightsError, match=r"last\.pt belongs to another run \(--seed was 0, is 1\): restore"):
+    with pytest.raises(WeightsError, match=r"last\.pt belongs to another run \(seed was 0, is 1\): restore"):
         run(tmp_path, identity=data, resume=True, **SETTINGS, seed=1)
     with pytest.raises(WeightsError, match=r"belongs to another run \(as many images, with other content"):
         run(tmp_path, identity={**data, "data_sha256": "b"}, resume=True, **SETTINGS)
@@ -223,37 +223,6 @@ def test_a_batch_norm_with_one_value_per_channel_is_a_clear_error(tmp_path: Path
         run(tmp_path, Normalised())  # ten points in batches of three: the last one is alone
 
 
-def damaged(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield (keys, other value) for each value in nested dictionaries and lists; the value ``...`` removes the key."""
-    if isinstance(value, dict | list):
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield (*path, key), ...
-            yield from damaged(part, (*path, key))
-    if isinstance(value, torch.Tensor):
-        yield path, value.new_zeros((*value.shape, 2))
-        yield path, value.double() if value.dtype == torch.float32 else value.float()
-        yield path, torch.full_like(value, torch.nan) if value.is_floating_point() else value
-        yield path, value.tolist()
-    elif path:
-        yield path, 10**30
-        yield path, -1
-        yield path, "text" if not isinstance(value, str) else None
-        yield path, {"a": [1]}
-        yield path, [None]
-
-
-def changed(content: dict[str, Any], keys: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    content = copy.deepcopy(content)
-    inner: Any = content
-    for key in keys[:-1]:
-        inner = inner[key]
-    if value is ...:
-        del inner[keys[-1]]
-    else:
-        inner[keys[-1]] = value
-    return content
-
-
 def resume_damaged(tmp_path: Path, whole: dict[str, torch.Tensor], content: dict[str, Any]) -> str:
     """Resume from a checkpoint. Return the error, which must be one line, or empty if the run ended as without it."""
     for path in tmp_path.glob("*.pt"):
@@ -270,8 +239,13 @@ def resume_damaged(tmp_path: Path, whole: dict[str, torch.Tensor], content: dict
 
 def saved_in_the_second_epoch(tmp_path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Return the weights of a finished run, and its checkpoint in the middle of the second epoch."""
-    run(tmp_path, identity={"train": 10, "data_sha256": "a"}, **SETTINGS)
-    return weights(tmp_path), checkpoint.load(tmp_path / "last.prev.pt", "training-state")
+    identity: dict[str, Any] = {"train": 10, "data_sha256": "a"}
+    with pytest.raises(StoppedBySignal):
+        run(tmp_path, Line(signal_at=6), identity=identity, **SETTINGS)
+    content = checkpoint.load(tmp_path / "last.pt", "training-state")
+    assert content["state"]["step"] == 6
+    run(tmp_path, identity=identity, resume=True, **SETTINGS)
+    return weights(tmp_path), content
 
 
 def test_a_checkpoint_with_a_damaged_value_is_one_clear_error_or_does_no_harm(tmp_path: Path) -> None:
@@ -296,5 +270,6 @@ def test_each_damaged_value_of_a_checkpoint_is_one_clear_error_or_does_no_harm(
             harmless.add(keys[:2] if keys[0] in ("state", "optimizer") else keys[:1])
     # Numbers that no weight depends on, and values that the settings of this run replace.
     measures = {("state", name) for name in ("loss_sum", "images", "seconds", "waited", "history", "best_epoch")}
-    recorded = {("precision",), ("settings",), ("data",), ("cvkit",), ("format",)}
-    assert harmless <= measures | recorded | {("optimizer", "param_groups")}
+    recorded = {("precision",), ("settings",), ("data",), ("kind",), ("cvkit",), ("format",)}
+    # Averages in double precision are converted.
+    assert harmless <= measures | recorded | {("optimizer", "param_groups"), ("optimizer", "state")}
