@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cvkit.engine.result_folder import claim_folder, close_result, open_result, write_failures
+from cvkit.engine.result_folder import check_links, claim_folder, close_result, open_result, write_failures
 from cvkit.errors import OutputError
 
 SETTINGS = {"seed": 0, "embed": ["test"]}
@@ -70,3 +70,19 @@ def test_failures_csv_exists_only_if_there_are_failures(tmp_path: Path) -> None:
     assert (tmp_path / "failures.csv").read_text() == "input,kind,message\na,data,bad\n"
     write_failures(tmp_path, [])
     assert not (tmp_path / "failures.csv").exists()
+
+
+def test_links_that_lead_out_of_a_result_folder_are_refused(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (out / "real").mkdir(parents=True)
+    (tmp_path / "alias").symlink_to(out)
+    (out / "inside").symlink_to("real")
+    check_links(tmp_path / "alias", {"real", "inside", "new/deep"})  # the folder itself may be a link
+    (out / "real/outside").symlink_to(elsewhere)
+    check_links(out, {"real"})
+    with pytest.raises(OutputError, match=r"out/real/outside is a link to .*/elsewhere, outside the result folder"):
+        check_links(out, {"real", "real/outside", "real/outside/deep"})
+    (out / ".cvkit").symlink_to(elsewhere)
+    with pytest.raises(OutputError, match=r"out/\.cvkit is a link"):
+        check_links(out, ())

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +312,14 @@ def test_extra_values_of_a_row_are_read_back_and_are_not_in_the_table(tmp_path: 
     (row,) = read_rows(tmp_path / "out", inputs)
     assert row == {"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}
     assert table(tmp_path / "out/results.csv") == [["image", "map"], ["in/d.jpg", "0.1"]]
+
+
+def test_results_are_not_written_through_a_link_that_leads_out_of_the_folder(
+    tmp_path: Path, inputs: list[Input]
+) -> None:
+    (tmp_path / "out/.cvkit").mkdir(parents=True)
+    (tmp_path / "out/sub").symlink_to(tmp_path)
+    with pytest.raises(OutputError, match=r"out/sub is a link to"):
+        Ledger(work(tmp_path, [replace(inputs[0], stem="sub/deep/d")]))
+    with Ledger(work(tmp_path, inputs)):  # no input needs the link
+        pass
