@@ -152,6 +152,36 @@ def test_a_folder_that_vanishes_during_the_run_is_listed_as_failed(trained: Path
     assert messages == {"no such file."}
 
 
+def test_listed_paths_are_written_inside_the_result_folder(run: Run, trained: Path, tmp_path: Path) -> None:
+    here = tmp_path / "a/b"
+    here.mkdir(parents=True)
+    os.chdir(here)
+    names = [
+        "../../up.png",
+        f"{tmp_path}/absolute.png",
+        ".cvkit/1-of-1.png",
+        "results.csv/x.png",
+        "sub/../y.png",
+        "..png",
+    ]
+    (here / "sub").mkdir()
+    for name in names:
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_bytes(corpus.png_of(corpus.noise(), 2))
+    (here / "list.txt").write_text("\n".join(names))
+    before = {path for path in tmp_path.rglob("*") if "out" not in path.parts}
+    words = ("predict", "@list.txt", "--model", trained, "--out", "out")
+    assert run(*words).code == 0
+    assert {path for path in tmp_path.rglob("*") if "out" not in path.parts} == before
+    maps = [row["map"] for row in table(Path("out/results.csv"))]
+    absolute = f"{tmp_path.relative_to('/')}/absolute.png"
+    assert maps == ["up.png", absolute, ".cvkit_/1-of-1.png", "results.csv_/x.png", "sub/y.png", "..png.png"]
+    shutil.rmtree("out/sub")
+    Path("out/sub").symlink_to(tmp_path)
+    ended = run(*words)
+    assert ended.code == 1 and "outside the result folder: remove the link" in ended.err
+
+
 def check_collection(source: str, folder: Path, cases: list[Case]) -> None:
     """Check that each case is either among the images in memory or among the failures."""
     collection = read_collection(find_source(source), ReadOptions(size=(8, 8)))
