@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -453,3 +454,14 @@ def test_damaged_settings_of_a_manifest_are_named(tmp_path: Path, inputs: list[I
     (tmp_path / "out/manifest.json").write_text(f'{{"command": "predict", "settings": {settings}}}')
     with pytest.raises(OutputError, match=r"other settings \(format was .*, is png"):
         Ledger(work(tmp_path, inputs))
+
+
+def test_results_are_not_written_through_a_link_that_leads_out_of_the_folder(
+    tmp_path: Path, inputs: list[Input]
+) -> None:
+    run(work(tmp_path, inputs))
+    (tmp_path / "out/sub").symlink_to(tmp_path)
+    with pytest.raises(OutputError, match=r"out/sub is a link to"):
+        Ledger(work(tmp_path, [replace(inputs[0], stem="sub/deep/d")]))
+    with Ledger(work(tmp_path, inputs)):  # no input needs the link
+        pass
