@@ -45,6 +45,32 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
+def check_finite(tensors: Mapping[str, Tensor], label: str) -> None:
+    """Check that no tensor has a NaN or an infinite value.
+
+    Args:
+        tensors: Tensors by name; those of integers are skipped.
+        label: Name of their source, for the message.
+
+    Raises:
+        WeightsError: If a value is not finite; the message names the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if (tensor.is_floating_point() or tensor.is_complex()) and not _is_finite(tensor.detach()):
+            raise WeightsError(
+                f"{label}: the tensor {name} has values that are NaN or infinite, so every result would be wrong: use "
+                "another checkpoint, or train again."
+            )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # A sum needs no memory, unlike isfinite. The sum of large finite values may overflow.
+    if tensor.element_size() > 1 and bool(torch.isfinite(tensor.sum())):
+        return True
+    values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has few operations
+    return bool(torch.isfinite(values).all())
+
+
 def fill(
     module: nn.Module,
     state_dict: Mapping[str, Tensor],

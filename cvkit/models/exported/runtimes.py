@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from cvkit.errors import UsageError, WeightsError
+from cvkit.models.exported.archive import check_archive
+from cvkit.models.exported.silence import silent
+from cvkit.models.weights import check_finite
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 EXTRAS = {".xml": "openvino"}  # ONNX packages are ordinary dependencies
@@ -49,10 +52,13 @@ def onnx(path: Path, device: torch.device) -> Run:
 
 
 def pt2(path: Path, device: torch.device) -> Run:
-    """Open a ``torch.export`` archive."""
+    """Open a ``torch.export`` archive, after checking that it cannot run code."""
     from torch.export.passes import move_to_device_pass
 
-    program = torch.export.load(path)
+    check_archive(path)
+    with silent():  # torch logs the traceback of an error that it raises as well
+        program = torch.export.load(path)
+    check_finite(program.state_dict, str(path))
     if device.type != "cpu":
         program = move_to_device_pass(program, device)
     module = program.module()
