@@ -5,10 +5,14 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cvkit import files
 from cvkit.errors import WeightsError
 
 # Keys under which training scripts store the state dict of a network inside a larger dict.
@@ -26,7 +30,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         path: A ``.pth``, ``.pt`` or ``.safetensors`` file.
 
     Raises:
-        WeightsError: If the file is missing, truncated, of another kind, or holds other objects.
+        WeightsError: If the file is missing, damaged, of another kind, holds other objects, or a tensor is not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -42,7 +46,31 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{path} holds no named tensors; a state dict of a network is needed.")
+    check_tensors(tensors, path)
     return tensors
+
+
+def check_tensors(tensors: object, path: Path) -> None:
+    """Check tensors that were read from a file.
+
+    Args:
+        tensors: Tensors by name. Anything else is left to the code that uses it.
+        path: The file.
+
+    Raises:
+        WeightsError: If a tensor is not finite, or claims to be larger than the file.
+    """
+    if not isinstance(tensors, Mapping):
+        return
+    named = {str(name): value for name, value in tensors.items() if isinstance(value, Tensor)}
+    available = path.stat().st_size
+    for name, tensor in named.items():
+        # A view that repeats its data needs no memory until it is used.
+        if tensor.layout == torch.strided and tensor.nbytes > available:
+            raise WeightsError(
+                f"{path}: the tensor {name} is said to be {_shape(tensor)}, which is larger than the file."
+            )
+    check_finite(named, str(path))
 
 
 def check_finite(tensors: Mapping[str, Tensor], label: str) -> None:
@@ -69,6 +97,13 @@ def _is_finite(tensor: Tensor) -> bool:
         return True
     values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has few operations
     return bool(torch.isfinite(values).all())
+
+
+def has_nan(values: NDArray[Any]) -> bool:
+    """Return whether an array of floats has a NaN; infinite values, of which masks of attention consist, are none."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = values.sum(dtype=np.float64)  # needs no memory, unlike isnan
+    return bool(np.isnan(total)) and bool(np.isnan(values).any())
 
 
 def fill(
@@ -123,6 +158,21 @@ def _match(expected: Mapping[str, Tensor], find: Callable[[str], Tensor | None],
     return matches
 
 
+def check_zip(path: Path) -> None:
+    """Check the checksums of a file that ``torch.save`` wrote, which ``torch.load`` does not compare.
+
+    Raises:
+        WeightsError: If a member does not match its checksum, or is compressed, which ``torch.save`` does not do: a few
+            compressed bytes can become terabytes.
+    """
+    compressed = files.compressed_member(path)
+    if compressed is not None:
+        raise WeightsError(f"{path}: its member {compressed} is compressed, so torch.save did not write this file.")
+    damaged = files.damaged_member(path)
+    if damaged is not None:
+        raise WeightsError(f"{path} is damaged ({damaged} does not match its checksum): copy or download it again.")
+
+
 def without_prefixes(state_dict: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """Return the tensors under their own names, and then without each of the prefixes that wrappers add."""
     variants = [dict(state_dict)]
@@ -135,6 +185,7 @@ def without_prefixes(state_dict: Mapping[str, Tensor]) -> list[dict[str, Tensor]
 
 
 def _read_torch(path: Path) -> object:
+    check_zip(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings about pickle protocols that precede an error

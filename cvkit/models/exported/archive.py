@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from cvkit import files
 from cvkit.errors import WeightsError
+from cvkit.models.weights import check_zip
 
 PROGRAM = "models/model.json"
 SAMPLE_INPUTS = "data/sample_inputs/model.pt"
@@ -76,15 +76,13 @@ def check_archive(path: Path) -> None:
     Raises:
         WeightsError: If the archive is damaged, or holds anything that cvkit does not write.
     """
-    damaged = files.damaged_member(path)
-    if damaged is not None:
-        raise WeightsError(f"{path}: damaged ({damaged} does not match its checksum): copy or export it again.")
+    check_zip(path)
     try:
         _check(path)
     except _Refused as error:
         raise WeightsError(
-            f"{path}: refused, because {error}: cvkit does not write this, and it could run code. Export the model again "
-            "with `cvkit export`."
+            f"{path}: refused, because {error}: cvkit does not write this, and it could run code. Export the model "
+            "again with `cvkit export`."
         ) from error
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path}: damaged, or not a torch.export archive of a version that is known.") from error
@@ -113,8 +111,6 @@ def _check_member(member: zipfile.ZipInfo) -> str:
     name = member.filename.partition("/")[2]
     if not _MEMBER.fullmatch(name):
         raise _Refused(f"it has the member {member.filename[:80]!r}")
-    if member.compress_type != zipfile.ZIP_STORED:
-        raise _Refused(f"its member {name} is compressed")
     return name
 
 
