@@ -162,15 +162,23 @@ def check_zip(path: Path) -> None:
     """Check the checksums of a file that ``torch.save`` wrote, which ``torch.load`` does not compare.
 
     Raises:
-        WeightsError: If a member does not match its checksum, or is compressed, which ``torch.save`` does not do: a few
-            compressed bytes can become terabytes.
+        WeightsError: If a member is compressed, or does not match its checksum.
+    """
+    check_uncompressed(path)
+    damaged = files.damaged_member(path)
+    if damaged is not None:
+        raise WeightsError(f"{path} is damaged ({damaged} does not match its checksum): copy or download it again.")
+
+
+def check_uncompressed(path: Path) -> None:
+    """Check that no member of a file that ``torch.save`` wrote is compressed: a few bytes could become terabytes.
+
+    Raises:
+        WeightsError: If a member is compressed.
     """
     compressed = files.compressed_member(path)
     if compressed is not None:
         raise WeightsError(f"{path}: its member {compressed} is compressed, so torch.save did not write this file.")
-    damaged = files.damaged_member(path)
-    if damaged is not None:
-        raise WeightsError(f"{path} is damaged ({damaged} does not match its checksum): copy or download it again.")
 
 
 def without_prefixes(state_dict: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:

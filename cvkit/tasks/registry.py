@@ -15,7 +15,7 @@ from cvkit.models.exported.network import ExportedNetwork, is_exported
 from cvkit.models.exported.reading import read_facts
 from cvkit.models.loaded import Exportable, LoadedModel, ModelKind, Request
 from cvkit.models.runner import Runner
-from cvkit.models.weights import check_tensors, read_tensors
+from cvkit.models.weights import check_tensors, check_uncompressed, read_tensors
 from cvkit.tasks.attribution.target_layer import default_target
 from cvkit.tasks.classification.kind import KIND as CLASSIFIER_ALONE
 from cvkit.tasks.classification.loading import LoadedClassifier, blueprint, with_labels
@@ -75,6 +75,7 @@ def load_model(request: Request, kinds: Sequence[str] = ()) -> LoadedModel:
     rows = {kind.checkpoint: kind for kind in KINDS.values() if kind.checkpoint and kind.name in accepted}
     if not rows:
         raise UsageError(f"{request.name} is a run folder or a checkpoint; this command needs {_titles(accepted)}.")
+    check_uncompressed(path)
     content = checkpoint.load(path, *rows)
     check_tensors(content.get("weights"), path)
     kind = rows[content["kind"]]

@@ -114,7 +114,7 @@ def _make_result(
         files=[path.with_name(part.name) for part in parts],
         bytes=staging.size_of(parts),
         sha256=files.sha256(exported.path),
-        facts=exported.facts,
+        facts=read_facts(exported.path),
         checks=checks,
         atol=allowed.atol,
         rtol=allowed.rtol,

@@ -124,6 +124,13 @@ def write_openvino(path: Path, graph: nn.Module, example: Tensor, facts: Facts) 
     model.inputs[0].set_names({"images"})
     for port, name in zip(model.outputs, facts.outputs, strict=True):
         port.set_names({name})
+    save_openvino(path, model, facts)
+
+
+def save_openvino(path: Path, model: Any, facts: Facts) -> None:
+    """Write an OpenVINO model with its metadata."""
+    import openvino as ov
+
     ov.save_model(model, path, compress_to_fp16=False)  # writes the weights, whose checksum goes into the metadata
     facts = replace(facts, tensors_sha256=files.sha256(path.with_suffix(".bin")))
     model.set_rt_info(facts.as_json(), [KEY])
