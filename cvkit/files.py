@@ -285,6 +285,21 @@ def damaged_member(path: Path) -> str | None:
         return first_line(error)
 
 
+def compressed_member(path: Path) -> str | None:
+    """Return the name of the first compressed member of a ZIP archive, or None.
+
+    PyTorch stores all members of its archives without compression, but reads compressed ones.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except zipfile.BadZipFile:
+        return None  # ``damaged_member`` reports it
+    return next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
+
+
 def fingerprint(paths: Iterable[Path]) -> str:
     """Return the SHA-256 of the names, sizes and modification times of files, without reading them."""
     states = []

@@ -28,6 +28,7 @@ LAYERS = {
     "processes": 2,
     "files": 2,
     "inputs": 2,
+    "deadline": 2,
     "progress": 2,
     "intervals": 2,
     "config": 1,
