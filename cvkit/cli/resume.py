@@ -11,7 +11,7 @@ from cvkit.config import ResumeConfig
 from cvkit.config.option import fields_of
 from cvkit.config.sources import RUN_KEYS
 from cvkit.errors import UsageError
-from cvkit.files import read_json
+from cvkit.files import is_file, read_json
 from cvkit.progress import Reporter
 
 TRAINING_COMMANDS: dict[str, Command[Any, Any]] = {
@@ -29,7 +29,7 @@ class Resumed:
 
 def _run(config: ResumeConfig, report: Reporter) -> Resumed:
     settings_file = Path(config.run) / "config.json"
-    if not settings_file.is_file():
+    if not is_file(str(settings_file)):
         raise UsageError(f"{config.run} is not a run folder: it has no config.json.")
     document = read_json(settings_file)
     if not isinstance(document, dict):

@@ -11,6 +11,7 @@ from cvkit.errors import UsageError
 TABLE_FORMATS = ("csv", "json", "parquet")
 FITS = ("crop", "squash")
 GRADCAM_FORMATS = ("png16", "png", "colour")
+MAX_TOP = 1_000_000
 RANK_DIGITS = 6  # a rank with more digits is a typing error, and its range would fill the memory
 FOLDER_LETTERS = 60  # length of the part of a default folder name that lists ranks or classes
 METHODS = (
@@ -110,7 +111,7 @@ class ClassifierConfig(InferenceConfig):
 class ClassifyConfig(ClassifierConfig):
     """Settings of ``cvkit classify``."""
 
-    top: Annotated[int, Option(help="Number of classes per image.", panel=OUTPUT, minimum=1)] = 3
+    top: Annotated[int, Option(help="Number of classes per image.", panel=OUTPUT, minimum=1, limit=MAX_TOP)] = 3
     format: Annotated[
         str,
         Option(
