@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Self
 
 from cvkit.config.option import COMPUTE, INPUTS, MAX_EPOCHS, OUTPUT, TRAINING, Option, fields_of
-from cvkit.config.values import check, format_shard, from_value, parse_shard
+from cvkit.config.values import MAX_SHOWN, check, format_shard, from_value, is_whole_number, parse_shard, shown
 from cvkit.errors import UsageError, did_you_mean, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -65,7 +65,9 @@ class Config:
         for key, value in values.items():
             name = names.get(key.replace("-", "_"))
             if name is None:
-                raise UsageError(f"{key!r} is not an option of this command.{did_you_mean(key, names)}")
+                raise UsageError(f"{shown(key)} is not an option of this command.{did_you_mean(key, names)}")
+            if name in typed:
+                raise UsageError(f"{known[name].flag} is given twice, the second time as {shown(key)}.")
             typed[name] = from_value(known[name], value)
         for name, field in known.items():
             if field.required and typed.get(name) is None:
@@ -82,8 +84,11 @@ class Config:
 def check_device(device: str) -> None:
     """Raise UsageError if ``device`` is not one of ``DEVICES`` or ``cuda:N``."""
     name, colon, number = device.partition(":")
-    if (colon and not (name == "cuda" and number.isdecimal())) or name not in DEVICES:
-        raise UsageError(f"--device {device!r} is not one of {', '.join(DEVICES)}, cuda:N.{nearest(name, DEVICES)}")
+    if name not in DEVICES or (colon and (name != "cuda" or not is_whole_number(number))):
+        known = ", ".join(DEVICES)
+        raise UsageError(f"--device {shown(device)} is not one of {known}, cuda:N.{nearest(name[:MAX_SHOWN], DEVICES)}")
+    if colon and int(number) >= MAX_DEVICES:
+        raise UsageError(f"--device {device}: the number must be below {MAX_DEVICES}.")
 
 
 @dataclass(frozen=True, kw_only=True)

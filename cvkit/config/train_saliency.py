@@ -8,7 +8,7 @@ from cvkit.config.base import MaxPixels, TrainingConfig
 from cvkit.config.option import DATA, MAX_EPOCHS, MAX_SIDE, MODEL, OUTPUT, TRAINING, Option
 from cvkit.config.saliency import SigmaPx
 from cvkit.config.shared import Limit, Strict
-from cvkit.config.values import format_size, is_whole_number, parse_size
+from cvkit.config.values import format_size, is_whole_number, parse_size, shown
 from cvkit.errors import UsageError
 
 LOSSES = ("auto", "mlnet", "bce", "kl", "kl-cc", "kl-cc-nss")
@@ -27,7 +27,7 @@ def parse_freeze(flag: str, text: str) -> str | int:
         return text
     if is_whole_number(text):
         return int(text)
-    raise UsageError(f"{flag} {text!r}: write none, backbone, or a number of epochs.")
+    raise UsageError(f"{flag} {shown(text)}: write none, backbone, or a number of epochs.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Convert texts and values of configuration files to option values, and check them."""
 
 import math
+import reprlib
 from typing import Any
 
 from cvkit.config.option import Field, Option
@@ -8,6 +9,8 @@ from cvkit.errors import UsageError, nearest
 
 MAX_DIGITS = 25  # of a whole number; Python converts text of many thousands slowly or not at all
 MAX_SHOWN = 60  # characters of a value in a message
+_BRIEF = reprlib.Repr()  # lists in lists in a file may have more elements than the memory holds
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 2, MAX_SHOWN, MAX_SHOWN
 NOUNS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list"}
 
 
@@ -85,10 +88,10 @@ def _check_word(field: Field, word: str) -> None:
     if not word:
         raise UsageError(f"{field.flag} is empty.")
     if "\0" in word:
-        raise UsageError(f"{field.flag} {_shown(word)} contains a null character.")
+        raise UsageError(f"{field.flag} {shown(word)} contains a null character.")
     if option.choices and not option.other and word not in option.choices:
         listed = ", ".join(option.choices)
-        raise UsageError(f"{field.flag} {_shown(word)} is not one of {listed}.{nearest(word, option.choices)}")
+        raise UsageError(f"{field.flag} {shown(word)} is not one of {listed}.{nearest(word, option.choices)}")
 
 
 def _check_number(field: Field, number: float) -> None:
@@ -124,14 +127,14 @@ def _element(field: Field, text: str) -> Any:
     if field.element is bool:
         words = {"true": True, "false": False}
         if text.lower() not in words:
-            raise UsageError(f"{field.flag} {_shown(text)} is not true or false.")
+            raise UsageError(f"{field.flag} {shown(text)} is not true or false.")
         return words[text.lower()]
     try:
         if not text.strip().isascii():
             raise ValueError  # int() and float() read digits of every script
         return field.element(text)
     except ValueError as error:
-        raise UsageError(f"{field.flag} {_shown(text)} is not {_expected(field)}.") from error
+        raise UsageError(f"{field.flag} {shown(text)} is not {_expected(field)}.") from error
 
 
 def _expected(field: Field) -> str:
@@ -146,16 +149,16 @@ def _typed(field: Field, value: Any, kind: type) -> Any:
         _check_number(field, value)  # a whole number may be too large for a float
         return float(value)
     if kind is object or not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise UsageError(f"{field.flag} {_shown(value)} is not {NOUNS.get(kind, 'a text')}.")
+        raise UsageError(f"{field.flag} {shown(value)} is not {NOUNS.get(kind, 'a text')}.")
     return value
 
 
-def _shown(value: Any) -> str:
-    """Return a value of a configuration file or of the command line as text for a message."""
+def shown(value: Any) -> str:
+    """Return a value of a configuration file or of the command line as short text for a message."""
     try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # a whole number of thousands of digits; lists in lists
-        return f"(a {type(value).__name__})"
+        text = _BRIEF.repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "(a larger number)"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
@@ -170,7 +173,7 @@ def parse_size(flag: str, text: str) -> tuple[int, int]:
     """Read height x width in pixels: ``'240x320' -> (240, 320)``."""
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(_is_count(part) for part in parts):
-        raise UsageError(f"{flag} {_shown(text)} is not a size: write height x width in pixels, for example 240x320.")
+        raise UsageError(f"{flag} {shown(text)} is not a size: write height x width in pixels, for example 240x320.")
     return int(parts[0]), int(parts[1])
 
 
@@ -183,7 +186,7 @@ def parse_shard(flag: str, text: str) -> tuple[int, int]:
     """Read ``K/N`` with 1 <= K <= N."""
     parts = text.split("/")
     if len(parts) != 2 or not all(_is_count(part) for part in parts) or int(parts[0]) > int(parts[1]):
-        raise UsageError(f"{flag} {_shown(text)} is not a shard: write K/N with 1 <= K <= N, for example 2/8.")
+        raise UsageError(f"{flag} {shown(text)} is not a shard: write K/N with 1 <= K <= N, for example 2/8.")
     return int(parts[0]), int(parts[1])
 
 
@@ -201,7 +204,7 @@ def parse_numbers(flag: str, text: str) -> tuple[int, ...]:
     """Read whole numbers separated by commas: ``'32,64,64' -> (32, 64, 64)``."""
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words or not all(is_whole_number(word) for word in words):
-        raise UsageError(f"{flag} {_shown(text)}: write whole numbers separated by commas, for example 32,64,128.")
+        raise UsageError(f"{flag} {shown(text)}: write whole numbers separated by commas, for example 32,64,128.")
     return tuple(int(word) for word in words)
 
 
