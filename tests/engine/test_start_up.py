@@ -19,7 +19,9 @@ ENDS = {
     "SIGUSR1": (75, STOPPED),
     "SIGINT": (130, "error: interrupted.\n"),
 }
-INSTALLED = "import os, signal\nfrom cvkit.engine.start_up import START_UP\nSTART_UP.install()\n"
+INSTALLED = (
+    "import os, signal\nfrom cvkit.engine.start_up import START_UP\nSTART_UP.install()\nSTART_UP.ends_at_once = False\n"
+)
 
 
 def send_self(name: str) -> str:
@@ -137,6 +139,42 @@ def test_a_forked_process_keeps_the_default_action() -> None:
         "print(os.waitpid(child, 0)[1])\n"
     )
     assert run_script(INSTALLED + script).stdout == f"{signal.SIGTERM.value}\n"
+
+
+def test_a_signal_ends_a_process_that_is_blocked_in_a_library() -> None:
+    """Python runs handlers between two instructions of the main thread, which waits for a lock here."""
+    script = (
+        "import ctypes, threading\n"
+        "from cvkit.engine import start_up\n"
+        "start_up.BLOCKED_SECONDS = 0.2\n"
+        "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "library, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)\n"
+        "library.pthread_mutex_lock(lock)\n"
+        "library.pthread_mutex_lock(lock)\n"
+        "print('never')\n"
+    )
+    started = time.monotonic()
+    ended = run_script(INSTALLED + script)
+    assert ended.returncode == 75 and time.monotonic() - started < 30
+    assert ended.stdout == "" and ended.stderr == "error: stopped by a signal: run the same command again.\n"
+
+
+def test_a_signal_to_a_forked_process_does_not_end_its_parent() -> None:
+    script = (
+        "import time\n"
+        "from cvkit.engine import start_up\n"
+        "start_up.BLOCKED_SECONDS = 0.05\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: os._exit(5))\n"
+        "    time.sleep(60)\n"
+        "time.sleep(0.1)\n"
+        "os.kill(child, signal.SIGTERM)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "time.sleep(0.3)\n"
+    )
+    ended = run_script(INSTALLED + script)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "5\n", "")
 
 
 @pytest.mark.slow
