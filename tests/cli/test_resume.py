@@ -139,6 +139,15 @@ def test_resume_and_out_still_continue_a_run(run: Run, interrupted: Interrupt, f
         ("[1]", "does not hold the settings of a run"),
         ("{", "r/config.json"),
         ('{"command": "train-detector"}', "is of `cvkit train-detector`, whose runs this version cannot continue"),
+        ('{"command": [1]}', "does not say which command started the run"),
+        ('{"command": null}', "does not say which command started the run"),
+        ("[" * 100_000, "r/config.json cannot be read as JSON"),
+        ('{"seed": ' + "9" * 5000 + "}", "r/config.json cannot be read as JSON"),
+        (
+            '{"command": "train-saliency", "data": "d", "lr": {}}',
+            "r/config.json: lr {} is not a number",
+        ),
+        ('{"command": "cae-embed", "data": "d", "size": [1]}', "r/config.json: size needs 2 values, not 1"),
         ('{"model": "mlnet", "fix": 1}', "does not say which command started the run"),
     ],
 )
