@@ -1,6 +1,18 @@
-"""Run the command line with ``python -m cvkit``."""
+"""Start the command line, as ``cvkit`` or as ``python -m cvkit``."""
 
-from cvkit.cli.main import main
+from cvkit.engine.start_up import START_UP
+
+
+def main() -> None:
+    """Handle signals from the first moment, then import and run the command line."""
+    try:
+        START_UP.install()
+        from cvkit.cli.main import main as run_command_line
+
+        run_command_line()
+    except KeyboardInterrupt:
+        START_UP.end()
+
 
 if __name__ == "__main__":
     main()

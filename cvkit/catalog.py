@@ -1,4 +1,4 @@
-"""Facts about models, weights and metrics, without torch."""
+"""Facts about models, weights, metrics and image formats, without torch."""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +7,19 @@ TIMM_PREFIX = "timm:"
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# The image formats that cvkit opens: Pillow's name, and the suffixes by which files are found in folders. Pillow knows
+# more formats, but some of them start other programs (EPS runs Ghostscript) or have decoders that are rarely tested.
+IMAGE_FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+    "PPM": (".ppm", ".pgm", ".pnm"),
+}
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in IMAGE_FORMATS.values() for suffix in suffixes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -59,6 +60,17 @@ class StoppedBySignal(CvkitError):
 
     exit_code = ExitCode.STOPPED
     kind = "stopped"
+
+
+def error_document(kind: str, message: str, exit_code: int) -> dict[str, Any]:
+    """Return what ``--json`` prints for an error.
+
+    Args:
+        kind: Kind of the error, such as ``CvkitError.kind``.
+        message: The line that is also written to stderr.
+        exit_code: Exit code of the command.
+    """
+    return {"error": {"kind": kind, "message": message, "exit_code": int(exit_code)}}
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cvkit.errors import DataError, OutputError, first_line, reason
 
@@ -200,13 +200,30 @@ def write_json(path: Path, document: object) -> None:
     write_atomic(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n", durable=True)
 
 
+class _Lines:
+    """A text file that ends lines with LF.
+
+    ``csv.writer`` quotes a cell with CR only if CR is part of its line end, so it must write CR and LF.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> int:
+        """Write one row."""
+        return self._stream.write(line.removesuffix("\r\n") + "\n")
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV atomically; None becomes an empty cell, and floats keep their full precision."""
+    """Write rows as CSV atomically; None becomes an empty cell, and floats keep their full precision.
+
+    Text is written as it is, so that the names in a table are those of the files.
+    """
     with (
         atomic_path(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
     ):
-        writer = csv.DictWriter(stream, columns, lineterminator="\n", restval="", extrasaction="ignore")
+        writer = csv.DictWriter(_Lines(stream), columns, lineterminator="\r\n", restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -4,9 +4,12 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from cvkit.config import ComputeConfig
-from cvkit.errors import UsageError
+from cvkit.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from cvkit.config import ComputeConfig
 
 
 def launched_processes() -> tuple[int, int] | None:
@@ -34,7 +37,7 @@ def launched_processes() -> tuple[int, int] | None:
     return None
 
 
-def process_plan(config: ComputeConfig) -> tuple[int, int]:
+def process_plan(config: "ComputeConfig") -> tuple[int, int]:
     """Return (processes per node, nodes): those of a launcher if there is one, else ``--devices`` and ``--nodes``."""
     return launched_processes() or (config.devices, config.nodes)
 
@@ -58,6 +61,15 @@ def is_main_process() -> bool:
 def is_child_process() -> bool:
     """Return whether another process of the same command started this one (``--devices N``)."""
     return launched_processes() is None and os.environ.get("LOCAL_RANK", "0") != "0"
+
+
+def exit_code_of_process(code: int) -> int:
+    """Return the exit code of this process, given that of the command.
+
+    The parent process exits with the code of a partial result or a stop. A process that it started exits with 0,
+    because an error would make the parent be killed before that.
+    """
+    return ExitCode.OK if is_child_process() and code in (ExitCode.PARTIAL, ExitCode.STOPPED) else code
 
 
 def cpu_count() -> int:

@@ -177,7 +177,7 @@ def test_documents_are_flushed_to_the_disk_before_they_get_their_name(
 
     def record(handle: int) -> None:
         names = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".cvkit-"))
-        flushed.append((Path(os.readlink(f"/proc/self/fd/{handle}")).name, names))
+        flushed.append((Path(f"/proc/self/fd/{handle}").readlink().name, names))
 
     monkeypatch.setattr(os, "fsync", record)
     write_json(tmp_path / "config.json", {})

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import typer
 
+from cvkit.cli.boundary import PastTyper
 from cvkit.cli.completion import completer
 from cvkit.cli.console import Console, ProgressMode
 from cvkit.cli.plan import show_plan
@@ -78,7 +79,10 @@ def add_command(app: typer.Typer, command: Command[Any, Any]) -> None:
     parameters += _common(command)
 
     def callback(**values: Any) -> None:
-        execute(command, values)
+        try:
+            execute(command, values)
+        except (OSError, EOFError) as error:
+            raise PastTyper from error
 
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     callback.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

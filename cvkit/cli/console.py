@@ -11,8 +11,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from cvkit.cli.cells import format_cell
+from cvkit.cli.cells import format_cell, printable
 from cvkit.cli.progress_views import PlainView, ProgressView, RichView, write_line
+from cvkit.errors import error_document
 from cvkit.processes import is_main_process
 from cvkit.progress import Event, Note
 
@@ -74,10 +75,10 @@ class Console:
             sys.stdout.write(json.dumps(_as_json(document), indent=2) + "\n")
 
     def lines(self, *lines: str) -> None:
-        """Write lines on stdout unless ``--json`` is set."""
+        """Write lines on stdout unless ``--json`` is set, with control characters as escapes."""
         self.close()
         if self.writes and not self.json_output:
-            sys.stdout.write("".join(f"{line}\n" for line in lines))
+            sys.stdout.write("".join(f"{printable(str(line))}\n" for line in lines))
 
     def failures(self, path: Path) -> None:
         """Write the first rows of a ``failures.csv`` to stderr."""
@@ -111,7 +112,7 @@ class Console:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for index, name in enumerate(columns):
             is_text = index == 0 or index in left
-            table.add_column(escape(name), justify="left" if is_text else "right", no_wrap=not is_text)
+            table.add_column(escape(printable(name)), justify="left" if is_text else "right", no_wrap=not is_text)
         for row in rows:
             table.add_row(*(escape(format_cell(value)) for value in row))
         with console.capture() as rendered:  # Rich would exit with 1 when the reader of a pipe has left
@@ -125,9 +126,20 @@ def bar(fraction: float, cells: int = 12) -> str:
     return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
-def show_error(message: str) -> None:
-    """Write an error as one line on stderr, from whichever process fails."""
-    write_line(f"error: {' '.join(message.split())}")
+def show_error(kind: str, message: str, exit_code: int) -> None:
+    """Write an error as one line on stderr, and as the JSON document on stdout if ``--json`` is set.
+
+    Every process that fails writes the line; only the main one writes the document.
+
+    Args:
+        kind: Kind of the error, such as ``CvkitError.kind``.
+        message: The line.
+        exit_code: Exit code of the command.
+    """
+    message = " ".join(message.split())
+    write_line(f"error: {message}")
+    if "--json" in sys.argv and is_main_process():
+        sys.stdout.write(json.dumps(error_document(kind, message, exit_code), indent=2) + "\n")
 
 
 def _as_json(value: Any) -> Any:

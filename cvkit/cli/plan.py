@@ -21,7 +21,7 @@ def show_plan(console: Console, command: str, config: Config) -> None:
     config = config.resolved()
     reads, writes = _reads(config), _writes(config)
     console.result({"command": command, "settings": config.as_dict(), "reads": reads, "writes": writes})
-    console.lines(as_toml(config, command).rstrip())
+    console.lines(*as_toml(config, command).rstrip().split("\n"))
     console.lines(*(f"# reads {path}: {state}" for path, state in reads.items()))
     console.lines(*(f"# writes {path}: {state}" for path, state in writes.items()))
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from cvkit.cli.cells import format_cell
+from cvkit.cli.cells import format_cell, printable
 from cvkit.progress import Stage, StageEnd, Step
 
 PLAIN_SECONDS = 10.0  # shortest time between two lines of a stage
@@ -52,7 +52,7 @@ class RichView:
         if isinstance(event, Stage):
             self._progress.start()
             self._unit, self._first = event.unit, event.done
-            title = escape(event.title)
+            title = escape(printable(event.title))
             self._task = self._progress.add_task(title, total=event.total, completed=event.done, rate="", figures="")
         elif isinstance(event, Step) and self._task is not None:
             elapsed = self._progress.tasks[-1].elapsed or 0
@@ -65,7 +65,7 @@ class RichView:
 
     def write(self, text: str) -> None:
         """Write one line above the bars."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
         """Remove the bars."""
@@ -130,10 +130,10 @@ def _line_bar(stage: Stage) -> Any:
 
 def format_figures(figures: Mapping[str, Any]) -> str:
     """Return figures as ``loss 0.1234  failed 2``."""
-    return "  ".join(f"{name} {format_cell(value)}" for name, value in figures.items())
+    return "  ".join(f"{printable(name)} {format_cell(value)}" for name, value in figures.items())
 
 
 def write_line(text: str) -> None:
-    """Write one line to stderr."""
-    sys.stderr.write(text + "\n")
+    """Write one line to stderr, with control characters as escapes."""
+    sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvkit import files
-from cvkit.errors import DataError
+from cvkit.errors import DataError, reason
 from cvkit.inputs import find_inputs
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -49,7 +49,7 @@ def read_folder(source: str) -> Folder:
     folder = Path(source)
     if not files.is_folder(source):
         return Folder({"train": _unlabelled(source)}, ())
-    subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    subfolders = _subfolders(folder)
     splits = [path for path in subfolders if path.name.lower() in SPLITS]
     if not any(path.name.lower().startswith("train") for path in splits):
         return _read_splits({"train": folder})
@@ -82,15 +82,25 @@ def _read_splits(folders: dict[str, Path], remarks: tuple[str, ...] = ()) -> Fol
     )
 
 
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if files.is_folder(str(path)) and path.name[0] != ".")
+    except OSError as error:
+        raise DataError(f"{folder}: the folder cannot be searched ({reason(error)}).") from error
+
+
 def _group_by_class(folder: Path) -> dict[str, list[Path]]:
-    """Return the images of a folder by subfolder; all of them under "" if any image lies directly in the folder."""
-    images = [item.path for item in find_inputs([str(folder)])]
-    parts = [path.relative_to(folder).parts for path in images]
-    if any(len(part) == 1 for part in parts):
-        return {"": images}
+    """Return the images of a folder by subfolder; all of them under "" if any image lies directly in the folder.
+
+    A path that cannot be read is among the images, so that it is reported; alone it is not an image in the folder.
+    """
+    inputs = find_inputs([str(folder)])
+    parts = [(*item.path.relative_to(folder).parts, *([""] if item.is_folder else [])) for item in inputs]
+    if any(len(part) == 1 and files.is_file(str(item.path)) for item, part in zip(inputs, parts, strict=True)):
+        return {"": [item.path for item in inputs]}
     groups: dict[str, list[Path]] = {}
-    for path, part in zip(images, parts, strict=True):
-        groups.setdefault(part[0], []).append(path)
+    for item, part in zip(inputs, parts, strict=True):
+        groups.setdefault(part[0] if len(part) > 1 else "", []).append(item.path)
     return groups
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvkit.errors import DataError
+from cvkit.files import is_folder
+from cvkit.inputs import open_file
 from cvkit.processes import free_memory
 
 UNSIGNED_BYTE = 0x08
@@ -62,7 +64,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 @contextmanager
 def _open(path: Path) -> Iterator[IO[bytes]]:
     try:
-        with path.open("rb") as plain:
+        with open_file(path) as plain:
             compressed = plain.read(2) == GZIP
             plain.seek(0)
             with gzip.open(plain) if compressed else plain as stream:
@@ -94,9 +96,9 @@ def find_idx(folder: Path) -> dict[str, dict[str, Path]]:
     """
     for candidate in (folder, folder / "raw", *sorted(folder.glob("*/raw"))):
         splits: dict[str, dict[str, Path]] = {}
-        for path in sorted(candidate.iterdir()) if candidate.is_dir() else ():
+        for path in sorted(candidate.iterdir()) if is_folder(str(candidate)) else ():
             match = _FILE.fullmatch(path.name)
-            if match is None or not path.is_file():
+            if match is None or is_folder(str(path)):
                 continue
             split = "train" if match["split"].lower().endswith("train") else "test"
             other = splits.setdefault(split, {}).setdefault(match["what"].lower(), path)

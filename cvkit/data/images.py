@@ -5,19 +5,23 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from cvkit.catalog import IMAGE_FORMATS
 from cvkit.data import tiff
+from cvkit.data.arrays import check_pixels, read_array
+from cvkit.data.completeness import check_complete
 from cvkit.data.scaling import white_level
+from cvkit.data.tiff_structure import is_tiff
 from cvkit.errors import DataError, first_line
+from cvkit.inputs import open_file
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-MAX_PIXELS = 178_000_000
 _ORIENTATION_TAG = 0x0112  # EXIF 2.3, section 4.6.4
 _TRANSPOSITIONS = {  # the transposition that brings an image of an orientation upright
     2: "FLIP_LEFT_RIGHT",
@@ -31,34 +35,31 @@ _TRANSPOSITIONS = {  # the transposition that brings an image of an orientation 
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I")
 _WIDTH_TAG, _HEIGHT_TAG, _SAMPLE_FORMAT_TAG, _PHOTOMETRIC_TAG = 256, 257, 339, 262  # TIFF 6.0
 _UNSIGNED, _WHITE_IS_ZERO = 1, 0
+_REDUCED_RGB = "RGB;16B"  # Pillow's decoder keeps 8 of the 16 bits, by which the transparent colour is not found
 _SILENT = logging.NullHandler()
 
 
-def open_image(path: Path, max_pixels: int | None = None) -> "Image.Image | tiff.TiffPage":
-    """Read the header of an image without decoding its pixels.
+@contextmanager
+def open_image(path: Path, max_pixels: int | None = None) -> Iterator["Image.Image | tiff.TiffPage"]:
+    """Read the header of an image without decoding its pixels, and close the file at the end of the context.
 
     Args:
         path: The image file.
         max_pixels: Value of --max-pixels, checked before decoding; 178 million if None.
 
-    Returns:
+    Yields:
         The image, opened by Pillow; or the header of a TIFF image that Pillow cannot read correctly.
 
     Raises:
         DataError: The file is missing, is no image, cannot be read, or has too many pixels.
     """
-    image = _open(path)
-    pixels = image.width * image.height
-    if pixels > (MAX_PIXELS if max_pixels is None else max_pixels):
-        if not isinstance(image, tiff.TiffPage):
-            image.close()
-        # Commands without the option pass no limit.
-        limit = f"the limit of {MAX_PIXELS:,}" if max_pixels is None else f"--max-pixels {max_pixels:,} allows"
-        raise DataError(f"{path}: {image.width}x{image.height} has {pixels:,} pixels, more than {limit}.")
-    return image
+    with open_file(path) as stream:
+        image = _identify(stream, path)
+        check_pixels(path, (image.height, image.width), max_pixels)
+        yield image
 
 
-def _open(path: Path) -> "Image.Image | tiff.TiffPage":
+def _identify(stream: BinaryIO, path: Path) -> "Image.Image | tiff.TiffPage":
     from PIL import Image, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = None  # the caller checks the size, because Pillow only warns
@@ -66,21 +67,15 @@ def _open(path: Path) -> "Image.Image | tiff.TiffPage":
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     logging.getLogger("PIL").addHandler(_SILENT)  # Pillow also logs what it raises
     try:
-        image = Image.open(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path}: is a folder, not an image.") from error
+        image = Image.open(stream, formats=tuple(IMAGE_FORMATS))
     except UnidentifiedImageError as error:
-        if not tiff.is_tiff(path):
-            raise DataError(f"{path}: not an image ({_describe_content(path)}).") from error
+        if not is_tiff(path):
+            formats = ", ".join(IMAGE_FORMATS)
+            raise DataError(f"{path}: not an image ({_describe_content(stream)}); {formats} are read.") from error
         return tiff.read_header(path)
     except Exception as error:
         raise DataError(f"{path}: cannot be read ({first_line(error, 120)}).") from error
-    if image.format == "TIFF" and tiff.is_misread_by_pillow(image, path):
-        image.close()
-        return tiff.read_header(path)
-    return image
+    return tiff.read_header(path) if image.format == "TIFF" and tiff.is_misread_by_pillow(image, path) else image
 
 
 def read_image(path: Path, max_pixels: int | None = None) -> np.ndarray:
@@ -100,31 +95,32 @@ def read_image(path: Path, max_pixels: int | None = None) -> np.ndarray:
     Raises:
         DataError: The file is missing, is no image, is damaged, or has too many pixels.
     """
-    image = open_image(path, max_pixels)
-    if isinstance(image, tiff.TiffPage):
-        return image.read_rgb()
-    with _reporting_damage(path), image:
-        return np.asarray(_to_rgb(image))
+    with open_image(path, max_pixels) as image, _reporting_damage(path):
+        return image.read_rgb() if isinstance(image, tiff.TiffPage) else np.asarray(_to_rgb(image, path))
 
 
 @contextmanager
 def _reporting_damage(path: Path) -> Iterator[None]:
-    """Turn any exception of a decoder into a DataError."""
+    """Turn any other exception of a decoder into a DataError."""
     try:
         yield
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{path}: damaged image ({first_line(error, 120)}).") from error
 
 
-def _to_rgb(image: "Image.Image") -> "Image.Image":
+def _to_rgb(image: "Image.Image", path: Path) -> "Image.Image":
     from PIL import Image
 
-    image = _upright(image)
+    image = _decode(image, path)
     if image.mode in _SIXTEEN_BIT or image.mode == "F":
         samples = _samples(image)
         scale = 255 / white_level(samples)
-        levels = np.nan_to_num(samples.astype(np.float64)) * scale + 0.5
-        return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).convert("RGB")
+        levels = np.clip(np.nan_to_num(samples.astype(np.float64)) * scale + 0.5, 0, 255).astype(np.uint8)
+        if "transparency" in image.info:  # the one level of a 16-bit PNG that is transparent
+            levels[samples == image.info["transparency"]] = 255
+        return Image.fromarray(levels).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -143,11 +139,18 @@ def _samples(image: "Image.Image") -> np.ndarray:
     return samples
 
 
-def _upright(image: "Image.Image") -> "Image.Image":
-    """Apply the EXIF orientation of an image, and read no other EXIF tag, because EXIF data is often damaged."""
+def _decode(image: "Image.Image", path: Path) -> "Image.Image":
+    """Decode an image, and apply its EXIF orientation; read no other EXIF tag, because EXIF data is often damaged."""
     from PIL import Image
 
-    image.load()  # in a PNG the orientation may stand after the pixels
+    tiles: Any = getattr(image, "tile", ())
+    reduced = any(each[3] == _REDUCED_RGB for each in tiles)
+    image.load()  # in a PNG the orientation and the transparent colour may stand after the pixels
+    if reduced and "transparency" in image.info:
+        raise DataError(
+            f"{path}: 16-bit RGB with a transparent colour is not supported; save it with an alpha channel."
+        )
+    check_complete(image, path)
     transposition = _TRANSPOSITIONS.get(_orientation(image))
     return image.transpose(Image.Transpose[transposition]) if transposition else image
 
@@ -172,10 +175,9 @@ def image_size(path: Path, max_pixels: int | None = None) -> tuple[int, int]:
     Raises:
         DataError: The file is missing, is no image, is damaged, or has too many pixels.
     """
-    image = open_image(path, max_pixels)
-    if isinstance(image, tiff.TiffPage):
-        return image.upright_size
-    with _reporting_damage(path), image:
+    with open_image(path, max_pixels) as image, _reporting_damage(path):
+        if isinstance(image, tiff.TiffPage):
+            return image.upright_size
         width, height = image.size
         if image.format == "TIFF":  # Pillow 11 and later swap the size of a rotated TIFF when they open it
             tags: Any = image.tag_v2  # type: ignore[attr-defined]
@@ -202,36 +204,19 @@ def read_map(path: Path, max_pixels: int | None = None) -> np.ndarray:
             negative or not finite.
     """
     if path.suffix.lower() == ".npy":
-        return _checked_map(path, read_array(path))
-    image = open_image(path, max_pixels)
-    if isinstance(image, tiff.TiffPage):
-        return _checked_map(path, image.read_map())
-    with _reporting_damage(path), image:
-        upright = _upright(image)
-        if upright.mode == "F":
-            values = np.asarray(upright)
-        elif upright.mode in _SIXTEEN_BIT:
-            values = _samples(upright).astype(np.float32) / 65535
-        else:
-            values = np.asarray(upright.convert("L"), dtype=np.float32) / 255
+        return _checked_map(path, read_array(path, max_pixels))
+    with open_image(path, max_pixels) as image, _reporting_damage(path):
+        values = image.read_map() if isinstance(image, tiff.TiffPage) else _to_map(image, path)
     return _checked_map(path, values)
 
 
-def read_array(path: Path) -> np.ndarray:
-    """Read a ``.npy`` file of numbers.
-
-    Raises:
-        DataError: The file is missing or damaged, or holds pickled objects or no numbers.
-    """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
-    except Exception as error:
-        raise DataError(f"{path}: not a readable .npy array ({first_line(error, 120)}).") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
-        raise DataError(f"{path}: holds no array of numbers.")
-    return array
+def _to_map(image: "Image.Image", path: Path) -> np.ndarray:
+    image = _decode(image, path)
+    if image.mode == "F":
+        return np.asarray(image)
+    if image.mode in _SIXTEEN_BIT:
+        return _samples(image).astype(np.float32) / 65535
+    return np.asarray(image.convert("L"), dtype=np.float32) / 255
 
 
 def _checked_map(path: Path, array: np.ndarray) -> np.ndarray:
@@ -267,9 +252,9 @@ def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(resized)
 
 
-def _describe_content(path: Path) -> str:
-    with path.open("rb") as stream:
-        head = stream.read(64)
+def _describe_content(stream: BinaryIO) -> str:
+    stream.seek(0)
+    head = stream.read(64)
     if not head:
         return "an empty file"
     return "text" if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head) else "unknown content"

@@ -5,7 +5,6 @@ greyscale with alpha, and it mixes up the samples of uncompressed 16-bit images 
 """
 
 import logging
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,20 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvkit.data.scaling import LUMA, white_level
+from cvkit.data.tiff_structure import check_inflated_size, find_damage
 from cvkit.errors import DataError, first_line
+from cvkit.inputs import open_file
 
 if TYPE_CHECKING:
     from PIL import Image
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF 6.0, section 2; the last two are BigTIFF
 MAX_CHANNELS = 4
 # TIFF 6.0, section 8 and 18: tag numbers, and the values that are read.
 _COMPRESSION, _PLANAR_CONFIGURATION, _BITS_PER_SAMPLE = 259, 284, 258
 _UNCOMPRESSED, _PLANE_BY_PLANE = 1, 2
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
-# What is needed to decode pixels: sections 3 to 8, 14, 15 and 18 to 19.
-_PIXEL_TAGS = frozenset({256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339})
-_TYPE_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # bytes per value, or 1
 _SILENT = logging.NullHandler()
 _ALPHA = {1: "premultiplied", 2: "straight"}
 
@@ -118,12 +115,6 @@ class TiffPage:
         return _upright(samples.reshape(self.height, self.width, self.channels), self.orientation)
 
 
-def is_tiff(path: Path) -> bool:
-    """Tell by its first bytes whether a file is a TIFF file."""
-    with path.open("rb") as stream:
-        return stream.read(4) in SIGNATURES
-
-
 def is_misread_by_pillow(image: "Image.Image", path: Path) -> bool:
     """Tell whether Pillow would decode a TIFF image wrongly that it has opened.
 
@@ -136,7 +127,7 @@ def is_misread_by_pillow(image: "Image.Image", path: Path) -> bool:
         and max(tags.get(_BITS_PER_SAMPLE, (1,))) > 8
         and len(image.getbands()) > 1
     )
-    return planar or _damage(path) != ""
+    return planar or find_damage(path) != ""
 
 
 def read_header(path: Path) -> TiffPage:
@@ -150,10 +141,10 @@ def read_header(path: Path) -> TiffPage:
     # tifffile logs what it then raises, which would be printed beside the report of the failure.
     logging.getLogger("tifffile").addHandler(_SILENT)
     try:
-        if damage := _damage(path):
+        if damage := find_damage(path):
             raise ValueError(damage)
         # A stream, because imageio takes some names for addresses.
-        with path.open("rb") as stream, iio.imopen(stream, "r", plugin="tifffile") as file:
+        with open_file(path) as stream, iio.imopen(stream, "r", plugin="tifffile") as file:
             tags = file.metadata(index=..., page=0)
         height, width = int(tags["ImageLength"]), int(tags["ImageWidth"])
         channels = int(tags.get("SamplesPerPixel", 1))
@@ -181,35 +172,11 @@ def read_header(path: Path) -> TiffPage:
     )
 
 
-def _damage(path: Path) -> str:
-    """Return what is cut off of the tags that describe the pixels, or "": Pillow and tifffile ignore such tags.
-
-    Source: TIFF 6.0, section 2; BigTIFF has 64-bit offsets and counts.
-    """
-    with path.open("rb") as stream:
-        head = stream.read(16)
-        order = "<" if head[:1] == b"I" else ">"
-        big = head[:4] in SIGNATURES[2:]
-        offset, count, entry = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
-        (start,) = struct.unpack_from(f"{order}{offset}", head, 8 if big else 4)
-        end = path.stat().st_size
-        stream.seek(min(start, end))
-        number = int.from_bytes(stream.read(struct.calcsize(count)), "little" if order == "<" else "big")
-        size = struct.calcsize(f"<{entry}") * number
-        directory = stream.read(min(size, end))
-    if len(directory) < max(1, size):
-        return "the directory of tags is cut off"
-    for tag, kind, length, value in struct.iter_unpack(f"{order}{entry}", directory):
-        bytes_ = length * _TYPE_SIZES.get(kind, 1)
-        if tag in _PIXEL_TAGS and bytes_ > len(value) and struct.unpack(f"{order}{offset}", value)[0] + bytes_ > end:
-            return f"the value of tag {tag} is cut off"
-    return ""
-
-
 def _decode(path: Path) -> NDArray[Any]:
     import imageio.v3 as iio
 
-    with path.open("rb") as stream, iio.imopen(stream, "r", plugin="tifffile") as file:
+    with open_file(path) as stream, iio.imopen(stream, "r", plugin="tifffile") as file:
+        check_inflated_size(path, file.metadata(index=..., page=0))
         # One thread: the callers read several files at a time.
         return np.asarray(file.read(index=..., page=0, maxworkers=1))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cvkit.config import ComputeConfig
 from cvkit.device import choose_device, choose_precision
+from cvkit.engine.launchers import cluster_environment
 from cvkit.errors import UsageError
 from cvkit.processes import launched_processes, process_plan
 
@@ -31,7 +32,7 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
         UsageError: If the device does not exist, or several nodes have no launcher.
     """
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment
+    from lightning_fabric.strategies import DDPStrategy
 
     if config.nodes > 1 and launched_processes() is None and "MASTER_ADDR" not in os.environ:
         raise UsageError(f"--nodes {config.nodes} needs a launcher on every node: use srun or torchrun.")
@@ -44,15 +45,13 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
     several = devices * nodes > 1
     if several:
         os.environ.setdefault("CVKIT_LOCAL_PROCESSES", str(devices))
-    one_gpu = device.type == "cuda" and device.index is not None
     fabric = Fabric(
         accelerator=device.type,
-        devices=[device.index] if one_gpu else devices,
+        devices=devices if device.index is None else [device.index],
         num_nodes=nodes,
-        strategy="ddp" if several else "auto",
+        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",  # Trainer.share_buffers does it
         precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
-        # Fabric takes any Slurm variables for those of a launcher, and would wait for processes that nobody starts.
-        plugins=[LightningEnvironment()] if launched_processes() is None else None,
+        plugins=[cluster_environment()],
     )
     if several:
         fabric.launch()
@@ -64,11 +63,24 @@ def _set_up_cuda(devices: int, deterministic: bool) -> None:
     import torch
 
     if devices > torch.cuda.device_count():
-        raise UsageError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs.")
+        if launched_processes() is None:
+            raise UsageError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs.")
+        raise UsageError(
+            f"{devices} processes were started on this node, but this one sees {torch.cuda.device_count()} GPUs: start "
+            "one process per GPU; in a Slurm job ask for --gpus-per-node instead of --gpus-per-task."
+        )
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def is_lost_connection(error: RuntimeError) -> bool:
+    """Return whether an exchange between processes failed because one of them has ended."""
+    from torch.distributed import DistError
+
+    text = str(error)
+    return isinstance(error, DistError) or "gloo" in text or any(word in text for word in ("by peer", "Socket closed"))
 
 
 def _leave_group() -> None:

@@ -96,6 +96,25 @@ def claim_folder(
     files.remove_abandoned(folder)
 
 
+def check_links(folder: Path, inner: Iterable[str]) -> None:
+    """Refuse a result folder in which a link leads outside, because results would be written there.
+
+    Args:
+        folder: The result folder, which may itself be a link.
+        inner: The folders inside it that will be written, as paths inside it.
+
+    Raises:
+        OutputError: If one of them, or the folder of the records, is such a link.
+    """
+    for name in sorted((RESULT_MARK, *inner)):
+        path = folder / name
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            raise OutputError(
+                f"{path} is a link to {path.resolve()}, outside the result folder: remove the link, or name another "
+                "folder with --out."
+            )
+
+
 def _content(folder: Path) -> str:
     """Name the content of a folder that is not empty: results of another or an unknown command, or other files."""
     command = read_manifest(folder).get("command")

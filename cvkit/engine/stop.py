@@ -2,33 +2,37 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
+from cvkit.engine.start_up import START_UP, STOP_SIGNALS, is_importing
 from cvkit.errors import StoppedBySignal
 from cvkit.progress import Event, Reporter
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-JOB_SIGNALS = (*SIGNALS, signal.SIGINT)  # what a scheduler or a terminal sends to every process of a job
+JOB_SIGNALS = (*STOP_SIGNALS, signal.SIGINT)  # what a scheduler or a terminal sends to every process of a job
+POLL_SECONDS = 1.0  # time between two polls of several processes
+MAX_POLL_STEPS = 10
 STOPPED_BEFORE_TRAINING = "stopped by a signal before training began: run the same command again."
 
 
 class StopSignal:
     """A context in which SIGTERM and SIGUSR1 set ``requested`` instead of ending the process.
 
-    Ctrl-C raises KeyboardInterrupt at once, as elsewhere. Python drops an exception that is raised inside a destructor
-    or a callback of a library, so ``requested`` raises it again.
+    Ctrl-C raises KeyboardInterrupt at once, as elsewhere, but not while a module is imported. Python drops an exception
+    that is raised inside a destructor or a callback of a library. In both cases ``requested`` raises it.
 
     Outside the main thread it installs nothing, because Python allows signal handlers in the main thread only.
     """
 
     def __init__(self) -> None:
-        self._requested = self._interrupted = False
+        self._requested = START_UP.stop_requested  # by a signal that a library ignored
+        self._interrupted = False
         self._before: dict[int, object] = {}
 
     @property
@@ -51,13 +55,14 @@ class StopSignal:
         self.request()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del number
         self._interrupted = True
-        raise KeyboardInterrupt
+        if not is_importing(frame):  # an exception in the initialisation of an extension module can abort Python
+            raise KeyboardInterrupt
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._request) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._request) for number in STOP_SIGNALS}
             # A shell starts background jobs with SIGINT ignored, and they must go on ignoring it.
             if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
                 self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._interrupt)
@@ -72,27 +77,51 @@ class StopSignal:
 
 
 class CommonStop:
-    """The decision of several processes to stop at the same step.
+    """The decisions of several processes to save, or to save and stop, at the same step.
 
     Attributes:
         signal: The signal context of this process.
         agreed: Whether the processes decided to stop when they were last polled.
+        saving: Whether the processes decided to save when they were last polled.
     """
 
     def __init__(self, signal: StopSignal, fabric: "Fabric") -> None:
         self.signal, self.fabric = signal, fabric
-        self.agreed = False
+        self.agreed = self.saving = False
+        self._steps, self._interval, self._polled_at = 0, 1, time.monotonic()
 
-    def poll(self) -> bool:
-        """Return whether a signal came to any process. All processes must call this at the same step."""
+    def poll(self, *, save: bool = False) -> bool:
+        """Return whether a signal came to any process. All processes must call this at the same step.
+
+        Args:
+            save: Whether this process wants to save; ``saving`` tells whether any process does.
+        """
         if self.fabric.world_size == 1:
-            self.agreed = self.signal.requested
-        else:
-            import torch
+            self.agreed, self.saving = self.signal.requested, save
+            return self.agreed
+        import torch
 
-            requested = torch.tensor(float(self.signal.requested), device=self.fabric.device)
-            self.agreed = bool(self.fabric.all_reduce(requested, reduce_op="sum") > 0)  # type: ignore[operator]
+        seconds = time.monotonic() - self._polled_at
+        wishes = torch.tensor([float(self.signal.requested), float(save), seconds], device=self.fabric.device)
+        stop, saving, seconds = self.fabric.all_reduce(wishes, reduce_op="max").tolist()  # type: ignore[union-attr]
+        self.agreed, self.saving = stop > 0, saving > 0
+        # The same on all processes, because it follows from values that they share.
+        fitting = int(max(1, self._steps) * POLL_SECONDS / max(seconds, 1e-6))
+        self._interval = min(MAX_POLL_STEPS, max(1, fitting))
+        self._steps, self._polled_at = 0, time.monotonic()
         return self.agreed
+
+    def poll_after_step(self, *, save: bool = False) -> bool:
+        """Return what ``poll`` returns if a poll is due after this step, else False; ``saving`` is then False too.
+
+        A poll makes a GPU wait for its processor and for the other processes. Therefore several processes are polled
+        once in about ``POLL_SECONDS``, at least every ``MAX_POLL_STEPS`` steps and at most every step.
+        """
+        self._steps += 1
+        if self.fabric.world_size > 1 and self._steps < self._interval:
+            self.saving = False
+            return False
+        return self.poll(save=save)
 
 
 def interruptible(stop: StopSignal, report: Reporter, message: str) -> Reporter:

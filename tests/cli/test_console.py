@@ -1,10 +1,14 @@
-"""What the console draws with letters."""
+"""Test what the console writes."""
 
+import csv
 import math
+from pathlib import Path
 
 import pytest
 
-from cvkit.cli.console import bar
+from cvkit.cli.cells import printable
+from cvkit.cli.console import Console, ProgressMode, bar, show_error
+from cvkit.progress import Note, Stage, Step
 
 
 @pytest.mark.parametrize(
@@ -44,3 +48,36 @@ def test_a_bar_never_shrinks_as_the_share_grows() -> None:
 @pytest.mark.parametrize(("share", "drawn"), [(-1.0, ""), (2.0, "█" * 12), (math.inf, "█" * 12), (math.nan, "")])
 def test_what_is_no_share_is_drawn_as_the_nearest_or_not_at_all(share: float, drawn: str) -> None:
     assert bar(share) == drawn
+
+
+UNSAFE = "a\x1b[31m\r\n\t\x07\x7f\x9b\u202e\u2066\u2028\x85\udcff"
+
+
+def test_control_characters_become_escapes() -> None:
+    assert printable(UNSAFE) == r"a\x1b[31m\r\n\t\x07\x7f\x9b\u202e\u2066\u2028\x85\udcff"
+
+
+def test_letters_of_all_scripts_are_kept() -> None:
+    text = "naïve 写真 [b]\u3000\xa0صورة 👩\u200d👧 ½ \\x1b"
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize("mode", [ProgressMode.plain, ProgressMode.rich, ProgressMode.none])
+def test_nothing_that_the_console_writes_has_control_characters_of_names(
+    mode: ProgressMode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = Console(mode, quiet=False, json_output=False)
+    console.report(Stage(UNSAFE, total=1, unit="images"))
+    console.report(Step(1, {UNSAFE: UNSAFE}))
+    console.report(Note(UNSAFE, "warning"))
+    console.lines(UNSAFE)
+    console.table([UNSAFE, "b"], [[UNSAFE, 1.0]])
+    table = tmp_path / "failures.csv"
+    with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+        csv.writer(stream).writerows([["input", "message"], [UNSAFE, UNSAFE]])
+    console.failures(table)
+    show_error("data", UNSAFE, 1)
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
+        assert r"a\x1b[31m" in text
+        assert not set(UNSAFE) & set(text) - set("a[31m\n")

@@ -1,5 +1,7 @@
 """The program as a whole: help, version, exit codes, streams."""
 
+import errno
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 import cvkit
 from cvkit.cli import main as program
+from cvkit.cli.boundary import SHOW_TRACEBACK
 
 from .conftest import Run
 
@@ -25,14 +28,63 @@ def test_wrong_usage_is_one_line_and_exit_2(run: Run, words: tuple[str, ...]) ->
     assert ended.err.count("\n") == 1
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(**options: object) -> int:
-        del options
-        raise ZeroDivisionError
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let every command fail with an error."""
 
-    monkeypatch.setattr(program, "app", broken)
-    with pytest.raises(ZeroDivisionError):
-        program.main()
+    def run_command(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("cvkit.cli.command.execute", run_command)
+
+
+def test_a_bug_shows_its_traceback_and_asks_for_a_report(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_with(monkeypatch, ZeroDivisionError("division\x1b by zero"))
+    ended = run("models", "list", "--json")
+    assert ended.code == 1
+    assert ended.err.startswith("Traceback (most recent call last):")
+    assert "\x1b" not in ended.err
+    assert ended.err.splitlines()[-1].startswith("error: unexpected ZeroDivisionError (division\\x1b by zero).")
+    assert "`cvkit env`" in ended.err.splitlines()[-1]
+    assert json.loads(ended.out)["error"]["kind"] == "bug"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (MemoryError(), "memory", "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), "memory", "out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.csv"), "system", "a.csv"),
+        (OSError(errno.EMFILE, "Too many open files"), "system", "`ulimit -n`"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "system", "Broken pipe"),
+        (EOFError("ran out of input"), "bug", "ran out of input"),
+        (PermissionError(errno.EACCES, "Permission denied", "a\nb"), "system", "Permission denied"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str, message: str
+) -> None:
+    fail_with(monkeypatch, error)
+    ended = run("models", "list", "--json")
+    assert ended.code == 1
+    assert message in ended.err.splitlines()[-1]
+    assert kind == "bug" or ended.err.count("\n") == 1
+    document = json.loads(ended.out)["error"]
+    assert document["kind"] == kind and document["exit_code"] == 1 and f"error: {document['message']}\n" in ended.err
+
+
+def test_the_traceback_of_any_error_is_shown_on_request(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Traceback" not in run("models", "lst").err
+    monkeypatch.setenv(SHOW_TRACEBACK, "1")
+    ended = run("models", "lst")
+    assert ended.err.startswith("Traceback") and ended.err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("words", [("env", "x"), ("models", "lst"), ("predict", "--lr", "1")])
+def test_an_error_is_also_a_json_document(run: Run, words: tuple[str, ...]) -> None:
+    ended = run(*words, "--json")
+    error = json.loads(ended.out)["error"]
+    assert ended.err == f"error: {error['message']}\n"
+    assert error["exit_code"] == ended.code and error["kind"] == "usage"
 
 
 def test_module_and_script_are_one_program(tmp_path: Path) -> None:

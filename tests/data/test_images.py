@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvkit.data.images import image_size, open_image, read_array, read_image, read_map, resize_image, resize_map
+from cvkit.data.arrays import read_array
+from cvkit.data.images import image_size, open_image, read_image, read_map, resize_image, resize_map
 from cvkit.errors import DataError
 from cvkit.render.jpeg import encode_jpeg
 

@@ -9,11 +9,12 @@ import threading
 
 import pytest
 
-from cvkit.engine.stop import SIGNALS, StopSignal
+from cvkit.engine.start_up import STOP_SIGNALS
+from cvkit.engine.stop import StopSignal
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send these signals")
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_is_recorded_and_the_previous_handler_is_restored(number: signal.Signals) -> None:
     def previous(*_: object) -> None:
         raise AssertionError("the previous handler must not run")

@@ -11,7 +11,7 @@ from cvkit.commands.cae_embed import pictures
 from cvkit.commands.cae_embed.measure import embed
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection, DataSource
-from cvkit.engine.training.fit import FitResult
+from cvkit.engine.training.job import FitResult
 from cvkit.progress import Reporter, Stage, StageEnd, Step
 from cvkit.tasks.embedding import tables
 from cvkit.tasks.embedding.comparison import EmbeddingScores, MethodEmbedding, score_embeddings

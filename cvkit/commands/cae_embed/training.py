@@ -12,7 +12,8 @@ from cvkit.data.collection import Collection
 from cvkit.device import is_out_of_memory
 from cvkit.engine import checkpoint
 from cvkit.engine.run_folder import RunFolder, write_config
-from cvkit.engine.training.fit import FitResult, Job, fit
+from cvkit.engine.training.fit import fit
+from cvkit.engine.training.job import FitResult, Job
 from cvkit.errors import OutputError, UsageError
 from cvkit.files import read_json, write_atomic
 from cvkit.models.summary import Summary

@@ -13,7 +13,8 @@ from cvkit.config import TrainSaliencyConfig
 from cvkit.engine.distributed import start_fabric
 from cvkit.engine.run_folder import RunFolder, open_for_processes, write_config
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
-from cvkit.engine.training.fit import Job, fit
+from cvkit.engine.training.fit import fit
+from cvkit.engine.training.job import Job
 from cvkit.errors import UsageError
 from cvkit.models.backbones import normalisation
 from cvkit.processes import worker_count

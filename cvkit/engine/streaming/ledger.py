@@ -15,6 +15,7 @@ import cvkit
 from cvkit.engine.locks import locked
 from cvkit.engine.result_folder import (
     MANIFEST,
+    check_links,
     claim_folder,
     differing_settings,
     holds_something,
@@ -25,7 +26,7 @@ from cvkit.engine.streaming.records import Records, encode
 from cvkit.engine.streaming.tables import ReportWriter, write_tables
 from cvkit.errors import OutputError
 from cvkit.files import make_folder, write_json, writing
-from cvkit.inputs import RESULT_MARK, Input
+from cvkit.inputs import RESULT_MARK, Input, folders_of
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class Ledger:
         """Open the result folder and find out which inputs are left to do.
 
         Raises:
-            OutputError: If the folder must not be written (``claim_folder``), if a result of another input would be
-                replaced, or if another process is writing the same part.
+            OutputError: If the folder must not be written (``claim_folder``, ``check_links``), if a result of another
+                input would be replaced, or if another process is writing the same part.
         """
         self.work = work
         self.began = time.time()
@@ -194,6 +195,7 @@ class Ledger:
         """Claim the folder, and write its manifest before anything else, so that no results are without settings."""
         if not self._state.is_dir():
             self._claim_folder()  # before a file is created in a folder that belongs to something else
+        check_links(self.work.folder, folders_of(item.stem for item in self.work.inputs))
         make_folder(self._state)
         with locked(ledger_lock(self._state)):
             self._claim_folder()

@@ -5,79 +5,30 @@ The loop knows neither the data nor the task: a ``Learner`` supplies the loss an
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from cvkit.config import LAST, TrainingConfig
+from cvkit.config import LAST
 from cvkit.device import is_out_of_memory
 from cvkit.engine import checkpoint
-from cvkit.engine.run_folder import RunFolder
+from cvkit.engine.distributed import is_lost_connection
 from cvkit.engine.stop import CommonStop, StopSignal
 from cvkit.engine.training.board import Board
 from cvkit.engine.training.history import best_epoch, describe_epoch
-from cvkit.engine.training.learner import Batch, Data, Learner
+from cvkit.engine.training.job import FitResult, Job
+from cvkit.engine.training.learner import Batch, Data
 from cvkit.engine.training.loading import BatchLoader, timed, worker_failure
 from cvkit.engine.training.sampling import EpochSampler
 from cvkit.engine.training.state import State
 from cvkit.engine.training.trainer import Trainer
-from cvkit.engine.training.validate import mean_scores
+from cvkit.engine.training.validate import gather, mean_scores
 from cvkit.errors import DataError, StoppedBySignal, TrainingError
 from cvkit.files import write_csv
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 
 SAVE_SECONDS = 600.0  # longest time between two checkpoints within an epoch
-AGREE_STEPS = 10  # number of steps after which several processes agree on whether to stop
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One training run.
-
-    Attributes:
-        learner: The network, its loss and its scores.
-        train: Training examples.
-        val: Validation examples.
-        folder: The run folder, which exists.
-        config: Settings of the run.
-        lr: Peak learning rate.
-        batch_size: Images per batch and process.
-        workers: Number of loading processes, 0 to load in this one.
-        kind: Kind of the checkpoint ``best.pt``.
-        after_epoch: Called in the first process after each epoch with the history and the number of the best epoch so
-            far, which is None with ``--best-metric last``.
-    """
-
-    learner: Learner
-    train: Data
-    val: Data
-    folder: RunFolder
-    config: TrainingConfig
-    lr: float
-    batch_size: int
-    workers: int
-    kind: str
-    after_epoch: Callable[[list[dict[str, Any]], int | None], None] = lambda *_: None
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """The result of a training run.
-
-    Attributes:
-        best_epoch: Number of the best epoch.
-        best: The row of that epoch in the history.
-        history: One row per epoch.
-        stopped: Whether a signal came after the last epoch was complete.
-    """
-
-    best_epoch: int
-    best: Mapping[str, Any]
-    history: list[dict[str, Any]]
-    stopped: bool = False
 
 
 def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
@@ -102,7 +53,7 @@ def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
         try:
             loop.run()
         except RuntimeError as error:
-            message = _foreseen(error)
+            message = _foreseen(error, fabric)
             if message is None:
                 raise
             raise TrainingError(message) from error
@@ -115,10 +66,12 @@ def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
     return FitResult(state.best_epoch, best, state.history, stop.requested)
 
 
-def _foreseen(error: RuntimeError) -> str | None:
+def _foreseen(error: RuntimeError, fabric: Fabric) -> str | None:
     """Return a message for an error that the machine causes, and None for any other error."""
     if is_out_of_memory(error):
         return "out of memory: use a smaller batch size (and accumulate gradients to make up) or smaller images."
+    if fabric.world_size > 1 and is_lost_connection(error):
+        return f"process {fabric.global_rank} lost the connection to another process of this run, which has ended."
     return worker_failure(error)
 
 
@@ -136,6 +89,7 @@ class _Loop:
         self.state = State()
         if job.config.resume and job.folder.last.is_file():
             self.state = self.trainer.restore(job.folder.last)
+            self.state.take_sums(fabric.global_rank)
             report(Note(f"resuming after epoch {self.state.epoch}, batch {self.state.batch} of {self.batches}"))
 
     def _load(self, data: Data, *, shuffle: bool) -> tuple[EpochSampler, BatchLoader]:
@@ -196,9 +150,8 @@ class _Loop:
         """Return whether to save within an epoch; never between batches whose gradients are added up."""
         if self.state.batch % self.config.accumulate:
             return False
-        alone = self.fabric.world_size == 1
-        leaving = self.stop.poll() if alone or self.state.step % AGREE_STEPS == 0 else False
-        return leaving or time.monotonic() - self.saved_at > SAVE_SECONDS
+        leaving = self.stop.poll_after_step(save=time.monotonic() - self.saved_at > SAVE_SECONDS)
+        return leaving or self.stop.saving
 
     def _add_loss(self, pending: tuple[Tensor, Batch, int] | None) -> None:
         """Add the loss of a batch to the sum of the epoch, and refuse one that is not finite."""
@@ -216,6 +169,7 @@ class _Loop:
     def _validate(self) -> dict[str, float]:
         """Return the mean validation scores of the weights, or of their moving average if there is one."""
         trainer = self.trainer
+        trainer.share_buffers()
         with trainer.averaged_weights():
             trainer.model.eval()
             means = mean_scores(
@@ -224,7 +178,7 @@ class _Loop:
                 trainer.model,
                 self.val_loader,
                 self.report,
-                interrupted=lambda: self.stop.signal.requested,
+                interrupted=self.stop.poll_after_step,
             )
         if means is None:
             self._leave_before_validation()
@@ -259,14 +213,16 @@ class _Loop:
 
     def _row(self, scores: dict[str, float]) -> dict[str, Any]:
         state = self.state
+        sums = gather(self.fabric, [state.loss_sum, state.images])
+        loss_sum, images = (math.fsum(column) for column in zip(*sums, strict=True))
         return {
             "epoch": state.epoch,
             "step": state.step,
             "lr": self.trainer.learning_rate(state.step),
-            "train_loss": state.loss_sum / max(1, state.images),
+            "train_loss": loss_sum / max(1, images),
             **{f"val_{name}": value for name, value in scores.items()},
             "seconds": round(state.seconds, 3),
-            "images_per_second": round(state.images * self.fabric.world_size / max(1e-9, state.seconds), 3),
+            "images_per_second": round(images / max(1e-9, state.seconds), 3),
             "busy": round(1 - state.waited / max(1e-9, state.seconds), 4),
         }
 
@@ -278,6 +234,7 @@ class _Loop:
     def _save(self) -> None:
         epoch = self.state.epoch + (1 if self.state.batch else 0)  # no batch: the epoch has just ended
         self.trainer.check_finite(epoch, kept=self.job.folder.last.name)
+        self.state.sums = gather(self.fabric, [self.state.loss_sum, self.state.images])
         if self.is_main:
             self.trainer.save(self.job.folder.last, self.state)
         self.saved_at = time.monotonic()

@@ -18,6 +18,7 @@ class State:
         seconds: Training time of the current epoch in seconds.
         waited: Seconds of it spent waiting for data.
         parts: Number of parts in which a batch is computed, more than 1 after memory did not suffice.
+        sums: ``loss_sum`` and ``images`` of every process when the state was saved.
         best_epoch: Number of the best epoch, 0 before the first one.
         history: One row per completed epoch.
     """
@@ -30,6 +31,7 @@ class State:
     seconds: float = 0.0
     waited: float = 0.0
     parts: int = 1
+    sums: list[list[float]] = field(default_factory=list)
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -42,3 +44,9 @@ class State:
     def start_epoch(self) -> None:
         """Reset the values of the current epoch."""
         self.batch, self.loss_sum, self.images, self.seconds, self.waited = 0, 0.0, 0, 0.0, 0.0
+
+    def take_sums(self, rank: int) -> None:
+        """Set the values of a process from ``sums``, after another process saved the state."""
+        if rank < len(self.sums):
+            loss_sum, images = self.sums[rank]
+            self.loss_sum, self.images = loss_sum, int(images)

@@ -156,6 +156,20 @@ class Trainer:
         if self.average:
             self.average.update(self.network, state.step)
 
+    def share_buffers(self) -> None:
+        """Give every process the buffers of the first one, such as the statistics of batch norms, which it saves.
+
+        The weights are the same in all processes already. DDP itself would share buffers in every forward pass, also in
+        those of a validation in which the processes have different numbers of batches.
+        """
+        if self.fabric.world_size == 1:
+            return
+        averages = self.average.values if self.average else {}
+        for name, buffer in self.network.named_buffers():
+            for value in (buffer, averages.get(name)):
+                if value is not None:
+                    torch.distributed.broadcast(value, src=0)
+
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
         """Give the network its averaged weights inside the context, if there is an average."""

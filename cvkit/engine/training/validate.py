@@ -32,12 +32,13 @@ def mean_scores(
         model: The network to run forward, in evaluation mode.
         loader: The validation batches of this process.
         report: Receives the progress.
-        interrupted: Called after each batch if there is a single process (several must stay at the same step).
+        interrupted: Called after each batch that every process has, to decide whether to stop.
 
     Returns:
         The means by name, or None if ``interrupted`` returned True.
     """
     report(Stage("validation", len(loader), "batches"))
+    common = int(min(row[0] for row in gather(fabric, [len(loader)])))
     sums: dict[str, Tensor] = {}
     for done, batch in enumerate(loader, start=1):
         for name, values in _scores(learner, model, fabric.to_device(batch)).items():
@@ -45,7 +46,7 @@ def mean_scores(
             part = torch.stack([values[defined].double().sum(), defined.sum().double()])
             sums[name] = sums[name] + part if name in sums else part
         report(Step(done))
-        if fabric.world_size == 1 and interrupted():
+        if done <= common and interrupted():
             return None
     report(StageEnd())
     return _means(fabric, sums)
@@ -79,3 +80,12 @@ def _means(fabric: Fabric, sums: dict[str, Tensor]) -> dict[str, float]:
         if count:
             means[name] = total / count
     return means
+
+
+def gather(fabric: Fabric, numbers: list[float]) -> list[list[float]]:
+    """Return the numbers of every process, one row per process. All processes must call this at the same step."""
+    if fabric.world_size == 1:
+        return [numbers]
+    rows = fabric.all_gather(torch.tensor(numbers, dtype=torch.float64, device=fabric.device))
+    assert isinstance(rows, Tensor)
+    return rows.tolist()

@@ -69,9 +69,11 @@ class _FolderTruth(Truth):
     cache: dict[str, int | str] = field(default_factory=dict)
 
     def class_of(self, item: Input) -> int:
-        name = item.path.parent.name
+        # A folder that cannot be searched stands for the images in it.
+        folder = item.path if item.is_folder else item.path.parent
+        name = folder.name
         if name in ("", ".."):  # the path is relative to the working directory
-            name = item.path.parent.resolve().name
+            name = folder.resolve().name
         if name not in self.cache:
             try:
                 self.cache[name] = self.resolver.find(name)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from cvkit.config import TrainingConfig
 from cvkit.engine import checkpoint
 from cvkit.engine.run_folder import RunFolder
-from cvkit.engine.training.fit import FitResult, Job, fit
+from cvkit.engine.training.fit import fit
+from cvkit.engine.training.job import FitResult, Job
 from cvkit.engine.training.optim import Group
 from cvkit.errors import DataError, StoppedBySignal, TrainingError
 from cvkit.progress import Reporter, ignore

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cvkit.data.images import read_array, read_map
+from cvkit.data.arrays import read_array
+from cvkit.data.images import read_map
 from cvkit.errors import DataError, first_line
+from cvkit.inputs import open_file, open_text
 
 FIXATION_SUFFIXES = (".csv", ".mat", ".npy", ".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 SIGMA_OF_SIDE = 0.03  # fraction of the longer side: 24 px at 800, about one degree of visual angle in OSIE
@@ -77,12 +79,10 @@ def read_fixations(path: Path) -> Fixations:
 
 def _read_csv(path: Path) -> Fixations:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with open_text(path) as stream:
             reader = csv.reader(stream)
             header = [name.strip().lower() for name in next(reader, [])]
             rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable CSV file ({error}).") from error
     if "x" not in header or "y" not in header:
@@ -112,10 +112,10 @@ def _read_mat(path: Path) -> Fixations:
     from scipy.io import loadmat
 
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             content = loadmat(stream, squeeze_me=False)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
+    except DataError:
+        raise
     except NotImplementedError as error:
         raise DataError(f"{path}: a MATLAB 7.3 file; save it with -v7 to read it here.") from error
     except Exception as error:  # loadmat raises many types on damaged files

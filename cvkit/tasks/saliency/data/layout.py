@@ -1,14 +1,17 @@
 """Find the images, maps and fixations of a saliency data set, pair them by stem, and split them."""
 
 import csv
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from cvkit.catalog import IMAGE_SUFFIXES
 from cvkit.errors import DataError
-from cvkit.inputs import IMAGE_SUFFIXES
+from cvkit.files import is_file, is_folder
+from cvkit.inputs import open_text, search_folder, without_suffix
 from cvkit.tasks.saliency.data.fixations import FIXATION_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "stimuli")
@@ -73,14 +76,14 @@ def read_layout(root: Path) -> Layout:
     Raises:
         DataError: If no image has ground truth; the message lists what was looked for and what was found.
     """
-    if not root.exists():
+    if not os.path.lexists(root):
         raise DataError(f"{root}: no such folder.")
-    if root.is_file():
+    if not is_folder(str(root)):
         return _read_manifest(root)
-    repeats: list[str] = []
-    images = _collect(root, IMAGE_FOLDERS, IMAGE_SUFFIXES, repeats)
-    maps = _collect(root, MAP_FOLDERS, MAP_SUFFIXES, repeats)
-    points = _collect(root, FIXATION_FOLDERS, FIXATION_SUFFIXES, repeats)
+    left_out: dict[str, list[str]] = {}
+    images = _collect(root, IMAGE_FOLDERS, IMAGE_SUFFIXES, left_out)
+    maps = _collect(root, MAP_FOLDERS, MAP_SUFFIXES, left_out)
+    points = _collect(root, FIXATION_FOLDERS, FIXATION_SUFFIXES, left_out)
     examples = [
         Example(key=key, split=split, image=path, map=maps.get((split, key)), fixations=points.get((split, key)))
         for (split, key), path in sorted(images.items())
@@ -92,17 +95,17 @@ def read_layout(root: Path) -> Layout:
         "images without a map or fixations": [str(e.image) for e in examples if not (e.map or e.fixations)],
         "maps without an image": [str(path) for key, path in sorted(maps.items()) if key not in images],
         "fixations without an image": [str(path) for key, path in sorted(points.items()) if key not in images],
-        "files whose stem another file has": repeats,
+        **left_out,
     }
     return Layout(root=root, examples=paired, unpaired={kind: names for kind, names in unpaired.items() if names})
 
 
 def _collect(
-    root: Path, names: Iterable[str], suffixes: Iterable[str], repeats: list[str]
+    root: Path, names: Iterable[str], suffixes: Iterable[str], left_out: dict[str, list[str]]
 ) -> dict[tuple[str, str], Path]:
     """Return {(split, key): file} of the folders with the first of ``names`` that holds any file.
 
-    A second file of the same split and key is added to ``repeats``.
+    A second file of the same split and key, and a folder that cannot be searched, are added to ``left_out``.
     """
     accepted = set(suffixes)
     for name in names:
@@ -110,20 +113,19 @@ def _collect(
         bases += [(split, root / word / name) for word, split in SPLITS.items()]
         files: dict[tuple[str, str], Path] = {}
         for split, base in bases:
-            if not base.is_dir():
+            if not is_folder(str(base)):
                 continue
-            for path in sorted(base.rglob("*")):
-                relative = path.relative_to(base)
-                hidden = any(part.startswith(".") for part in relative.parts)
-                if path.suffix.lower() not in accepted or hidden or not path.is_file():
+            for found in search_folder(base, lambda name: Path(name).suffix.lower() in accepted, results=True):
+                if found.is_folder:
+                    left_out.setdefault("folders that cannot be searched", []).append(str(found.path))
                     continue
-                inner = SPLITS.get(relative.parts[0].lower()) if split == ALL and len(relative.parts) > 1 else None
-                parts = relative.parts[1:] if inner else relative.parts
-                key = (inner or split, Path(*parts).with_suffix("").as_posix())
+                first, _, rest = found.relative.partition("/")
+                inner = SPLITS.get(first.lower()) if split == ALL and rest else None
+                key = (inner or split, without_suffix(rest if inner else found.relative))
                 if key in files:
-                    repeats.append(str(path))
+                    left_out.setdefault("files whose stem another file has", []).append(str(found.path))
                 else:
-                    files[key] = path
+                    files[key] = found.path
         if files:
             return files
     return {}
@@ -142,11 +144,12 @@ def _nothing_found(root: Path, images: int, maps: int, points: int) -> str:
 
 def _read_manifest(path: Path) -> Layout:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with open_text(path, errors="surrogateescape") as stream:
             reader = csv.reader(stream)
             columns = [name.strip().lower() for name in next(reader, [])]
+            "".join(columns).encode()  # file names may have any bytes, but a table has a readable header
             rows = [dict(zip(columns, map(str.strip, row), strict=False)) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeEncodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable manifest CSV ({error}).") from error
     if "image" not in columns or not {"map", "fixations"} & set(columns):
         raise DataError(
@@ -157,7 +160,7 @@ def _read_manifest(path: Path) -> Layout:
         files = {name: path.parent / row[name] for name in ("image", "map", "fixations") if row.get(name)}
         if "image" not in files:
             continue
-        if absent := [str(file) for file in files.values() if not file.is_file()]:
+        if absent := [str(file) for file in files.values() if not is_file(str(file))]:
             missing += absent
             continue
         if len(files) == 1:
@@ -166,7 +169,7 @@ def _read_manifest(path: Path) -> Layout:
         word = row.get("split", "").lower()
         if word and word not in SPLITS:
             raise DataError(f"{path}: the split {word!r} is not one of train, val, test.")
-        key = Path(row["image"]).with_suffix("").as_posix()
+        key = without_suffix(Path(row["image"]).as_posix())
         split = SPLITS.get(word, ALL)
         examples.append(Example(key, split, files["image"], files.get("map"), files.get("fixations")))
     if not examples:

@@ -7,8 +7,14 @@ import numpy as np
 
 from cvkit.data.images import read_map, resize_map
 from cvkit.errors import DataError
+from cvkit.files import is_folder
+from cvkit.inputs import search_folder, without_suffix
 from cvkit.tasks.saliency.data.ground_truth import Mismatch, same_shape
 from cvkit.tasks.saliency.data.layout import MAP_SUFFIXES, Example
+
+
+def _is_map(name: str) -> bool:
+    return Path(name).suffix.lower() in MAP_SUFFIXES and not name.endswith(".overlay.jpg")
 
 
 class MapFolder:
@@ -25,18 +31,22 @@ class MapFolder:
     """
 
     def __init__(self, folder: Path, examples: Sequence[Example]) -> None:
-        if not folder.is_dir():
+        if not is_folder(str(folder)):
             raise DataError(f"{folder}: no such folder.")
         self.folder = folder
-        files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in MAP_SUFFIXES and path.is_file()]
-        maps = [path for path in files if not path.name.endswith(".overlay.jpg")]
-        self._by_path = {path.relative_to(folder).with_suffix("").as_posix(): path for path in maps}
+        self._by_path: dict[str, Path] = {}
         self._by_stem: dict[str, list[Path]] = {}
-        for path in maps:
-            self._by_stem.setdefault(path.stem, []).append(path)
+        self._unsearched: list[Path] = []
+        for found in search_folder(folder, _is_map, hidden=True, results=True):
+            if found.is_folder:
+                self._unsearched.append(found.path)
+                continue
+            name = without_suffix(found.relative)
+            self._by_path[name] = found.path
+            self._by_stem.setdefault(name.rpartition("/")[2], []).append(found.path)
         if not any(self.find(example) for example in examples):
             raise DataError(
-                f"no map in {folder} has the stem of an image; the folder has {len(maps)} maps, the data set "
+                f"no map in {folder} has the stem of an image; the folder has {len(self._by_path)} maps, the data set "
                 f"{len(examples)} images such as {examples[0].key}{examples[0].image.suffix}."
             )
 
@@ -65,7 +75,8 @@ class MapFolder:
         """
         path = self.find(example)
         if path is None:
-            raise DataError(f"{example.image}: no map of its stem in {self.folder}.")
+            missed = f" ({self._unsearched[0]} cannot be searched)" if self._unsearched else ""
+            raise DataError(f"{example.image}: no map of its stem in {self.folder}{missed}.")
         values = read_map(path)
         if not same_shape(values.shape, size):
             raise Mismatch(

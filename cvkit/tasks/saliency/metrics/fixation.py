@@ -25,7 +25,8 @@ def nss(pred: Tensor, fixations: Tensor, *, repeats: bool = False, correction: i
     def score(maps: Tensor, counts: Tensor) -> Tensor:
         rows = pixels(maps)
         points = at_fixations(rows, counts, repeats=repeats)
-        std, mean = torch.std_mean(rows, dim=1, keepdim=True, correction=correction)
+        # A map of one pixel is constant; torch warns of its standard deviation.
+        std, mean = torch.std_mean(rows, dim=1, keepdim=True, correction=min(correction, rows.shape[1] - 1))
         flat = is_constant(rows)
         z = (points.values - mean) / torch.where(flat, torch.ones_like(std), std)
         return points.mean(torch.where(flat, torch.zeros_like(z), z))

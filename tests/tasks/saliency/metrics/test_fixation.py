@@ -58,3 +58,7 @@ def test_a_value_that_is_not_finite_makes_the_score_undefined() -> None:
 def test_a_baseline_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="one shape"):
         information_gain(MAP, ONCE_AND_TWICE, torch.ones(3, 2))
+
+
+def test_nss_of_a_map_of_one_pixel_is_zero() -> None:
+    assert nss(torch.full((1, 1, 1), 0.5), torch.ones(1, 1, 1, dtype=torch.int16)).tolist() == [0]

@@ -1,5 +1,8 @@
 """Test the search, order and naming of inputs."""
 
+import io
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,41 @@ def test_inputs_are_read_from_standard_input(here: Path) -> None:
     assert pairs(["-"], ["d/b.jpg\n", "one.jpg\n"]) == [("d/b.jpg", "d/b"), ("one.jpg", "one")]
 
 
+# A name per line. Only LF and CR LF end a line: U+0085, U+2028, FF and VT are parts of names.
+ODD_NAMES = (
+    b"caf\xe9.jpg",
+    "a\u2028b\u0085c.jpg".encode(),
+    b"a\x0bb\x0cc\x1cd.jpg",
+    b"-rf.jpg",
+    b'"quoted".jpg',
+    b"'s.jpg",
+    b"..png",
+    b"x" * 250,
+    b"a\rb.jpg",
+)
+
+
+def test_names_in_a_list_may_have_any_bytes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [Path(os.fsdecode(name)) for name in ODD_NAMES]
+    for ending in (b"\n", b"\r\n"):
+        content = b"".join(name + ending for name in ODD_NAMES)
+        (here / "list.txt").write_bytes(content)
+        assert [item.path for item in find_inputs(["@list.txt"])] == names
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
+        assert [item.path for item in find_inputs(["-"])] == names
+
+
+def test_names_that_end_with_nul_may_have_newlines(here: Path) -> None:
+    (here / "list.txt").write_bytes(b"a\nb.jpg\0 #c.jpg \0")
+    assert pairs(["@list.txt"]) == [("a\nb.jpg", "a\nb"), (" #c.jpg ", " #c")]
+
+
+def test_closed_standard_input_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DataError, match="standard input is closed"):
+        find_inputs(["-"])
+
+
 def test_inputs_keep_the_order_of_the_arguments_without_repeats(here: Path) -> None:
     (here / "list.txt").write_text("one.jpg\nd/a.PNG\n")
     found = pairs(["d/b.jpg", "@list.txt", "./d", "-"], ["./one.jpg"])
@@ -105,6 +143,7 @@ def test_a_result_folder_inside_a_folder_is_left_out(here: Path) -> None:
         ("@gone.txt", "the list gone.txt cannot be read"),
         ("@empty.txt", "empty.txt lists no files"),
         ("@binary.txt", "the list binary.txt cannot be read"),
+        ("@photo.jpg", r"the list photo\.jpg cannot be read \(it holds NUL bytes\)"),
         ("bare", r"no images in the folder bare \(looked for \.bmp"),
         ("-", "standard input lists no files"),
     ],
@@ -113,6 +152,7 @@ def test_arguments_that_match_nothing_are_refused(here: Path, argument: str, mes
     (here / "bare").mkdir()
     (here / "empty.txt").write_text("\n# nothing\n")
     (here / "binary.txt").write_bytes(b"\xff\xfe\xfa")
+    (here / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF")
     with pytest.raises(DataError, match=message):
         find_inputs([argument], [])
 
