@@ -67,6 +67,20 @@ class TrainingError(CvkitError):
     kind = "training"
 
 
+class ProcessError(CvkitError):
+    """The end of another process of the same command.
+
+    Attributes:
+        reported: Whether another process has reported it already.
+    """
+
+    kind = "process"
+
+    def __init__(self, message: str, *, reported: bool = False) -> None:
+        super().__init__(message)
+        self.reported = reported
+
+
 class StoppedBySignal(CvkitError):
     """An early stop after a signal; everything done so far is saved."""
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from cvkit.cli.console import show_error
 from cvkit.cli.progress_views import write_line
 from cvkit.cli.streams import flush_streams
+from cvkit.engine.peers import death_of_peer
 from cvkit.engine.start_up import INTERRUPTED, START_UP, STOPPED
-from cvkit.errors import CvkitError, ExitCode, StoppedBySignal, first_line, reason
+from cvkit.errors import CvkitError, ExitCode, ProcessError, StoppedBySignal, first_line, reason
 from cvkit.processes import is_main_process
 
 SHOW_TRACEBACK = "CVKIT_TRACEBACK"  # environment variable that shows the traceback of every error
@@ -75,10 +76,13 @@ def _failed(error: BaseException) -> int:
     """Report an error."""
     if isinstance(error, PastTyper) and error.__cause__ is not None:
         error = error.__cause__
+    if not isinstance(error, CvkitError):
+        error = death_of_peer() or error
     if isinstance(error, CvkitError):
         # Every process finds a usage error or a stop; only the main one reports it. Other errors concern one process.
         common = error.exit_code in (ExitCode.USAGE, ExitCode.STOPPED)
-        if is_main_process() or not common:
+        known = isinstance(error, ProcessError) and error.reported
+        if is_main_process() or not (common or known):
             show_error(error.kind, str(error), error.exit_code)
         return error.exit_code
     format_message = getattr(error, "format_message", None)

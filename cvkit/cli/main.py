@@ -15,6 +15,7 @@ from cvkit.cli import (
     evaluate,
     export,
     gradcam,
+    merge,
     models,
     predict,
     resume,
@@ -25,9 +26,10 @@ from cvkit.cli.boundary import exit_code_of
 from cvkit.cli.command import INSPECT, TOOLS, Command, add_command
 from cvkit.cli.completion import words_joined_at_colons
 from cvkit.cli.streams import guard_streams
+from cvkit.engine.peers import end_with_peers
 from cvkit.engine.start_up import START_UP
 from cvkit.errors import ExitCode
-from cvkit.processes import exit_code_of_process
+from cvkit.processes import exit_code_of_process, launched_processes
 
 # In the order of `cvkit --help`; those of a group stand in its module.
 COMMANDS: tuple[Command[Any, Any], ...] = tuple(
@@ -40,6 +42,7 @@ COMMANDS: tuple[Command[Any, Any], ...] = tuple(
         evaluate,
         classify,
         gradcam,
+        merge,
         export,
         demo,
         env,
@@ -79,8 +82,11 @@ def _cvkit(
 def main() -> None:
     """Run the command line and exit with a code of ``errors.ExitCode``."""
     guard_streams()
+    if launched_processes() is not None:  # torch would write fifty lines about a connection that another process closes
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     with words_joined_at_colons(os.environ):
         code = exit_code_of(lambda: int(app(prog_name="cvkit", standalone_mode=False) or ExitCode.OK))
+    end_with_peers(code)
     START_UP.choose(code)
     # A Ctrl-C inside code that a library executes from text marks the interpreter as interrupted for good: `python -m`
     # would then die of the signal although an exit code was chosen. Executing any other text removes the mark.

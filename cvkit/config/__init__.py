@@ -5,6 +5,7 @@ from cvkit.config.classification import ClassifierConfig, ClassifyConfig, Gradca
 from cvkit.config.demo import DemoConfig
 from cvkit.config.embedding import CaeEmbedConfig
 from cvkit.config.export import ExportConfig
+from cvkit.config.merge import MergeConfig
 from cvkit.config.models import (
     DownloadModelConfig,
     EnvConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "GradcamConfig",
     "InferenceConfig",
     "ListModelsConfig",
+    "MergeConfig",
     "ModelPathConfig",
     "PredictConfig",
     "ResumeConfig",

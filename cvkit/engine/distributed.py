@@ -3,12 +3,15 @@
 import atexit
 import logging
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cvkit.config import ComputeConfig
 from cvkit.device import choose_device, choose_precision
 from cvkit.engine.launchers import cluster_environment
+from cvkit.engine.peers import Peers, current_peers, start_children, watch_peers
+from cvkit.engine.stop import StopSignal
 from cvkit.errors import UsageError
 from cvkit.processes import launched_processes, process_plan
 
@@ -43,8 +46,7 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
     if device.type == "cuda":
         _set_up_cuda(devices, deterministic)
     several = devices * nodes > 1
-    if several:
-        os.environ.setdefault("CVKIT_LOCAL_PROCESSES", str(devices))
+    peers = _start_peers(devices, nodes) if several else None
     fabric = Fabric(
         accelerator=device.type,
         devices=devices if device.index is None else [device.index],
@@ -53,10 +55,28 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
         precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
         plugins=[cluster_environment()],
     )
-    if several:
+    if peers is not None:
         fabric.launch()
+        peers.connect(fabric.global_rank)
         atexit.register(_leave_group)
     return fabric
+
+
+def _start_peers(devices: int, nodes: int) -> Peers:
+    """Start the other processes of this node if no launcher has done so, and watch them.
+
+    Fabric could start them, but it ends this process by SIGKILL without a message if one of them fails.
+    """
+    from lightning_fabric.plugins.environments import LightningEnvironment
+
+    os.environ.setdefault("CVKIT_LOCAL_PROCESSES", str(devices))
+    children = {}
+    if launched_processes() is None and "LOCAL_RANK" not in os.environ:
+        here = LightningEnvironment()
+        address = {"MASTER_ADDR": here.main_address, "MASTER_PORT": str(here.main_port)}
+        numbers = {"NODE_RANK": str(here.node_rank()), "WORLD_SIZE": str(devices * nodes)}
+        children = start_children(devices, {**address, **numbers})
+    return watch_peers(devices * nodes, children)
 
 
 def _set_up_cuda(devices: int, deterministic: bool) -> None:
@@ -99,22 +119,25 @@ class Process:
         rank: Number of the process, from 0.
         world_size: Number of processes.
         device: Its device.
-        fabric: Connects the processes; None if there is only one.
+        peers: The other processes; None if there is only one.
     """
 
     rank: int
     world_size: int
     device: "torch.device"
-    fabric: "Fabric | None" = None
+    peers: Peers | None = None
 
     def total(self, numbers: list[int]) -> list[int]:
-        """Return the sums of whole numbers over all processes. Every process waits here for the others."""
-        if self.fabric is None:
-            return numbers
-        import torch
+        """Return the sums of whole numbers over all processes. Every process waits here for the others.
 
-        summed = self.fabric.all_reduce(torch.tensor(numbers, device=self.device), reduce_op="sum")
-        return [int(number) for number in summed]
+        Raises:
+            ProcessError: If another process has died.
+        """
+        return numbers if self.peers is None else self.peers.total(numbers)
+
+    def stopping(self, stop: StopSignal) -> AbstractContextManager[None]:
+        """Return a context in which a stop of one process stops all."""
+        return nullcontext() if self.peers is None else self.peers.stopping(stop)
 
 
 def assign_process(config: ComputeConfig) -> Process:
@@ -132,4 +155,4 @@ def assign_process(config: ComputeConfig) -> Process:
             torch.backends.cudnn.benchmark = True
         return Process(0, 1, device)
     fabric = start_fabric(config)
-    return Process(fabric.global_rank, fabric.world_size, fabric.device, fabric)
+    return Process(fabric.global_rank, fabric.world_size, fabric.device, current_peers())

@@ -93,6 +93,7 @@ MINIMAL = {
     "evaluate": "--data {fixation_data} --maps {fixation_data}/maps/val --no-emd",
     "classify": f"{{photo}} {CLASSIFIER}",
     "gradcam": f"{{photo}} {CLASSIFIER} --save npy",
+    "merge": "{parts} --out merged",
     "export": "{trained} --format safetensors",
     "demo": "--epochs 1 --device cpu",
     "env": "",
@@ -127,6 +128,17 @@ def test_minimal_arguments_are_known_for_every_command() -> None:
 def finished(trained: Path) -> Path:
     """A run folder of its own for a test that changes it."""
     return Path(shutil.copytree(trained, "finished"))
+
+
+@pytest.fixture
+def parts(run: Run, trained: Path, photo: Path) -> str:
+    """The result folders of two parts."""
+    Path("photos").mkdir()
+    for name in "ab":
+        shutil.copy(photo, f"photos/{name}.png")
+    for k in (1, 2):
+        run("predict", "photos", "--model", trained, "--device", "cpu", "--shard", f"{k}/2", "--out", f"part{k}")
+    return "part1 part2"
 
 
 @pytest.fixture

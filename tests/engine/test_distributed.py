@@ -33,7 +33,7 @@ def test_the_totals_of_one_process_are_its_own_numbers() -> None:
 @pytest.mark.usefixtures("no_gpu")
 def test_a_single_process_needs_no_fabric() -> None:
     process = assign_process(ComputeConfig())
-    assert (process.rank, process.world_size, process.device.type, process.fabric) == (0, 1, "cpu", None)
+    assert (process.rank, process.world_size, process.device.type, process.peers) == (0, 1, "cpu", None)
 
 
 @pytest.mark.usefixtures("two_gpus")

@@ -103,17 +103,19 @@ def run_batch(
 
     Raises:
         OutputError: If the folder must not be written, or the disk is full.
-        StoppedBySignal: If a signal came. Everything inferred before is written.
+        StoppedBySignal: If a signal came to any process. Everything inferred before is written.
+        ProcessError: If another process has died. Everything inferred before is written.
     """
     began = time.perf_counter()
-    with StopSignal() as stop, Ledger(_work(config, job, inputs, process)) as ledger:
+    with StopSignal() as stop, process.stopping(stop), Ledger(_work(config, job, inputs, process)) as ledger:
         _report_start(ledger, len(inputs), report)
         try:
             complete = stream(stages, _settings(config, job, process), ledger, report, stop)
         finally:
             own = ledger.finish(job.write_reports)
+        # Inside the context, so that no other job gets a part of this one before all processes have ended.
+        *totals, stopped = process.total([own.inputs, own.skipped, own.done, own.failed, int(not complete)])
     seconds = time.perf_counter() - began
-    *totals, stopped = process.total([own.inputs, own.skipped, own.done, own.failed, int(not complete)])
     counts = Counts(*totals)
     if stopped:
         left = counts.inputs - counts.skipped - counts.done - counts.failed
