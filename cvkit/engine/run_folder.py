@@ -14,7 +14,7 @@ import cvkit
 from cvkit.config import TrainingConfig
 from cvkit.config.option import fields_of
 from cvkit.config.values import to_text
-from cvkit.engine.folder_lock import locked
+from cvkit.engine.locks import sole_writer
 from cvkit.engine.result_folder import claim_folder, mark_as_result
 from cvkit.errors import OutputError, UsageError
 from cvkit.files import make_folder, read_json, remove_abandoned, write_json, writing
@@ -113,7 +113,7 @@ def opened_run(config: TrainingConfig, base: Path, fabric: "Fabric") -> Iterator
         if fabric.global_rank == 0:
             out = out or str(make_next(base))
             folder = open_run(out, config)  # before anything is written into a folder that is not ours
-            if held.enter_context(locked(folder.path)):
+            if held.enter_context(sole_writer(folder.path)).exclusive:
                 remove_abandoned(folder.path, exclusive=True)
             open_run(out, config)  # again, because the process that held the lock may have written to it
         yield RunFolder(Path(str(fabric.broadcast(out))))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cvkit.cli.console import Console
-from cvkit.engine import checkpoint, folder_lock
+from cvkit.engine import checkpoint, locks
 from cvkit.progress import Event
 
 from .conftest import TINY, Outcome, Run
@@ -180,10 +180,10 @@ def test_one_command_starts_a_run_and_continues_it(
     command = [*words(request.getfixturevalue(data)), "--epochs", 1, "--out", "r", "--resume"]
     ended = run(*command)
     assert ended.code == 0 and "resuming" not in ended.err, ended.err
-    monkeypatch.setattr(folder_lock, "WAIT_SECONDS", 0.0)
-    with folder_lock.locked(Path("r")):
+    monkeypatch.setattr(locks, "WAIT_S", 0.0)
+    with locks.sole_writer(Path("r")):
         refused = run(*command)
-    assert refused.code == 1 and "r is in use by process" in refused.err
+    assert refused.code == 1 and "r is being written by process" in refused.err
     written = {path: path.read_bytes() for path in (Path("r/history.csv"), Path("r/curves.png"), Path("r/best.pt"))}
     for path in written:
         path.unlink()

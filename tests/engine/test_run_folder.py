@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from cvkit.config import TrainSaliencyConfig
-from cvkit.engine import folder_lock
+from cvkit.engine import locks
 from cvkit.engine.run_folder import RunFolder, differing_data, make_next, open_run, opened_run, write_config
 from cvkit.errors import OutputError
 from cvkit.files import read_json, write_json
@@ -102,13 +102,13 @@ def test_a_run_whose_last_checkpoint_is_missing_resumes_from_the_one_before(tmp_
 
 
 def test_an_open_run_is_locked_and_free_of_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_lock, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(locks, "WAIT_S", 0.0)
     left = tmp_path / ".cvkit-0123abcd-1-abcdefgh.tmp"
     left.touch()
     config, fabric = replace(CONFIG, resume=True, out=str(tmp_path)), Fabric(accelerator="cpu", devices=1)
     with opened_run(config, Path("runs"), fabric) as folder:
         assert folder == RunFolder(tmp_path) and not left.exists()
-        with pytest.raises(OutputError, match="is in use by process"):
+        with pytest.raises(OutputError, match="is being written by process"):
             opened_run(config, Path("runs"), fabric).__enter__()
     with opened_run(config, Path("runs"), fabric):
         pass

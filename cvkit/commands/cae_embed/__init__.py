@@ -24,8 +24,9 @@ from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import DataSource
 from cvkit.device import choose_device, describe_device
 from cvkit.engine.distributed import start_fabric
+from cvkit.engine.locks import sole_writer
 from cvkit.engine.parquet import need_parquet
-from cvkit.engine.result_folder import close_result, open_result, sole_writer
+from cvkit.engine.result_folder import close_result, open_result
 from cvkit.engine.run_folder import check_same_data, opened_run
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.errors import DataError, StoppedBySignal, UsageError

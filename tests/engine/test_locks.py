@@ -1,4 +1,4 @@
-"""Test that one process at a time trains into a run folder."""
+"""Test that one process at a time writes an output folder."""
 
 import errno
 import os
@@ -11,8 +11,8 @@ from typing import IO
 
 import pytest
 
-from cvkit.engine import folder_lock
-from cvkit.engine.folder_lock import locked
+from cvkit.engine import locks
+from cvkit.engine.locks import sole_writer
 from cvkit.errors import OutputError
 from cvkit.inputs import RESULT_MARK
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such loc
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from cvkit.engine.folder_lock import locked
-with locked(Path(sys.argv[1])):
+from cvkit.engine.locks import sole_writer
+with sole_writer(Path(sys.argv[1])):
     if os.fork() == 0:
         print("worker", os.getpid(), flush=True)
     time.sleep(60)
@@ -38,31 +38,31 @@ def folder(tmp_path: Path) -> Path:
 def test_a_second_process_is_refused_with_the_holder_and_the_remedy(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder_lock, "WAIT_SECONDS", 0.0)
-    with locked(folder) as held:
-        assert held
-        with pytest.raises(OutputError, match=rf"run is in use by process {os.getpid()} on .*remove .*run\.lock"):
-            locked(folder).__enter__()
-    with locked(folder) as held:
-        assert held
+    monkeypatch.setattr(locks, "WAIT_S", 0.0)
+    with sole_writer(folder) as lock:
+        assert lock.exclusive
+        with pytest.raises(OutputError, match=rf"run is being written by process {os.getpid()} on .*writer\.lock"):
+            sole_writer(folder).__enter__()
+    with sole_writer(folder) as lock:
+        assert lock.exclusive
 
 
 def test_a_damaged_lock_file_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_lock, "WAIT_SECONDS", 0.0)
-    with locked(folder):
-        (folder / RESULT_MARK / folder_lock.NAME).write_bytes(b"\xff" * 1000)
-        with pytest.raises(OutputError, match="run is in use by another process"):
-            locked(folder).__enter__()
-    with locked(folder) as held:
-        assert held
+    monkeypatch.setattr(locks, "WAIT_S", 0.0)
+    with sole_writer(folder):
+        (folder / RESULT_MARK / locks.WRITER).write_bytes(b"\xff" * 1000)
+        with pytest.raises(OutputError, match="run is being written by"):
+            sole_writer(folder).__enter__()
+    with sole_writer(folder) as lock:
+        assert lock.exclusive
 
 
 def test_a_process_waits_for_the_one_that_it_replaces(folder: Path) -> None:
-    first = locked(folder)
+    first = sole_writer(folder)
     first.__enter__()
     threading.Timer(0.2, lambda: first.__exit__(None, None, None)).start()
-    with locked(folder) as held:
-        assert held
+    with sole_writer(folder) as lock:
+        assert lock.exclusive
 
 
 def test_the_lock_of_a_killed_process_is_free_although_its_workers_live(
@@ -73,14 +73,14 @@ def test_the_lock_of_a_killed_process_is_free_although_its_workers_live(
     assert output is not None
     worker = int(output.readline().split()[1])
     try:
-        monkeypatch.setattr(folder_lock, "WAIT_SECONDS", 0.0)
-        with pytest.raises(OutputError, match=f"in use by process {process.pid} on"):
-            locked(folder).__enter__()
+        monkeypatch.setattr(locks, "WAIT_S", 0.0)
+        with pytest.raises(OutputError, match=f"being written by process {process.pid} on"):
+            sole_writer(folder).__enter__()
         monkeypatch.undo()
         process.kill()
         process.wait()
-        with locked(folder) as held:
-            assert held
+        with sole_writer(folder) as lock:
+            assert lock.exclusive
         os.kill(worker, 0)  # still there
     finally:
         os.kill(worker, signal.SIGKILL)
@@ -94,5 +94,5 @@ def test_a_file_system_without_locks_lets_every_process_in(folder: Path, monkeyp
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", without_locks)
-    with locked(folder) as held:
-        assert not held
+    with sole_writer(folder) as lock:
+        assert not lock.exclusive
