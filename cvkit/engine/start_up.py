@@ -18,7 +18,7 @@ STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasa
 STOPPED = "stopped by a signal: run the same command again."
 STOPPED_DURING_START_UP = "stopped by a signal during start-up: run the same command again."
 INTERRUPTED = "interrupted."
-BLOCKED_SECONDS = 5.0  # after which a process ends that cannot run the handler, well below Slurm's 30 before SIGKILL
+BLOCKED_SECONDS = 2.0  # after which a process ends that cannot run the handler
 
 
 class StartUpSignals:
