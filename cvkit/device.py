@@ -7,6 +7,9 @@ from cvkit.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+# Parts of the messages of torch's allocators and of CUDA's libraries, whose errors have no class of their own.
+NO_MEMORY = ("can't allocate memory", "not enough memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+
 
 def choose_device(name: str) -> "torch.device":
     """Return a device by name.
@@ -66,8 +69,8 @@ def describe_device(device: "torch.device") -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether an error of torch means that memory did not suffice, on a GPU or on the processor."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory did not suffice, on a GPU or on the processor."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in NO_MEMORY)

@@ -279,6 +279,17 @@ class InferenceConfig(ComputeConfig):
             access="read",
         ),
     ]
+    batch_size: Annotated[
+        int | None,
+        Option(
+            help="Images per batch; auto is the default of the command, and on a GPU grows while that is faster. "
+            "Batches that do not fit into memory are halved.",
+            panel=COMPUTE,
+            metavar="N|auto",
+            minimum=1,
+            unset="auto",
+        ),
+    ] = None
     overwrite: Overwrite = False
     shard: Annotated[
         tuple[int, int],

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -156,9 +157,18 @@ def _environment(process: Process) -> dict[str, Any]:
 
 
 def _settings(config: InferenceConfig, job: BatchJob, process: Process) -> StreamSettings:
-    default = job.default_batch_size or (32 if process.device.type == "cuda" else 4)
+    on_gpu = process.device.type == "cuda"
+    grows = on_gpu and config.batch_size is None and job.default_batch_size is None
     return StreamSettings(
-        batch_size=config.batch_size or default,
+        batch_size=config.batch_size or job.default_batch_size or (32 if on_gpu else 4),
+        can_double=partial(_has_memory_to_double, process.device) if grows else None,
         readers=max(2, worker_count(config.workers)),
         writers=max(2, worker_count(config.workers) // 2),
     )
+
+
+def _has_memory_to_double(device: torch.device) -> bool:
+    """Return whether a GPU has memory for twice of what this process has used, with a fifth to spare."""
+    free, _ = torch.cuda.mem_get_info(device)
+    available = free + torch.cuda.memory_reserved(device)
+    return 2 * torch.cuda.max_memory_allocated(device) < 0.8 * available

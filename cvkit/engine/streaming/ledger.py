@@ -101,13 +101,9 @@ class Ledger:
             raise
 
     def _open_records(self) -> None:
-        records = Records(self._state)
+        records = Records(self._state, keep=("kind", "stem", "stamp", "files"))
         self.damaged = records.damaged
-        needed = ("kind", "stem", "stamp", "files")
-        recorded = {
-            entry["input"]: {name: entry[name] for name in needed if name in entry}
-            for entry in records.entries(records.in_order(()))
-        }
+        recorded = records.kept
         self._check_stems(recorded)
         k, n = self.work.shard
         self._own = list(self.work.inputs)[k - 1 :: n]

@@ -33,12 +33,20 @@ class Records:
 
     Attributes:
         damaged: Number of lines that hold no valid record, without those that a killed process left incomplete.
+        kept: The selected values of each record by the name of the input.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, keep: Sequence[str] = ()) -> None:
+        """Read the records.
+
+        Args:
+            state: The folder.
+            keep: Names of the values to keep in memory.
+        """
         self._files = sorted(state.glob("*.jsonl"))
         self._locations: dict[str, _Location] = {}
         self.damaged = 0
+        self.kept: dict[str, dict[str, Any]] = {}
         for number, path in enumerate(self._files):
             with path.open("rb") as stream:
                 for offset, line in _lines(stream):
@@ -50,6 +58,8 @@ class Records:
                     earlier = self._locations.get(entry["input"])
                     if earlier is None or entry["at"] >= earlier.at:
                         self._locations[entry["input"]] = _Location(entry["at"], number, offset, "kind" in entry)
+                        if keep:
+                            self.kept[entry["input"]] = {name: entry[name] for name in keep if name in entry}
 
     def __len__(self) -> int:
         return len(self._locations)

@@ -12,11 +12,13 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from cvkit.device import is_out_of_memory
 from cvkit.engine.stop import StopSignal
+from cvkit.engine.streaming.batch_size import BatchSize
 from cvkit.engine.streaming.ledger import Ledger
 from cvkit.errors import CvkitError, OutputError
 from cvkit.inputs import Input
-from cvkit.progress import Reporter, Stage, StageEnd, Step
+from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
 
 Loaded = TypeVar("Loaded")
 Inferred = TypeVar("Inferred")
@@ -49,9 +51,17 @@ class Stages(Generic[Loaded, Inferred]):
 
 @dataclass(frozen=True, kw_only=True)
 class StreamSettings:
-    """The number of images per batch, and the numbers of reader and writer threads."""
+    """The number of images per batch, and the numbers of reader and writer threads.
+
+    Attributes:
+        batch_size: Images per batch at the start.
+        can_double: Returns whether memory suffices for batches of twice the size; None if the size must not grow.
+        readers: Number of reader threads.
+        writers: Number of writer threads.
+    """
 
     batch_size: int
+    can_double: Callable[[], bool] | None = None
     readers: int = 2
     writers: int = 2
 
@@ -66,7 +76,7 @@ class _Pipeline(Generic[Loaded, Inferred]):
         self.groups: dict[Hashable, list[tuple[Input, Loaded]]] = {}
         self.writes: deque[tuple[Input, Future[WriteResult]]] = deque()
         self.writers = ThreadPoolExecutor(settings.writers, thread_name_prefix="write")
-        self.batch_size = settings.batch_size
+        self.batch_size = BatchSize(settings.batch_size, settings.can_double)
         self.finished = 0
         self.waited = {"reading": 0.0, "the model": 0.0, "writing": 0.0}  # seconds, of the thread that runs the model
 
@@ -81,9 +91,9 @@ class _Pipeline(Generic[Loaded, Inferred]):
             return
         group = self.groups.setdefault(shape, [])
         group.append((item, loaded))
-        if len(group) >= self.batch_size:
+        if len(group) >= self.batch_size.images:
             self.run(self.groups.pop(shape))
-        elif sum(map(len, self.groups.values())) > 4 * self.settings.batch_size:
+        elif sum(map(len, self.groups.values())) > 4 * self.batch_size.images:
             # Many shapes: run the fullest batch although it is not full, so that the waiting inputs stay bounded.
             fullest = max(self.groups, key=lambda shape: len(self.groups[shape]))
             self.run(self.groups.pop(fullest))
@@ -102,16 +112,21 @@ class _Pipeline(Generic[Loaded, Inferred]):
             return
         for (item, loaded), result in zip(batch, results, strict=True):
             self.writes.append((item, self.writers.submit(self.stages.write, item, loaded, result)))
-        self.collect_writes(2 * self.settings.batch_size)
+        self.collect_writes(2 * self.batch_size.images)
 
     def _infer(self, batch: list[tuple[Input, Loaded]]) -> list[Inferred] | None:
         """Return one result per input, no result for a single input that failed, or None to retry in halves."""
+        began = time.perf_counter()
         try:
-            return self.stages.infer([loaded for _, loaded in batch])
+            results = self.stages.infer([loaded for _, loaded in batch])
+            self.batch_size.add_time(len(batch), time.perf_counter() - began)
+            return results
         except Exception as error:
             if len(batch) > 1:
-                if isinstance(error, torch.OutOfMemoryError):
-                    self.batch_size = min(self.batch_size, len(batch) // 2)  # the next batch would not fit either
+                # The next batch of this size would not fit either.
+                if is_out_of_memory(error) and self.batch_size.out_of_memory(len(batch)):
+                    images = f"{len(batch)} images do not fit into memory"
+                    self.report(Note(f"{images}: continuing with --batch-size {self.batch_size.images}", "warning"))
                 return None
             self.fail(batch[0][0], error)
             batch.clear()
@@ -175,12 +190,12 @@ def stream(
     inputs = ledger.todo
     report(Stage(ledger.work.command, len(inputs)))
     pipeline = _Pipeline(stages, settings, ledger, report)
-    limit = 2 * settings.batch_size + settings.readers
     reads: deque[tuple[Input, Future[Loaded]]] = deque()
     remaining = iter(inputs)
     readers = ThreadPoolExecutor(settings.readers, thread_name_prefix="read")
     try:
         while True:
+            limit = 2 * pipeline.batch_size.images + settings.readers
             while len(reads) < limit and not stop.requested and (item := next(remaining, None)) is not None:
                 reads.append((item, readers.submit(stages.read, item)))
             if not reads or stop.requested:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -465,3 +466,34 @@ def test_results_are_not_written_through_a_link_that_leads_out_of_the_folder(
         Ledger(work(tmp_path, [replace(inputs[0], stem="sub/deep/d")]))
     with Ledger(work(tmp_path, inputs)):  # no input needs the link
         pass
+
+
+def test_a_result_folder_that_is_removed_during_the_run_is_one_line(tmp_path: Path, inputs: list[Input]) -> None:
+    with Ledger(work(tmp_path, inputs)) as ledger:
+        do(ledger, inputs[0])
+        shutil.rmtree(tmp_path / "out")
+        with pytest.raises(OutputError, match=r"cannot write .*out"):
+            ledger.finish()
+    assert len(run(work(tmp_path, inputs))[0]) == 7
+
+
+@pytest.mark.parametrize("name", ["results.csv", "failures.csv", "manifest.json"])
+def test_a_report_that_does_not_fit_on_the_disk_leaves_the_one_before(
+    tmp_path: Path, inputs: list[Input], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run(work(tmp_path, inputs[:3]), bad="d")
+    before = (tmp_path / "out" / name).read_bytes()
+    rename = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.name == name:
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(OutputError, match=rf"no space left to write .*{name}: free some, then run the same"):
+            run(work(tmp_path, inputs), bad="d")
+    assert (tmp_path / "out" / name).read_bytes() == before
+    assert not list((tmp_path / "out").rglob(".cvkit-*"))
+    assert run(work(tmp_path, inputs))[0] == ["d"]

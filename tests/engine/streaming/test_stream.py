@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from cvkit.engine.stop import StopSignal
+from cvkit.engine.streaming import stream as streams
 from cvkit.engine.streaming.ledger import Counts, Ledger, Work
 from cvkit.engine.streaming.stream import Stages, StreamSettings, WriteResult, prefetch, stream
 from cvkit.errors import DataError, OutputError
 from cvkit.inputs import Input
-from cvkit.progress import Event, Stage, StageEnd, Step, ignore
+from cvkit.progress import Event, Note, Stage, StageEnd, Step, ignore
 
 
 def numbered(tmp_path: Path, count: int) -> list[Input]:
@@ -164,23 +165,68 @@ def test_a_failing_batch_is_halved(tmp_path: Path, doubler: Doubler) -> None:
     assert doubler.batches == [list(range(8)), [0, 1, 2, 3], [0, 1], [2, 3], [2], [3], [4, 5, 6, 7]]
 
 
-def test_out_of_memory_makes_later_batches_smaller(tmp_path: Path, doubler: Doubler) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_makes_later_batches_smaller_and_is_noted(
+    tmp_path: Path, doubler: Doubler, error: Exception
+) -> None:
     stages = doubler.stages()
+    events: list[Event] = []
 
     def infer(numbers: list[int]) -> list[int]:
         results = stages.infer(numbers)
         if len(numbers) > 2:
-            raise torch.OutOfMemoryError("no memory for so many")
+            raise error
         return results
 
     inputs = numbered(tmp_path, 24)
     work = Work(command="double", folder=doubler.folder, inputs=inputs, identity={}, columns=["input", "result"])
     small = Stages(read=stages.read, infer=infer, write=stages.write)
     with Ledger(work) as ledger:
-        assert stream(small, StreamSettings(batch_size=8), ledger, ignore, StopSignal())
+        assert stream(small, StreamSettings(batch_size=8), ledger, events.append, StopSignal())
         assert ledger.finish().failed == 0
     assert rows(doubler) == expected_rows(24)
     assert sum(len(batch) > 2 for batch in doubler.batches) == 3  # batches of 8 and 4 are not tried again
+    assert [event.text for event in events if isinstance(event, Note)] == [
+        "8 images do not fit into memory: continuing with --batch-size 4",
+        "4 images do not fit into memory: continuing with --batch-size 2",
+    ]
+
+
+def test_another_error_keeps_the_batch_size(tmp_path: Path, doubler: Doubler) -> None:
+    doubler.bad = {"infer": raising({3}, RuntimeError, "bad weights")}
+    run(tmp_path, 24, doubler, settings=StreamSettings(batch_size=8))
+    assert [len(batch) for batch in doubler.batches if batch[0] >= 8] == [8, 8]
+
+
+def test_batches_grow_while_that_is_faster(tmp_path: Path, doubler: Doubler, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(streams.time, "perf_counter", lambda: clock[0])
+    stages = doubler.stages()
+
+    def infer(numbers: list[int]) -> list[int]:
+        clock[0] += 0.1 + 0.001 * len(numbers)  # larger batches pay, because every batch costs 0.1 seconds
+        if len(numbers) > 20:
+            raise torch.OutOfMemoryError
+        return stages.infer(numbers)
+
+    inputs = numbered(tmp_path, 400)
+    work = Work(command="double", folder=doubler.folder, inputs=inputs, identity={}, columns=["input", "result"])
+    grows = Stages(read=stages.read, infer=infer, write=stages.write)
+    with Ledger(work) as ledger:
+        assert stream(grows, StreamSettings(batch_size=4, can_double=lambda: True), ledger, ignore, StopSignal())
+        assert ledger.finish().failed == 0
+    sizes = [len(batch) for batch in doubler.batches]
+    assert rows(doubler) == expected_rows(400)
+    assert sizes[:8] == [4] * 4 + [8] * 4 and set(sizes[8:-1]) == {16}  # 32 do not fit
 
 
 def test_a_failed_batch_is_released_before_its_halves_run(tmp_path: Path, doubler: Doubler) -> None:
