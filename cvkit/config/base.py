@@ -152,7 +152,8 @@ class ComputeConfig(DeviceConfig):
     batch_size: Annotated[
         int | None,
         Option(
-            help="Images per batch; auto is the default of the command.",
+            help="Images per batch and process; auto is the default of the command. In training, a batch that does not "
+            "fit into memory is computed in parts.",
             panel=COMPUTE,
             metavar="N|auto",
             minimum=1,
@@ -287,6 +288,7 @@ class InferenceConfig(ComputeConfig):
             panel=COMPUTE,
             metavar="N|auto",
             minimum=1,
+            limit=MAX_BATCH_SIZE,
             unset="auto",
         ),
     ] = None
