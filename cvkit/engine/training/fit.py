@@ -5,6 +5,8 @@ The loop knows neither the data nor the task: a ``Learner`` supplies the loss an
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -50,20 +52,8 @@ def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
     with StopSignal() as stop:
         loop = _Loop(job, fabric, report, stop)
         try:
-            loop.run()
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise TrainingError(
-                "a batch norm cannot train on a single value per channel (a batch of 1 image, perhaps the last of an "
-                f"epoch of {len(job.train)}, and a feature map of 1 pixel): use another batch size or larger images."
-            ) from error
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise TrainingError(
-                "out of memory: use a smaller batch size (and accumulate gradients to make up) or smaller images."
-            ) from error
+            with _explained(job):
+                loop.run()
         finally:
             loop.board.close()
             for loader in (loop.train_loader, loop.val_loader):
@@ -71,6 +61,26 @@ def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
     state = loop.state
     best = next((row for row in state.history if row["epoch"] == state.best_epoch), {})
     return FitResult(state.best_epoch, best, state.history, stop.requested)
+
+
+@contextmanager
+def _explained(job: Job) -> Iterator[None]:
+    """Turn errors of PyTorch that other settings avoid into errors that say so."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise TrainingError(
+            "a batch norm cannot train on a single value per channel (a batch of 1 image, perhaps the last of an "
+            f"epoch of {len(job.train)}, and a feature map of 1 pixel): use another batch size or larger images."
+        ) from error
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            "out of memory: use a smaller batch size (and accumulate gradients to make up) or smaller images."
+        ) from error
 
 
 class _Loop:
