@@ -174,7 +174,7 @@ def differing_data(recorded: Any, data: Mapping[str, Any]) -> list[str]:
     """
     before = recorded if isinstance(recorded, dict) else {}
     counts = [
-        f"{before[name]} {name} images then, {value} now"
+        f"{before[name] if isinstance(before[name], int) else 'unknown'} {name} images then, {value} now"
         for name, value in data.items()
         if name != DATA_DIGEST and before.get(name, value) != value
     ]

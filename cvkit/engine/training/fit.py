@@ -5,6 +5,8 @@ The loop knows neither the data nor the task: a ``Learner`` supplies the loss an
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -49,19 +51,8 @@ def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
     with StopSignal() as stop:
         loop = _Loop(job, fabric, report, stop)
         try:
-            loop.run()
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise TrainingError(
-                "a batch norm cannot train on a single value per channel (a batch of 1 image, perhaps the last of an "
-                f"epoch of {len(job.train)}, and a feature map of 1 pixel): use another batch size or larger images."
-            ) from error
-        except RuntimeError as error:
-            message = _foreseen(error, fabric)
-            if message is None:
-                raise
-            raise TrainingError(message) from error
+            with _explained(job, fabric):
+                loop.run()
         finally:
             loop.board.close()
             for loader in (loop.train_loader, loop.val_loader):
@@ -71,13 +62,29 @@ def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
     return FitResult(state.best_epoch, best, state.history, stop.requested)
 
 
-def _foreseen(error: RuntimeError, fabric: Fabric) -> str | None:
-    """Return a message for an error that the machine causes, and None for any other error."""
-    if is_out_of_memory(error):
-        return "out of memory: use a smaller batch size (and accumulate gradients to make up) or smaller images."
-    if fabric.world_size > 1 and is_lost_connection(error):
-        return f"process {fabric.global_rank} lost the connection to another process of this run, which has ended."
-    return worker_failure(error)
+@contextmanager
+def _explained(job: Job, fabric: Fabric) -> Iterator[None]:
+    """Turn errors of PyTorch that have their cause in the machine or the settings into errors that say so."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise TrainingError(
+            "a batch norm cannot train on a single value per channel (a batch of 1 image, perhaps the last of an "
+            f"epoch of {len(job.train)}, and a feature map of 1 pixel): use another batch size or larger images."
+        ) from error
+    except RuntimeError as error:
+        message = worker_failure(error)
+        if is_out_of_memory(error):
+            message = "out of memory: use a smaller batch size (and accumulate gradients to make up) or smaller images."
+        elif fabric.world_size > 1 and is_lost_connection(error):
+            message = (
+                f"process {fabric.global_rank} lost the connection to another process of this run, which has ended."
+            )
+        if message is None:
+            raise
+        raise TrainingError(message) from error
 
 
 class _Loop:
