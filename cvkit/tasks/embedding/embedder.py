@@ -94,7 +94,7 @@ class Embedder(Runner):
             model = build(AutoencoderSpec.from_dict(content["spec"]))
             model.load_state_dict(content["weights"])
             return cls(model, device=device, noise_sigma=float(content["noise_sigma"]))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise WeightsError(
                 f"The weights of the checkpoint do not fit the autoencoder it describes: {last_line(error)}"
             ) from error
