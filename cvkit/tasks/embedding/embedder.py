@@ -67,7 +67,7 @@ class Embedder(Runner):
         encode = self.model.encode if self.decodes else self.network
         with self.evaluating():
             for part in images.split(self.block):
-                yield encode(self.normalise(part)).float()
+                yield self.check_shape(encode(self.normalise(part)).float(), len(part), self.spec.latent_dim)
 
     def reconstruct(self, pixels: Tensor) -> Tensor:
         """Return the (N, C, H, W) float32 reconstructions of one block of images from 0 to 1."""

@@ -62,7 +62,8 @@ class SaliencyPredictor(Runner):
         if len(out_sizes) != len(images):
             raise ValueError(f"{len(images)} images, but {len(out_sizes)} output sizes")
         with self.evaluating():
-            return _finish(self.forward(images), out_sizes, blur_px)
+            maps = self.check_shape(self.forward(images), len(images), 1, None, None)
+            return _finish(maps, out_sizes, blur_px)
 
     def metadata(self) -> dict[str, Any]:
         """Return plain values that rebuild the predictor together with the weights (``from_metadata``)."""
