@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 TIMM_PREFIX = "timm:"
 
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")  # of Pillow
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -133,7 +135,7 @@ class Preprocessing:
     Attributes:
         resize: Length of the shorter side in pixels after resizing, or the (height, width) of the whole image.
         crop: Size (height, width) of the centre crop; a smaller image is padded with black (timm's volo).
-        interpolation: ``nearest``, ``bilinear``, ``bicubic``, ``box``, ``hamming`` or ``lanczos``, antialiased.
+        interpolation: One of ``INTERPOLATIONS``, antialiased.
         mean: Mean per RGB channel.
         std: Standard deviation per RGB channel.
     """

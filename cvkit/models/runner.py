@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from cvkit.errors import WeightsError
 from cvkit.models.exported.network import ExportedNetwork, memory_layout
 
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -73,6 +74,19 @@ class Runner:
         """Return the float32 output of the network for (N, C, H, W) uint8 images, in its current mode."""
         with self.autocast():
             return self.network(self.normalise(images)).float()
+
+    def check_shape(self, output: Tensor, *shape: int | None) -> Tensor:
+        """Return an output of the network if it has a shape; None stands for any length.
+
+        Raises:
+            WeightsError: If it has another shape, because a file describes its network wrongly.
+        """
+        wrong = any(length not in (None, own) for length, own in zip(shape, output.shape, strict=False))
+        if output.dim() != len(shape) or wrong:
+            expected = "x".join("?" if length is None else str(length) for length in shape)
+            own = "x".join(map(str, output.shape))
+            raise WeightsError(f"the network returns values of shape {own}, but its file describes {expected}.")
+        return output
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which the network computes at the precision of the runner."""

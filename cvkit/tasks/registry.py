@@ -80,6 +80,8 @@ def load_model(request: Request, kinds: Sequence[str] = ()) -> LoadedModel:
     check_tensors(content.get("weights"), path)
     kind = rows[content["kind"]]
     assert kind.from_checkpoint is not None
+    if not isinstance(content.get("config", {}), dict):
+        raise WeightsError(f"{path}: its settings are damaged.")
     try:
         return kind.from_checkpoint(content, path, files.sha256(path))
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
@@ -126,7 +128,7 @@ def rebuild(path: Path) -> nn.Module:
     try:
         network = KINDS[facts.kind].rebuild(facts)
         network.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"{path}: its weights do not fit the network it describes: {last_line(error)}") from error
     return network.float().eval().requires_grad_(False)
 

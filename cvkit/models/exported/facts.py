@@ -4,13 +4,15 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from cvkit.catalog import Preprocessing
+from cvkit.catalog import INTERPOLATIONS, Preprocessing
 from cvkit.config.export import DYNAMIC, EXPORT_PRECISIONS, QUANTIZED
 from cvkit.errors import WeightsError
+from cvkit.models.plain import have_types, is_input_size, is_normalisation, is_of_type
 
 KEY = "cvkit"  # of the metadata in the file
 INPUTS = (("float", "nchw"), ("uint8", "nchw"), ("uint8", "nhwc"))
 PRECISIONS = (*EXPORT_PRECISIONS, *QUANTIZED)
+MAX_CLASSES = 100_000
 UNREADABLE = "its metadata cannot be read; it may have been written by another version of cvkit."
 
 
@@ -98,7 +100,7 @@ class Facts:
             lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
             facts = cls(**{name: value for name, value in (values | lists).items() if name in names})
             consistent = facts.is_consistent()
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
             raise WeightsError(f"{source}: {UNREADABLE}") from error
         if not consistent:
             raise WeightsError(f"{source}: {UNREADABLE}")
@@ -106,25 +108,35 @@ class Facts:
 
     def is_consistent(self) -> bool:
         """Return whether the values have their types and fit together; may raise the errors of reading wrong types."""
-        texts = (self.model, *self.outputs, *self.labels, *self.class_ids)
-        sizes = (*self.size, self.channels)
-        numbers = (*self.mean, *self.std)
+        steps = self.preprocessing
         consistent = (
-            all(isinstance(text, str) for text in texts)
-            and all(isinstance(size, int) and size > 0 for size in sizes)
-            and len(self.size) == 2
-            and all(isinstance(number, int | float) for number in numbers)
-            and len(self.mean) == len(self.std) == self.channels
+            have_types(asdict(self), Facts)
+            and is_input_size(self.size)
+            and is_normalisation(self.mean, self.std, self.channels)
             and len(self.outputs) > 0
             and (self.input, self.layout) in INPUTS
             and self.precision in PRECISIONS
             and set(self.dynamic) <= set(DYNAMIC)
-            and isinstance(self.spec, dict)
+            and (steps is None or _is_preprocessing(steps))
         )
-        if not consistent or not isinstance(self.kind, str):
+        if not consistent:
             return False
         if self.preprocessing is None and "classes" not in self.spec:
             return True
-        classes, steps = self.spec["classes"], self.classifier_preprocessing
+        classes = self.spec["classes"]
         named = all(len(names) in (0, classes) for names in (self.labels, self.class_ids))
-        return isinstance(classes, int) and named and steps is not None and tuple(steps.crop) == self.size
+        known = is_of_type(classes, int) and 0 < classes <= MAX_CLASSES
+        return known and named and steps is not None and tuple(steps["crop"]) == self.size
+
+
+def _is_preprocessing(steps: dict[str, Any]) -> bool:
+    """Return whether plain values describe the preprocessing of a classifier."""
+    complete = set(steps) == {part.name for part in fields(Preprocessing)}
+    return (
+        complete
+        and have_types(steps, Preprocessing)
+        and is_input_size(steps["crop"])
+        and is_input_size([steps["resize"]] * 2 if isinstance(steps["resize"], int) else steps["resize"])
+        and steps["interpolation"] in INTERPOLATIONS
+        and is_normalisation(steps["mean"], steps["std"], 3)
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cvkit.errors import UsageError, WeightsError, first_line
+from cvkit.errors import DataError, UsageError, WeightsError, first_line
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.reading import read_facts
 from cvkit.models.exported.runtimes import OPENERS, Run
@@ -48,7 +48,7 @@ class ExportedNetwork(nn.Module):
         if device == self.device:
             return
         try:
-            self.run: Run = OPENERS[self.path.suffix.lower()](self.path, device)
+            self.run: Run = _with_plain_errors(self.path, OPENERS[self.path.suffix.lower()](self.path, device))
             self.device = device
         except (UsageError, WeightsError):
             raise
@@ -70,6 +70,21 @@ class ExportedNetwork(nn.Module):
             return self.run(images)
         parts = [self.run(image) for image in images.split(1)]
         return tuple(torch.cat(each) for each in zip(*parts, strict=True))
+
+
+def _with_plain_errors(path: Path, run: Run) -> Run:
+    """Return the function of a runtime with errors of one line, which concern the images of the call."""
+
+    def guarded(images: Tensor) -> tuple[Tensor, ...]:
+        try:
+            return run(images)
+        except torch.OutOfMemoryError:
+            raise  # a smaller batch may fit
+        except Exception as error:  # each runtime has types of its own
+            shape = "x".join(map(str, images.shape))
+            raise DataError(f"{path} cannot process images of shape {shape} ({first_line(error, 160)}).") from error
+
+    return guarded
 
 
 def memory_layout(network: nn.Module, device: torch.device) -> torch.memory_format:

@@ -41,7 +41,7 @@ class Classifier(Runner):
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the (N, classes) float32 scores before the softmax of (N, 3, h, w) uint8 images."""
-        return self.run(images)
+        return self.check_shape(self.run(images), len(images), self.facts.num_classes)
 
     def label(self, index: int) -> str:
         """Return the label of a class, or an empty text if the model has no labels."""

@@ -12,6 +12,7 @@ from cvkit.errors import DataError
 
 Labels = tuple[tuple[str, ...], tuple[str, ...]]  # labels and ids, in the order of the classes
 
+MAX_BYTES = 2**26  # 21,841 classes of ImageNet-22k take one megabyte
 _WORDNET_LINE = re.compile(r"(n\d{8})[\s,]+(\S.*)")
 _LABEL_COLUMNS = ("label", "name")
 _INDEX_COLUMNS = ("class_index",)
@@ -36,6 +37,8 @@ def load_labels(path: str | Path) -> Labels:
     """
     path = Path(path)
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"--labels {path}: the file has more than {MAX_BYTES >> 20} MB, so it names no classes.")
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"--labels {path}: the file is not UTF-8 text.") from error

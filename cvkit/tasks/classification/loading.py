@@ -16,7 +16,7 @@ from cvkit.catalog import TIMM_PREFIX, Pretrained
 from cvkit.device import autocast_dtype, choose_precision
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
-from cvkit.models.exported.facts import Facts
+from cvkit.models.exported.facts import UNREADABLE, Facts
 from cvkit.models.exported.network import ExportedNetwork, check_kind, is_exported
 from cvkit.models.loaded import LoadedModel
 from cvkit.models.published import pretrained
@@ -123,6 +123,8 @@ def from_exported(network: nn.Module, facts: Facts, path: Path, sha256: str) -> 
     check_kind(facts, {"classifier": "logits"}, str(path))
     if facts.classifier_preprocessing is None:
         raise WeightsError(f"{path}: an exported classifier that does not describe its preprocessing.")
+    if base_name(facts.model) != base_name(str(facts.spec.get("name"))):
+        raise WeightsError(f"{path}: {UNREADABLE}")
     model, _, tag = facts.model.partition(".")
     entry = Pretrained(
         model=model,

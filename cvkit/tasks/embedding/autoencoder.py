@@ -3,11 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
 
 from cvkit.errors import WeightsError
+from cvkit.models.plain import MAX_PARAMETERS, have_types, is_input_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +34,27 @@ class AutoencoderSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AutoencoderSpec":
-        """Return the spec with the values of ``as_dict``. Raises WeightsError if the fields differ."""
-        if set(values) != {field.name for field in fields(cls)}:
+        """Return the spec with the values of ``as_dict``.
+
+        Raises:
+            WeightsError: If the fields differ, or describe a network that cannot be built.
+        """
+        names = {field.name for field in fields(cls)}
+        if not isinstance(values, Mapping) or set(values) != names or not have_types(values, cls):
             raise WeightsError("The checkpoint does not describe an autoencoder of this version of cvkit.")
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, (list, tuple))}
-        return cls(**{**values, **lists})
+        spec = cls(**{**values, **lists})
+        positive = min((*spec.size, spec.latent_dim, *spec.widths), default=0) > 0 and len(spec.widths) > 0
+        if not positive or spec.channels not in (1, 3) or not 0 <= spec.dropout < 1 or not spec.is_affordable():
+            raise WeightsError("The checkpoint describes an autoencoder of impossible or enormous dimensions.")
+        return spec
+
+    def is_affordable(self) -> bool:
+        """Return whether the network has at most ``MAX_PARAMETERS`` parameters, without building it."""
+        height, width = self.grids()[-1]
+        dense = 2 * self.latent_dim * self.widths[-1] * height * width
+        convolutions = 18 * sum(a * b for a, b in pairwise((self.channels, *self.widths)))
+        return is_input_size(self.size) and dense + convolutions <= MAX_PARAMETERS
 
     def as_dict(self) -> dict[str, Any]:
         """Return the spec as plain values, for JSON files and checkpoints."""

@@ -67,7 +67,7 @@ class Embedder(Runner):
         encode = self.model.encode if self.decodes else self.network
         with self.evaluating():
             for part in images.split(self.block):
-                yield encode(self.normalise(part)).float()
+                yield self.check_shape(encode(self.normalise(part)).float(), len(part), self.spec.latent_dim)
 
     def reconstruct(self, pixels: Tensor) -> Tensor:
         """Return the (N, C, H, W) float32 reconstructions of one block of images from 0 to 1."""
@@ -94,7 +94,7 @@ class Embedder(Runner):
             model = build(AutoencoderSpec.from_dict(content["spec"]))
             model.load_state_dict(content["weights"])
             return cls(model, device=device, noise_sigma=float(content["noise_sigma"]))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise WeightsError(
                 f"The weights of the checkpoint do not fit the autoencoder it describes: {last_line(error)}"
             ) from error

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD
 from cvkit.errors import WeightsError, last_line
+from cvkit.models.plain import is_input_size, is_normalisation
 from cvkit.models.runner import Runner
 from cvkit.tasks.saliency.maps import gaussian_blur
 from cvkit.tasks.saliency.networks.base import SaliencyModel, SaliencySpec
@@ -61,7 +62,8 @@ class SaliencyPredictor(Runner):
         if len(out_sizes) != len(images):
             raise ValueError(f"{len(images)} images, but {len(out_sizes)} output sizes")
         with self.evaluating():
-            return _finish(self.forward(images), out_sizes, blur_px)
+            maps = self.check_shape(self.forward(images), len(images), 1, None, None)
+            return _finish(maps, out_sizes, blur_px)
 
     def metadata(self) -> dict[str, Any]:
         """Return plain values that rebuild the predictor together with the weights (``from_metadata``)."""
@@ -81,12 +83,14 @@ class SaliencyPredictor(Runner):
             spec, size, weights = SaliencySpec.from_dict(content["spec"]), content["size"], content["weights"]
             model = build(spec)
             model.load_state_dict(weights)
-            normalisation = tuple(content["mean"]), tuple(content["std"])
-        except (KeyError, TypeError, RuntimeError) as error:
+            mean, std = tuple(content["mean"]), tuple(content["std"])
+            if not (is_input_size(size) and is_normalisation(mean, std, 3)):
+                raise ValueError("its size, mean or std is damaged")
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise WeightsError(
                 f"The weights of the checkpoint do not fit the saliency network it describes: {last_line(error)}"
             ) from error
-        return cls(model, (size[0], size[1]), device=device, dtype=dtype, normalisation=normalisation)
+        return cls(model, (size[0], size[1]), device=device, dtype=dtype, normalisation=(mean, std))
 
 
 def _finish(maps: Tensor, out_sizes: list[tuple[int, int]], blur_px: float) -> list[Tensor]:

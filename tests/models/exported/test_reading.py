@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from cvkit import files
-from cvkit.errors import WeightsError
+from cvkit.errors import DataError, WeightsError
 from cvkit.models.exported import writers
 from cvkit.models.exported.network import ExportedNetwork
 from cvkit.models.exported.reading import read_facts
+from cvkit.models.runner import Runner
 
 from .test_archive import FACTS, Tiny
 
@@ -144,3 +145,19 @@ def test_a_graph_that_defines_entities_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.xml").write_text(bomb)
     with pytest.raises(WeightsError, match="defines entities"):
         read_facts(tmp_path / "x.xml")
+
+
+def test_an_error_of_a_runtime_is_one_line(onnx_file: Path, openvino_file: Path) -> None:
+    for path in (onnx_file, openvino_file):
+        with pytest.raises(DataError, match=f"{path.name} cannot process images of shape 2x3x4x4") as raised:
+            ExportedNetwork(path)(torch.ones(2, 3, 4, 4))
+        assert "\n" not in str(raised.value)
+
+
+def test_an_output_of_another_shape_than_described_is_refused(onnx_file: Path) -> None:
+    runner = Runner(ExportedNetwork(onnx_file), mean=(0.0,), std=(1.0,))
+    output = runner.run(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+    assert runner.check_shape(output, 2, 2, None, None) is output
+    for shape in ((2, 2), (2, 1, None, None), (3, None, None, None)):
+        with pytest.raises(WeightsError, match="returns values of shape 2x2x4x4, but its file describes"):
+            runner.check_shape(output, *shape)

@@ -95,3 +95,10 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, name: str, conten
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.txt cannot be read"):
         load_labels(tmp_path / "none.txt")
+
+
+def test_a_file_of_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge.txt").open("wb") as stream:
+        stream.truncate(2**36)  # a sparse file, which takes no space
+    with pytest.raises(DataError, match="has more than 64 MB"):
+        load_labels(tmp_path / "huge.txt")

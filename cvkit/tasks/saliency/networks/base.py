@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.errors import DataError, UsageError, WeightsError, did_you_mean
+from cvkit.models.plain import have_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +73,15 @@ class SaliencySpec:
         Raises:
             WeightsError: If a field is unknown or has a value of another type.
         """
-        types = {field.name: field.type for field in fields(cls)}
-        unknown = sorted(set(values) - set(types))
+        unknown = sorted(set(map(str, values)) - {field.name for field in fields(cls)})
         if unknown or "name" not in values:
             problem = f"unknown: {', '.join(unknown)}" if unknown else "no name"
             raise WeightsError(
                 f"The checkpoint does not describe a saliency model ({problem}); was it made by a newer cvkit?"
             )
         for key, value in values.items():
-            if not isinstance(value, (int, float) if types[key] is float else types[key]):  # type: ignore[arg-type]
-                raise WeightsError(f"The checkpoint describes its model with {key}={value!r}, a wrong type.")
+            if not have_types({key: value}, cls):
+                raise WeightsError(f"The checkpoint describes its model with {key}={repr(value)[:80]}, a wrong type.")
         return cls(**values)
 
     def as_dict(self) -> dict[str, str | float | bool]:
