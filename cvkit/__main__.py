@@ -9,6 +9,7 @@ def main() -> None:
         START_UP.install()
         from cvkit.cli.main import main as run_command_line
 
+        START_UP.ends_at_once = False
         run_command_line()
     except KeyboardInterrupt:
         START_UP.end()

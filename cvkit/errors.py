@@ -37,6 +37,18 @@ class DataError(CvkitError):
     kind = "data"
 
 
+class NonFiniteError(DataError):
+    """An image for which a network returns values that are NaN or infinite."""
+
+    kind = "model"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the network returns NaN or infinite values for this image: its weights do not fit it, or its values "
+            "exceed the range of the precision (fp32 has the largest)."
+        )
+
+
 class WeightsError(CvkitError):
     """A weights file or checkpoint that cannot be used."""
 

@@ -120,7 +120,7 @@ def _process_space() -> str:
     """
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return sha256_of(f"{boot} {os.readlink('/proc/self/ns/pid')}".encode())[:8]  # noqa: PTH115 (no file)
+        return sha256_of(f"{boot} {Path('/proc/self/ns/pid').readlink()}".encode())[:8]
     return sha256_of(platform.node().encode())[:8]
 
 
@@ -283,6 +283,21 @@ def damaged_member(path: Path) -> str | None:
             return archive.testzip()
     except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
         return first_line(error)
+
+
+def compressed_member(path: Path) -> str | None:
+    """Return the name of the first compressed member of a ZIP archive, or None.
+
+    PyTorch stores all members of its archives without compression, but reads compressed ones.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except zipfile.BadZipFile:
+        return None  # ``damaged_member`` reports it
+    return next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
 
 
 def fingerprint(paths: Iterable[Path]) -> str:

@@ -330,7 +330,7 @@ def oriented(folder: Path) -> Iterator[Case]:
 
 def bombs(folder: Path) -> Iterator[Case]:
     """Write small files that ask for much memory."""
-    zeros = zlib.compress(bytes(20_000_000), 9)
+    zeros = zlib.compress(bytes(5_000_000), 9)
     line = zlib.compress(b"\0" + bytes(range(1, 13)))
     gif, bmp, jpeg = (bytearray(encode(Image.fromarray(noise()), form)) for form in ("GIF", "BMP", "JPEG"))
     gif[6:10] = struct.pack("<HH", 60_000, 60_000)

@@ -28,6 +28,7 @@ LAYERS = {
     "processes": 2,
     "files": 2,
     "inputs": 2,
+    "deadline": 2,
     "progress": 2,
     "intervals": 2,
     "config": 1,
@@ -213,6 +214,32 @@ def test_no_error_is_silently_ignored(path: Path) -> None:
         if isinstance(node, ast.ExceptHandler) and all(isinstance(line, ast.Pass) for line in node.body):
             caught = "everything" if node.type is None else ast.unparse(node.type)
             assert caught not in ("everything", "Exception", "BaseException"), f"line {node.lineno}"
+
+
+READERS = {"Image.open": ("data/images.py", "data/completeness.py"), "iio.imopen": ("data/tiff.py",)}
+OTHER_READERS = (
+    "imread",
+    "imageio.v2",
+    "skimage.io",
+    "cv2",
+    "decode_image",
+    "read_image_file",
+    "np.load",
+    "numpy.load",
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_images_are_opened_by_one_reader(path: Path) -> None:
+    """Only the image reader opens images, and always as one of the supported formats: others start programs."""
+    calls = {ast.unparse(node.func): node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)}
+    for name, call in calls.items():
+        assert not name.endswith(OTHER_READERS), f"line {call.lineno} calls {name}"
+        if name in READERS:
+            assert path.relative_to(PACKAGE).as_posix() in READERS[name], f"line {call.lineno} calls {name}"
+    opened = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    for call in (node for node in opened if ast.unparse(node.func) == "Image.open"):
+        assert "formats=tuple(IMAGE_FORMATS)" in ast.unparse(call), f"line {call.lineno} opens any format"
 
 
 def test_nothing_is_called_utils() -> None:

@@ -1,5 +1,6 @@
 """Test that files are written atomically, and that failures name the file."""
 
+import csv
 import errno
 import json
 import os
@@ -200,3 +201,32 @@ def test_a_disk_that_is_full_when_the_file_is_flushed_is_reported(
     with pytest.raises(OutputError, match="no space left"):
         write_json(tmp_path / "x.json", 2)
     assert read_json(tmp_path / "x.json") == 1 and len(list(tmp_path.iterdir())) == 1
+
+
+# Names that a spreadsheet takes for formulas, and names with line ends and other control characters.
+ODD_NAMES = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@x",
+    "\t=1",
+    "\r=1",
+    "a\rb",
+    "a\nb",
+    "a\r\nb",
+    '"',
+    ",",
+    " x ",
+    "\x1b[31m",
+    "\u2028",
+    "",
+]
+
+
+def test_names_in_a_csv_file_are_those_of_the_files(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", ["image", "score"], ({"image": name, "score": -0.5} for name in ODD_NAMES))
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as stream:
+        assert [(row["image"], row["score"]) for row in csv.DictReader(stream)] == [
+            (name, "-0.5") for name in ODD_NAMES
+        ]
+    assert (tmp_path / "t.csv").read_bytes().startswith(b"image,score\n=1+1,-0.5\n")

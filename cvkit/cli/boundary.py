@@ -19,6 +19,7 @@ REMEDIES = {
     errno.EDQUOT: "free some space, then run the same command again",
     errno.EMFILE: "raise the limit with `ulimit -n`, then run the same command again",
     errno.ENFILE: "close other programs, then run the same command again",
+    errno.ENAMETOOLONG: "give a shorter name",
     errno.ENOMEM: "free memory, then run the same command again",
 }
 

@@ -13,7 +13,7 @@ from cvkit.cli.completion import completer
 from cvkit.cli.console import Console, ProgressMode
 from cvkit.cli.plan import show_plan
 from cvkit.config import Config
-from cvkit.config.option import PANELS, Field, fields_of
+from cvkit.config.option import MAX_NUMBER, PANELS, Field, fields_of
 from cvkit.config.sources import build_config
 from cvkit.config.values import from_text, to_text
 from cvkit.errors import UsageError
@@ -181,8 +181,11 @@ def escape(text: str) -> str:
 
 
 def help_text(field: Field) -> str:
-    """Return the help text of an option, which ends in the choices where ``metavar`` does not list them."""
+    """Return the help text of an option, with its limit, or with its choices where ``metavar`` does not list them."""
     option = field.option
+    numbers = option.maximum is None and option.below is None and option.limit != MAX_NUMBER
+    if numbers:
+        return f"{option.help} At most {option.limit:,}."
     if option.choices and not set(option.choices) <= set(metavar(field).split("|")):
         return f"{option.help} Choices: {', '.join([*option.choices, *([option.other] if option.other else [])])}."
     return option.help

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -18,6 +19,7 @@ from cvkit.processes import is_main_process
 from cvkit.progress import Event, Note
 
 MAX_FAILURES_SHOWN = 3
+_LONG_WORD = re.compile(r"(\S{1000})\S{100,}")  # too long for a path; it would fill a log
 
 
 class ProgressMode(StrEnum):
@@ -136,7 +138,7 @@ def show_error(kind: str, message: str, exit_code: int) -> None:
         message: The line.
         exit_code: Exit code of the command.
     """
-    message = " ".join(message.split())
+    message = _LONG_WORD.sub(r"\1...", " ".join(message.split()))
     write_line(f"error: {message}")
     if "--json" in sys.argv and is_main_process():
         sys.stdout.write(json.dumps(error_document(kind, message, exit_code), indent=2) + "\n")

@@ -39,7 +39,7 @@ def _reads(config: Config) -> dict[str, str]:
         listed = reads_stdin(config.inputs)
         found[words] = "a list on stdin" if listed else f"{len(find_inputs(config.inputs))} images"
     for field, value in _fields(config, "read"):
-        is_name = bool(field.option.complete) and isinstance(value, str) and not Path(value).exists()
+        is_name = bool(field.option.complete) and isinstance(value, str) and not _exists(value)
         if isinstance(value, str) and value not in field.option.choices and not is_name:
             found[value] = _state(Path(value))
     return found
@@ -55,6 +55,10 @@ def _writes(config: Config) -> dict[str, str]:
         else:
             found[path] = _state(Path(path))
     return found
+
+
+def _exists(name: str) -> bool:
+    return files.is_file(name) or files.is_folder(name)
 
 
 def _state(path: Path) -> str:

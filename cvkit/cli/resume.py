@@ -11,7 +11,7 @@ from cvkit.config import ResumeConfig
 from cvkit.config.option import fields_of
 from cvkit.config.sources import RUN_KEYS
 from cvkit.errors import UsageError
-from cvkit.files import read_json
+from cvkit.files import is_file, read_json
 from cvkit.progress import Reporter
 
 TRAINING_COMMANDS: dict[str, Command[Any, Any]] = {
@@ -29,7 +29,7 @@ class Resumed:
 
 def _run(config: ResumeConfig, report: Reporter) -> Resumed:
     settings_file = Path(config.run) / "config.json"
-    if not settings_file.is_file():
+    if not is_file(str(settings_file)):
         raise UsageError(f"{config.run} is not a run folder: it has no config.json.")
     document = read_json(settings_file)
     if not isinstance(document, dict):
@@ -37,7 +37,12 @@ def _run(config: ResumeConfig, report: Reporter) -> Resumed:
     command = _command_of(document, settings_file)
     settings = {key: value for key, value in document.items() if key not in RUN_KEYS}
     settings |= {**config.changes(), "resume": True, "out": config.run}
-    return Resumed(command, command.run(command.config.from_dict(settings), report))
+    try:
+        run_config = command.config.from_dict(settings)
+    except UsageError as error:
+        # The options of the training command are not those of `resume`, so the message names them as keys of the file.
+        raise UsageError(f"{settings_file}: {str(error).removeprefix('--')}") from error
+    return Resumed(command, command.run(run_config, report))
 
 
 def _command_of(document: dict[str, Any], path: Path) -> Command[Any, Any]:
@@ -55,6 +60,8 @@ def _command_of(document: dict[str, Any], path: Path) -> Command[Any, Any]:
         ]
         if len(matches) == 1:
             return matches[0]
+        raise UsageError(f"{path} does not say which command started the run.")
+    if not isinstance(name, str):
         raise UsageError(f"{path} does not say which command started the run.")
     if name not in TRAINING_COMMANDS:
         raise UsageError(f"{path} is of `cvkit {name}`, whose runs this version cannot continue.")

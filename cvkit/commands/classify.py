@@ -17,7 +17,7 @@ from cvkit.engine.parquet import need_parquet
 from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, inputs_of_shard, run_batch
 from cvkit.engine.streaming.records import read_rows
 from cvkit.engine.streaming.stream import Stages, WriteResult
-from cvkit.errors import DataError, UsageError
+from cvkit.errors import DataError, NonFiniteError, UsageError
 from cvkit.inputs import Input
 from cvkit.models.loaded import Request
 from cvkit.processes import is_main_process
@@ -142,23 +142,30 @@ def _read_truth(config: ClassifyConfig, classifier: Classifier, inputs: list[Inp
     return truth
 
 
-def _stages(config: ClassifyConfig, classifier: Classifier, truth: Truth | None) -> Stages[_LoadedImage, _Prediction]:
+def _stages(
+    config: ClassifyConfig, classifier: Classifier, truth: Truth | None
+) -> Stages[_LoadedImage, _Prediction | None]:
     def read(item: Input) -> _LoadedImage:
         pixels, _ = fit_crop(read_image(item.path, config.max_pixels), classifier.preprocessing)
         return _LoadedImage(pixels, truth.class_of(item) if truth else None)
 
-    def infer(batch: list[_LoadedImage]) -> list[_Prediction]:
+    def infer(batch: list[_LoadedImage]) -> list[_Prediction | None]:
         logits = classifier.logits(torch.stack([image.pixels for image in batch]))
+        finite = logits.isfinite().all(1)
+        logits = logits.where(finite[:, None], 0.0)  # a NaN has no rank
         order = top_classes(logits, config.top)
         probabilities = logits.softmax(1).gather(1, order).tolist()
         true = [0 if image.true_class is None else image.true_class for image in batch]
         ranks = ranks_of(logits, torch.tensor(true, device=logits.device)).tolist()
+        rows = zip(batch, finite.tolist(), order.tolist(), probabilities, ranks, strict=True)
         return [
-            _Prediction(classes, values, None if image.true_class is None else rank)
-            for image, classes, values, rank in zip(batch, order.tolist(), probabilities, ranks, strict=True)
+            _Prediction(classes, values, None if image.true_class is None else rank) if is_finite else None
+            for image, is_finite, classes, values, rank in rows
         ]
 
-    def write(item: Input, image: _LoadedImage, prediction: _Prediction) -> WriteResult:
+    def write(item: Input, image: _LoadedImage, prediction: _Prediction | None) -> WriteResult:
+        if prediction is None:
+            raise NonFiniteError
         ranked = zip(prediction.classes, prediction.probabilities, strict=True)
         rows = [
             {"image": item.name, "rank": rank, **classifier.name_class(index), "probability": probability}

@@ -22,6 +22,7 @@ from cvkit.models.loaded import Request
 from cvkit.progress import Reporter, ignore
 from cvkit.render.jpeg import encode_jpeg
 from cvkit.tasks.registry import load_saliency
+from cvkit.tasks.saliency.maps import check_map
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 SUFFIX = {"png": ".png", "png16": ".png", "npy": ".npy"}
@@ -102,6 +103,7 @@ def _stages(config: PredictConfig, predictor: SaliencyPredictor) -> Stages[_Load
         return [values.cpu().numpy() for values in predictor(images, sizes, config.blur_px)]
 
     def write(item: Input, image: _LoadedImage, values: np.ndarray) -> WriteResult:
+        check_map(values)
         target = folder / f"{item.stem}{SUFFIX[config.format]}"
         files.write_atomic(target, _encode(values, config.format))
         row: dict[str, Any] = {"image": item.name, "map": target.relative_to(folder).as_posix()}

@@ -15,6 +15,7 @@ from cvkit.config.models import (
 )
 from cvkit.config.resume import ResumeConfig
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig
+from cvkit.config.save_interval import SaveInterval
 from cvkit.config.train_saliency import TrainSaliencyConfig
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "PredictConfig",
     "ResumeConfig",
     "SampleFixationsConfig",
+    "SaveInterval",
     "ShowModelConfig",
     "TrainSaliencyConfig",
     "TrainingConfig",

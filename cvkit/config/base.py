@@ -4,22 +4,37 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Self
 
-from cvkit.config.option import COMPUTE, INPUTS, OUTPUT, TRAINING, Option, fields_of
-from cvkit.config.values import check, format_shard, from_value, parse_shard
+from cvkit.config.option import COMPUTE, INPUTS, MAX_EPOCHS, OUTPUT, TRAINING, Option, fields_of
+from cvkit.config.save_interval import SaveInterval
+from cvkit.config.values import MAX_SHOWN, check, format_shard, from_value, is_whole_number, parse_shard, shown
 from cvkit.errors import UsageError, did_you_mean, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "step", "constant")
+MAX_SEED = 2**64 - 1  # PyTorch's generators take 64 bits, as long as a hash that a script turns into a seed
+MAX_WORKERS = 1_024
+MAX_DEVICES = 128
+MAX_NODES = 10_000
+MAX_BATCH_SIZE = 1_000_000
 LAST = "last"  # as --best-metric: the last epoch counts as the best, so that validation selects nothing
 
 MaxPixels = Annotated[
-    int, Option(help="Refuse images with more pixels than this before decoding them.", panel=INPUTS, minimum=1)
+    int,
+    Option(
+        help="Refuse images with more pixels than this before decoding them.",
+        panel=INPUTS,
+        minimum=1,
+        limit=10**12,
+    ),
 ]
 Overwrite = Annotated[bool, Option(help="Replace results that exist already.", panel=OUTPUT, changeable=True)]
 Seed = Annotated[
-    int, Option(help="Seed for initialisation, shuffling, augmentation and dropout.", panel=COMPUTE, minimum=0)
+    int,
+    Option(
+        help="Seed for initialisation, shuffling, augmentation and dropout.", panel=COMPUTE, minimum=0, limit=MAX_SEED
+    ),
 ]
 
 
@@ -51,7 +66,9 @@ class Config:
         for key, value in values.items():
             name = names.get(key.replace("-", "_"))
             if name is None:
-                raise UsageError(f"{key!r} is not an option of this command.{did_you_mean(key, names)}")
+                raise UsageError(f"{shown(key)} is not an option of this command.{did_you_mean(key, names)}")
+            if name in typed:
+                raise UsageError(f"{known[name].flag} is given twice, the second time as {shown(key)}.")
             typed[name] = from_value(known[name], value)
         for name, field in known.items():
             if field.required and typed.get(name) is None:
@@ -68,8 +85,11 @@ class Config:
 def check_device(device: str) -> None:
     """Raise UsageError if ``device`` is not one of ``DEVICES`` or ``cuda:N``."""
     name, colon, number = device.partition(":")
-    if (colon and not (name == "cuda" and number.isdecimal())) or name not in DEVICES:
-        raise UsageError(f"--device {device!r} is not one of {', '.join(DEVICES)}, cuda:N.{nearest(name, DEVICES)}")
+    if name not in DEVICES or (colon and (name != "cuda" or not is_whole_number(number))):
+        known = ", ".join(DEVICES)
+        raise UsageError(f"--device {shown(device)} is not one of {known}, cuda:N.{nearest(name[:MAX_SHOWN], DEVICES)}")
+    if colon and int(number) >= MAX_DEVICES:
+        raise UsageError(f"--device {device}: the number must be below {MAX_DEVICES}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +120,7 @@ class DeviceConfig(Config):
             help="Number of workers that load images.",
             panel=COMPUTE,
             minimum=0,
+            limit=MAX_WORKERS,
             default_text="from the number of cores",
             changeable=True,
         ),
@@ -117,17 +138,26 @@ class ComputeConfig(DeviceConfig):
     devices: Annotated[
         int,
         Option(
-            help="Number of processes on this node, each on its own device.", panel=COMPUTE, minimum=1, changeable=True
+            help="Number of processes on this node, each on its own device.",
+            panel=COMPUTE,
+            minimum=1,
+            limit=MAX_DEVICES,
+            changeable=True,
         ),
     ] = 1
-    nodes: Annotated[int, Option(help="Number of nodes of the job.", panel=COMPUTE, minimum=1, changeable=True)] = 1
+    nodes: Annotated[
+        int,
+        Option(help="Number of nodes of the job.", panel=COMPUTE, minimum=1, limit=MAX_NODES, changeable=True),
+    ] = 1
     batch_size: Annotated[
         int | None,
         Option(
-            help="Images per batch; auto is the default of the command.",
+            help="Images per batch and process; auto is the default of the command. In training, a batch that does not "
+            "fit into memory is computed in parts.",
             panel=COMPUTE,
             metavar="N|auto",
             minimum=1,
+            limit=MAX_BATCH_SIZE,
             unset="auto",
         ),
     ] = None
@@ -143,7 +173,14 @@ class TrainingConfig(ComputeConfig):
     """Settings of the training loop (``engine.training.fit``), shared by all training commands."""
 
     epochs: Annotated[
-        int, Option(help="Number of passes over the training images.", panel=TRAINING, minimum=1, changeable=True)
+        int,
+        Option(
+            help="Number of passes over the training images.",
+            panel=TRAINING,
+            minimum=1,
+            limit=MAX_EPOCHS,
+            changeable=True,
+        ),
     ] = 20
     lr: Annotated[
         float | None,
@@ -157,7 +194,7 @@ class TrainingConfig(ComputeConfig):
         str, Option(help="Learning rate schedule after the warm-up.", panel=TRAINING, choices=SCHEDULES)
     ] = "cosine"
     warmup_epochs: Annotated[
-        float, Option(help="Epochs of linear learning rate warm-up.", panel=TRAINING, minimum=0)
+        float, Option(help="Epochs of linear learning rate warm-up.", panel=TRAINING, minimum=0, limit=MAX_EPOCHS)
     ] = 0.5
     step_epochs: Annotated[
         int, Option(help="Epochs between two steps of --schedule step.", panel=TRAINING, minimum=1)
@@ -197,9 +234,22 @@ class TrainingConfig(ComputeConfig):
         bool, Option(help="On a GPU, use only algorithms that repeat bit for bit.", panel=COMPUTE)
     ] = False
     seed: Seed = 0
+    save_every: Annotated[
+        str,
+        Option(
+            help="Longest interval between two checkpoints within an epoch, in minutes or optimiser steps.",
+            panel=TRAINING,
+            metavar="Nmin|Nsteps",
+            changeable=True,
+        ),
+    ] = "10min"
     resume: Annotated[
         bool,
-        Option(help="Continue the run in --out from its last checkpoint.", panel=TRAINING, changeable=True),
+        Option(
+            help="Continue the run in --out from its last checkpoint, or start it if nothing was saved yet.",
+            panel=TRAINING,
+            changeable=True,
+        ),
     ] = False
     out: Annotated[
         str | None,
@@ -208,6 +258,7 @@ class TrainingConfig(ComputeConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        SaveInterval.parse("--save-every", self.save_every)
         if self.patience and self.best_metric == LAST:
             raise UsageError("--patience needs a score to compare: use --best-metric loss instead of last.")
         if self.resume and self.out is None:
@@ -237,6 +288,7 @@ class InferenceConfig(ComputeConfig):
             panel=COMPUTE,
             metavar="N|auto",
             minimum=1,
+            limit=MAX_BATCH_SIZE,
             unset="auto",
         ),
     ] = None
@@ -247,6 +299,7 @@ class InferenceConfig(ComputeConfig):
             help="Process only the K-th of N parts of the inputs, for job arrays.",
             panel=COMPUTE,
             metavar="K/N",
+            minimum=1,
             parse=parse_shard,
             format=format_shard,
         ),
@@ -257,5 +310,7 @@ class InferenceConfig(ComputeConfig):
         super().__post_init__()
         if not self.inputs:
             raise UsageError("missing argument INPUTS: name files, folders, patterns, @list.txt or -.")
+        if self.shard[0] > self.shard[1]:
+            raise UsageError(f"--shard {format_shard(self.shard)} is not a shard: write K/N with 1 <= K <= N.")
         if self.shard != (1, 1) and (self.devices > 1 or self.nodes > 1):
             raise UsageError("--shard and --devices both divide the inputs: use one of them.")

@@ -6,11 +6,13 @@ from typing import Annotated
 from cvkit.config.base import PRECISIONS, InferenceConfig
 from cvkit.config.option import COMPUTE, EXPLANATION, MODEL, OUTPUT, SCORING, Option
 from cvkit.config.shared import Alpha, ColorMap, Labels
+from cvkit.config.values import shown
 from cvkit.errors import UsageError
 
 TABLE_FORMATS = ("csv", "json", "parquet")
 FITS = ("crop", "squash")
 GRADCAM_FORMATS = ("png16", "png", "colour")
+MAX_TOP = 1_000_000
 RANK_DIGITS = 6  # a rank with more digits is a typing error, and its range would fill the memory
 FOLDER_LETTERS = 60  # length of the part of a default folder name that lists ranks or classes
 METHODS = (
@@ -64,7 +66,7 @@ def parse_ranks(flag: str, text: str) -> tuple[int, ...]:
     for part in text.split(","):
         ends = [end.strip() for end in part.strip().split("-")]
         if len(ends) > 2 or not all(end.isascii() and end.isdecimal() and len(end) <= RANK_DIGITS for end in ends):
-            raise UsageError(f"{flag} {text!r}: write a rank, a range or a list, such as 2, 1-3 or 1,3.")
+            raise UsageError(f"{flag} {shown(text)}: write a rank, a range or a list, such as 2, 1-3 or 1,3.")
         low, high = int(ends[0]), int(ends[-1])
         if low < 1:
             raise UsageError(f"{flag} {text}: ranks count from 1, which is the most likely class.")
@@ -110,7 +112,7 @@ class ClassifierConfig(InferenceConfig):
 class ClassifyConfig(ClassifierConfig):
     """Settings of ``cvkit classify``."""
 
-    top: Annotated[int, Option(help="Number of classes per image.", panel=OUTPUT, minimum=1)] = 3
+    top: Annotated[int, Option(help="Number of classes per image.", panel=OUTPUT, minimum=1, limit=MAX_TOP)] = 3
     format: Annotated[
         str,
         Option(

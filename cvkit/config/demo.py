@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from cvkit.config.base import DEVICES, Config, check_device
-from cvkit.config.option import COMPUTE, OUTPUT, TRAINING, Option
+from cvkit.config.option import COMPUTE, MAX_EPOCHS, OUTPUT, TRAINING, Option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +12,7 @@ class DemoConfig(Config):
     """Settings of ``cvkit demo``."""
 
     out: Annotated[str, Option(help="Folder to write.", panel=OUTPUT, metavar="DIR", access="write")] = "demo"
-    epochs: Annotated[int, Option(help="Number of training epochs.", panel=TRAINING, minimum=1)] = 16
+    epochs: Annotated[int, Option(help="Number of training epochs.", panel=TRAINING, minimum=1, limit=MAX_EPOCHS)] = 16
     device: Annotated[
         str,
         Option(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated
 
 from cvkit.config.base import LAST, ComputeConfig, MaxPixels, Overwrite, TrainingConfig
-from cvkit.config.option import DATA, MODEL, OUTPUT, TRAINING, Option
+from cvkit.config.option import DATA, MAX_SIDE, MODEL, OUTPUT, TRAINING, Option
 from cvkit.config.shared import Strict
 from cvkit.config.values import format_size, parse_numbers, parse_size
 from cvkit.errors import UsageError
@@ -50,7 +50,7 @@ class CaeEmbedConfig(TrainingConfig):
             access="read",
         ),
     ] = None
-    latent_dim: Annotated[int, Option(help="Number of values of a code.", panel=MODEL, minimum=1)] = 2
+    latent_dim: Annotated[int, Option(help="Number of values of a code.", panel=MODEL, minimum=1, limit=100_000)] = 2
     widths: Annotated[
         tuple[int, ...],
         Option(
@@ -58,6 +58,7 @@ class CaeEmbedConfig(TrainingConfig):
             panel=MODEL,
             metavar="N,...",
             minimum=1,
+            limit=100_000,
             parse=parse_numbers,
         ),
     ] = (32, 64, 128)
@@ -78,6 +79,8 @@ class CaeEmbedConfig(TrainingConfig):
             help="Size of the network's input in pixels.",
             panel=DATA,
             metavar="HxW",
+            minimum=1,
+            limit=MAX_SIDE,
             parse=parse_size,
             format=format_size,
             default_text="the images' own, or 64x64 if they are larger or of several sizes",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from cvkit.config.base import Config
-from cvkit.config.classification import Weights
+from cvkit.config.classification import MAX_TOP, Weights
 from cvkit.config.option import FILE, GRAPH, MODEL, OUTPUT, VERIFICATION, Option
 from cvkit.config.shared import Labels
 from cvkit.errors import UsageError
@@ -83,7 +83,8 @@ class ExportConfig(Config):
         ),
     ] = False
     top: Annotated[
-        int, Option(help="Number of classes that --include-postprocessing returns.", panel=GRAPH, minimum=1)
+        int,
+        Option(help="Number of classes that --include-postprocessing returns.", panel=GRAPH, minimum=1, limit=MAX_TOP),
     ] = 5
     with_cam: Annotated[
         bool, Option(help="Let the graph also return the Grad-CAM map of the top class.", panel=GRAPH)

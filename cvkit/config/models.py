@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from cvkit.config.base import Config
-from cvkit.config.option import INPUTS, MODEL, OUTPUT, Option
+from cvkit.config.option import INPUTS, MAX_SIDE, MODEL, OUTPUT, Option
 from cvkit.config.values import format_size, parse_size
 
 Name = Annotated[
@@ -73,12 +73,14 @@ class ShowModelConfig(Config):
             help="Size of the input images in pixels.",
             panel=INPUTS,
             metavar="HxW",
+            minimum=1,
+            limit=MAX_SIDE,
             parse=parse_size,
             format=format_size,
             default_text="from the model",
         ),
     ] = None
-    batch: Annotated[int, Option(help="Number of images per batch.", panel=INPUTS, minimum=1)] = 1
+    batch: Annotated[int, Option(help="Number of images per batch.", panel=INPUTS, minimum=1, limit=1_000_000)] = 1
 
 
 @dataclass(frozen=True, kw_only=True)

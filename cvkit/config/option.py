@@ -16,6 +16,9 @@ VERIFICATION = "Verification"
 OUTPUT = "Output"
 TRAINING = "Training"
 COMPUTE = "Compute"
+MAX_NUMBER = 1_000_000_000  # limit of the options that declare none; larger numbers are mistakes
+MAX_EPOCHS = 1_000_000
+MAX_SIDE = 65_535  # pixels per side of an image, as in a JPEG file
 # The order in which ``--help`` shows the panels.
 PANELS = (DATA, INPUTS, MODEL, EXPLANATION, SCORING, GRAPH, FILE, VERIFICATION, OUTPUT, TRAINING, COMPUTE)
 
@@ -38,6 +41,8 @@ class Option:
         above: Bound that the number must exceed.
         maximum: Largest allowed number; ``below`` excludes the bound itself.
         below: Bound that the number must not reach.
+        limit: Largest number that the program takes where the meaning of the option sets no bound. It refuses mistakes
+            before they exhaust memory or overflow a number. ``--help`` shows it if it is not ``MAX_NUMBER``.
         parse: Converts text to the value, given the option's name for messages.
         format: Converts the value to text that ``parse`` reads.
         complete: Source of shell completions: ``model``, ``backbone``, ``saliency-model``, ``layer`` or ``class``.
@@ -60,6 +65,7 @@ class Option:
     above: float | None = None
     maximum: float | None = None
     below: float | None = None
+    limit: float = MAX_NUMBER
     parse: Callable[[str, str], Any] | None = None
     format: Callable[[Any], str] | None = None
     complete: str = ""
@@ -78,6 +84,7 @@ class Field:
         option: The declaration.
         kind: Type of a value without ``None``; ``tuple`` for lists, ``object`` where only ``Option.parse`` knows.
         element: Type of the elements of a list, else ``kind``.
+        length: Number of elements of a list, None if it is not fixed.
         optional: Whether None is allowed.
         default: Default value, ``dataclasses.MISSING`` for a required option.
     """
@@ -86,6 +93,7 @@ class Field:
     option: Option
     kind: type
     element: type
+    length: int | None
     optional: bool
     default: Any
 
@@ -136,9 +144,16 @@ def _describe(config: type) -> dict[str, Field]:
         option = _option_in(hints[field.name])
         if option is None:
             raise TypeError(f"{config.__name__}.{field.name} declares no Option.")
-        kind, element, optional = _kind_of(get_args(hints[field.name])[0])
+        hint, optional = _without_none(get_args(hints[field.name])[0])
+        kind, element, length = _kind_of(hint)
         described[field.name] = Field(
-            name=field.name, option=option, kind=kind, element=element, optional=optional, default=field.default
+            name=field.name,
+            option=option,
+            kind=kind,
+            element=element,
+            length=length,
+            optional=optional,
+            default=field.default,
         )
     return described
 
@@ -149,13 +164,16 @@ def _option_in(hint: Any) -> Option | None:
     return next((extra for extra in hint.__metadata__ if isinstance(extra, Option)), None)
 
 
-def _kind_of(hint: Any) -> tuple[type, type, bool]:
-    """Return (kind, element type, whether None is allowed) of a field's type."""
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    """Return (type without None, whether None is allowed) of a field; ``object`` for a union of several types."""
     members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     plain = [member for member in members if member is not NoneType]
-    optional = len(plain) < len(members)
-    if len(plain) > 1:
-        return object, object, optional
-    if get_origin(plain[0]) is tuple:
-        return tuple, get_args(plain[0])[0], optional
-    return plain[0], plain[0], optional
+    return plain[0] if len(plain) == 1 else object, len(plain) < len(members)
+
+
+def _kind_of(hint: Any) -> tuple[type, type, int | None]:
+    """Return (kind, element type, number of elements) of a field's type."""
+    if get_origin(hint) is not tuple:
+        return hint, hint, None
+    elements = get_args(hint)
+    return tuple, elements[0], None if elements[-1] is Ellipsis else len(elements)

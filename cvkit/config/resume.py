@@ -3,8 +3,9 @@
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-from cvkit.config.base import DEVICES, Config, check_device
-from cvkit.config.option import COMPUTE, DATA, TRAINING, Option
+from cvkit.config.base import DEVICES, MAX_DEVICES, MAX_NODES, MAX_WORKERS, Config, check_device
+from cvkit.config.option import COMPUTE, DATA, MAX_EPOCHS, TRAINING, Option
+from cvkit.config.save_interval import SaveInterval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class ResumeConfig(Config):
             help="Number of passes over the training images in all.",
             panel=TRAINING,
             minimum=1,
+            limit=MAX_EPOCHS,
             default_text="as before",
         ),
     ] = None
@@ -37,18 +39,43 @@ class ResumeConfig(Config):
     ] = None
     devices: Annotated[
         int | None,
-        Option(help="Number of processes on this node.", panel=COMPUTE, minimum=1, default_text="as before"),
+        Option(
+            help="Number of processes on this node.",
+            panel=COMPUTE,
+            minimum=1,
+            limit=MAX_DEVICES,
+            default_text="as before",
+        ),
     ] = None
     nodes: Annotated[
-        int | None, Option(help="Number of nodes of the job.", panel=COMPUTE, minimum=1, default_text="as before")
+        int | None,
+        Option(help="Number of nodes of the job.", panel=COMPUTE, minimum=1, limit=MAX_NODES, default_text="as before"),
     ] = None
     workers: Annotated[
         int | None,
-        Option(help="Number of workers that load images.", panel=COMPUTE, minimum=0, default_text="as before"),
+        Option(
+            help="Number of workers that load images.",
+            panel=COMPUTE,
+            minimum=0,
+            limit=MAX_WORKERS,
+            default_text="as before",
+        ),
+    ] = None
+
+    save_every: Annotated[
+        str | None,
+        Option(
+            help="Longest interval between two checkpoints within an epoch, in minutes or optimiser steps.",
+            panel=TRAINING,
+            metavar="Nmin|Nsteps",
+            default_text="as before",
+        ),
     ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.save_every is not None:
+            SaveInterval.parse("--save-every", self.save_every)
         if self.device is not None:
             check_device(self.device)
 

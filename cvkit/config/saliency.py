@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from cvkit.config.base import Config, DeviceConfig, InferenceConfig, MaxPixels, Overwrite, Seed
-from cvkit.config.option import DATA, INPUTS, OUTPUT, SCORING, Option
+from cvkit.config.base import MAX_SEED, Config, DeviceConfig, InferenceConfig, MaxPixels, Overwrite, Seed
+from cvkit.config.option import DATA, INPUTS, MAX_SIDE, OUTPUT, SCORING, Option
 from cvkit.config.shared import Alpha, ColorMap, NamedWeights, TrainedModel
 from cvkit.config.values import format_size, parse_size
 from cvkit.errors import UsageError
@@ -13,6 +13,7 @@ MAP_FORMATS = ("png", "png16", "npy")
 PROTOCOLS = ("mit", "tuebingen")
 SPLITS = ("train", "val", "test", "all")
 MIN_DISPLAY_PX = 96
+MAX_SIGMA_PX = 10_000
 
 SigmaPx = Annotated[
     float | None,
@@ -20,6 +21,7 @@ SigmaPx = Annotated[
         help="Standard deviation in pixels of the Gaussian that turns fixations into a map where the data has none.",
         panel=DATA,
         above=0,
+        limit=MAX_SIGMA_PX,
         default_text="0.03 of the image's longer side",
     ),
 ]
@@ -52,6 +54,8 @@ class PredictConfig(InferenceConfig):
             help="Size of the maps in pixels; input is the size of each image.",
             panel=OUTPUT,
             metavar="input|HxW",
+            minimum=1,
+            limit=MAX_SIDE,
             parse=parse_size,
             format=format_size,
             unset="input",
@@ -68,6 +72,7 @@ class PredictConfig(InferenceConfig):
             help="Standard deviation of a Gaussian blur of the map, in pixels of the map; 0 switches it off.",
             panel=OUTPUT,
             minimum=0,
+            limit=MAX_SIGMA_PX,
         ),
     ] = 0.0
 
@@ -165,14 +170,24 @@ class SampleFixationsConfig(Config):
     """Settings of ``cvkit sample-data fixations``."""
 
     out: Annotated[str, Option(help="Folder to write.", panel=OUTPUT, metavar="DIR", argument=True, access="write")]
-    train: Annotated[int, Option(help="Number of training displays.", panel=DATA, minimum=1)] = 240
-    val: Annotated[int, Option(help="Number of validation displays.", panel=DATA, minimum=1)] = 40
+    train: Annotated[int, Option(help="Number of training displays.", panel=DATA, minimum=1, limit=10_000_000)] = 240
+    val: Annotated[int, Option(help="Number of validation displays.", panel=DATA, minimum=1, limit=10_000_000)] = 40
     size: Annotated[
         tuple[int, int],
-        Option(help="Size of a display in pixels.", panel=DATA, metavar="HxW", parse=parse_size, format=format_size),
+        Option(
+            help="Size of a display in pixels.",
+            panel=DATA,
+            metavar="HxW",
+            minimum=1,
+            limit=MAX_SIDE,
+            parse=parse_size,
+            format=format_size,
+        ),
     ] = (240, 320)
     sigma_px: SigmaPx = None
-    seed: Annotated[int, Option(help="Seed for the displays and the fixations.", panel=DATA, minimum=0)] = 0
+    seed: Annotated[
+        int, Option(help="Seed for the displays and the fixations.", panel=DATA, minimum=0, limit=MAX_SEED)
+    ] = 0
     overwrite: Overwrite = False
 
     def __post_init__(self) -> None:

@@ -5,10 +5,10 @@ from typing import Annotated, Self
 
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.config.base import MaxPixels, TrainingConfig
-from cvkit.config.option import DATA, MODEL, OUTPUT, TRAINING, Option
+from cvkit.config.option import DATA, MAX_EPOCHS, MAX_SIDE, MODEL, OUTPUT, TRAINING, Option
 from cvkit.config.saliency import SigmaPx
 from cvkit.config.shared import Limit, Strict
-from cvkit.config.values import format_size, parse_size
+from cvkit.config.values import format_size, is_whole_number, parse_size, shown
 from cvkit.errors import UsageError
 
 LOSSES = ("auto", "mlnet", "bce", "kl", "kl-cc", "kl-cc-nss")
@@ -25,9 +25,9 @@ def parse_freeze(flag: str, text: str) -> str | int:
     """Read ``none``, ``backbone`` or a number of epochs."""
     if text in ("none", "backbone"):
         return text
-    if text.isascii() and text.isdecimal():
+    if is_whole_number(text):
         return int(text)
-    raise UsageError(f"{flag} {text!r}: write none, backbone, or a number of epochs.")
+    raise UsageError(f"{flag} {shown(text)}: write none, backbone, or a number of epochs.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +72,8 @@ class TrainSaliencyConfig(TrainingConfig):
             help="Size of the network's input in pixels.",
             panel=MODEL,
             metavar="HxW",
+            minimum=1,
+            limit=MAX_SIDE,
             parse=parse_size,
             format=format_size,
             default_text="from the model",
@@ -113,6 +115,8 @@ class TrainSaliencyConfig(TrainingConfig):
             panel=MODEL,
             choices=("none", "backbone"),
             other="N",
+            minimum=0,
+            limit=MAX_EPOCHS,
             parse=parse_freeze,
         ),
     ] = "none"
@@ -145,7 +149,7 @@ class TrainSaliencyConfig(TrainingConfig):
     strict: Strict = False
     limit: Limit = None
     samples: Annotated[
-        int, Option(help="Number of validation images in the sample pictures.", panel=OUTPUT, minimum=0)
+        int, Option(help="Number of validation images in the sample pictures.", panel=OUTPUT, minimum=0, limit=10_000)
     ] = 8
     max_pixels: MaxPixels = 178_000_000
     best_metric: Annotated[

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cvkit.catalog import IMAGE_FORMATS
+from cvkit.data.scaling import LUMA
 from cvkit.errors import DataError
 from cvkit.inputs import open_file
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 # JPEG: ITU-T T.81, table B.1.
 _SOS, _EOI, _DRI, _RST0, _RST7 = 0xDA, 0xD9, 0xDD, 0xD0, 0xD7
 _WITHOUT_LENGTH = {0x01, 0xD8, *range(_RST0, _RST7 + 1)}
-# libjpeg fills missing blocks with 128. Interpolation of the colour channels changes the last pixel a little.
-_FILL, _TOLERANCE = 128, 16
+# libjpeg fills missing blocks with 128. The colour of the last pixel may be interpolated from others, its luma is not.
+_FILL, _TOLERANCE = 128, 3
 _NOISE = bytes(range(255)) * 8  # decodes to something other than grey; 255 would begin a marker
 # PNG: specification, sections 5.3, 8.2 and 11.2.
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples per pixel by colour type
@@ -42,19 +43,20 @@ def check_complete(image: "Image.Image", path: Path) -> None:
         DataError: The data is shorter than the header says.
     """
     if image.format in ("JPEG", "MPO"):
-        short = _ends_with(image, _FILL, _TOLERANCE) and _is_short_jpeg(image, path)
+        last = _last_pixel(image)
+        level = float(np.dot(LUMA, last[:3])) if len(last) >= 3 else last[0]
+        short = abs(level - _FILL) <= _TOLERANCE and _is_short_jpeg(image, path)
     elif image.format == "PNG":
-        short = (_ends_with(image, 0, 0) or bool(image.info.get("interlace"))) and _is_short_png(path)
+        short = (not any(_last_pixel(image)) or bool(image.info.get("interlace"))) and _is_short_png(path)
     else:
         return  # the decoders of the other formats report this themselves
     if short:
         raise DataError(f"{path}: damaged image (the data ends before the last pixel).")
 
 
-def _ends_with(image: "Image.Image", value: int, tolerance: int) -> bool:
-    """Return whether all channels of the last pixel are near a value."""
+def _last_pixel(image: "Image.Image") -> tuple[int, ...]:
     last: Any = image.getpixel((image.width - 1, image.height - 1))
-    return all(abs(level - value) <= tolerance for level in (last if isinstance(last, tuple) else (last,)))
+    return last if isinstance(last, tuple) else (last,)
 
 
 def _is_short_jpeg(image: "Image.Image", path: Path) -> bool:

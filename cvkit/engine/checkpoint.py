@@ -1,4 +1,4 @@
-"""Save checkpoints atomically, and load them without unpickling code."""
+"""Save checkpoints atomically, verify their checksums, and load them without unpickling code."""
 
 import errno
 from pathlib import Path
@@ -14,15 +14,20 @@ from cvkit.files import atomic_path
 FORMAT = 1
 
 
-def save(path: Path, kind: str, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically.
+class UnreadableCheckpoint(WeightsError):
+    """A checkpoint file that is missing, damaged, or of another format."""
+
+
+def save(path: Path, kind: str, content: dict[str, Any], keep: Path | None = None) -> None:
+    """Write a checkpoint atomically, and flush it to the disk.
 
     Args:
         path: The file.
         kind: Kind of the checkpoint (``saliency``, ``training-state``), which ``load`` checks.
         content: Tensors and plain values only, so that the file loads without unpickling code.
+        keep: The name for the checkpoint that is replaced; None removes it.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, keep=keep) as temporary:
         try:
             torch.save({"cvkit": cvkit.__version__, "format": FORMAT, "kind": kind, **content}, temporary)
         except RuntimeError as error:  # torch hides a full disk behind its own writer's error
@@ -39,18 +44,10 @@ def load(path: Path, *kinds: str) -> dict[str, Any]:
         kinds: The kinds that are accepted.
 
     Raises:
-        WeightsError: If the file is missing, damaged, of another kind or of a newer version.
+        UnreadableCheckpoint: If the file is missing or damaged, or is no checkpoint.
+        WeightsError: If the file is of another kind or of a newer version.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such checkpoint.") from error
-    except OSError as error:
-        # In a truncated file, torch seeks beyond the end.
-        cause = "it is damaged" if error.errno == errno.EINVAL else reason(error)
-        raise WeightsError(f"{path}: the checkpoint cannot be read ({cause}).") from error
-    except Exception as error:
-        raise WeightsError(f"{path}: not a cvkit checkpoint (it does not load as plain tensors).") from error
+    content = _read(path)
     kind = content.get("kind") if isinstance(content, dict) else None
     if kind is None:
         raise WeightsError(
@@ -59,9 +56,29 @@ def load(path: Path, *kinds: str) -> dict[str, Any]:
     if kind not in kinds:
         accepted = " or ".join(map(repr, kinds))
         raise WeightsError(f"{path}: a checkpoint of kind {kind!r}; this command needs one of kind {accepted}.")
-    if content.get("format", 0) > FORMAT:
+    version = content.get("format", 0)
+    if not isinstance(version, int) or version > FORMAT:
         raise WeightsError(f"{path}: written by cvkit {content.get('cvkit')}, newer than this {cvkit.__version__}.")
     return content
+
+
+def _read(path: Path) -> Any:
+    """Return what a file holds, after its checksums were verified: PyTorch does not verify them."""
+    try:
+        member = files.damaged_member(path)
+        if member is not None:
+            raise UnreadableCheckpoint(f"{path}: the checkpoint is damaged (wrong checksum in {member}).")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UnreadableCheckpoint(f"{path}: no such checkpoint.") from error
+    except OSError as error:
+        # In a truncated file, torch seeks beyond the end.
+        cause = "it is damaged" if error.errno == errno.EINVAL else reason(error)
+        raise UnreadableCheckpoint(f"{path}: the checkpoint cannot be read ({cause}).") from error
+    except UnreadableCheckpoint:
+        raise
+    except Exception as error:
+        raise UnreadableCheckpoint(f"{path}: not a cvkit checkpoint (it does not load as plain tensors).") from error
 
 
 def find(name: str) -> Path:

@@ -1,33 +1,50 @@
 """Lock files, which keep two processes from writing the same results at the same time."""
 
 import contextlib
-import errno
 import os
-import socket
+import platform
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from cvkit.errors import OutputError
-from cvkit.files import writing
+from cvkit.files import make_folder, writing
+from cvkit.inputs import RESULT_MARK
 
-WAIT_S = 5.0  # so that a job that was killed a moment ago does not stop the one that continues it
+WAIT_S = 10.0  # a job that is started again waits this long for the process that it replaces
 POLL_S = 0.1
-HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+WRITER = "writer.lock"
+
+_handles: set[int] = set()  # of the locks that this process holds
+
+
+def _close_handles() -> None:
+    """Close the lock files in a loading worker, which would otherwise keep the locks if this process is killed."""
+    while _handles:
+        os.close(_handles.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_handles)
 
 
 class FileLock:
-    """A lock that the system releases when its process ends. On a system without locks, every process gets it.
+    """A lock of the operating system (flock), which ends with the process that holds it, however that ends.
+
+    On NFS the server keeps the lock, so it also holds for other machines; if a machine fails, the server ends its locks
+    after its lease (90 seconds by default; NFS 3 has none). On Windows and on file systems without locks, every process
+    gets the lock.
 
     Attributes:
-        path: The lock file. It stays when the lock is released, and says which process held it last.
+        path: The lock file. It stays when the lock is released, and names the process that held it last.
+        exclusive: Whether the system keeps other processes from getting the lock that this object has.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._stream: IO[str] | None = None
+        self.exclusive = False
+        self._handle: int | None = None
 
     def acquire(self, *, wait: bool = False) -> bool:
         """Try to get the lock, and return whether this process has it.
@@ -43,24 +60,25 @@ class FileLock:
         except ImportError:  # Windows
             return True
         with writing(self.path):
-            stream = self.path.open("a+", encoding="utf-8")
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in HELD:
-                stream.close()
-                return False
-            # Else the file system has no locks.
-        self._stream = stream
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.exclusive = True
+        except (BlockingIOError, PermissionError):
+            os.close(handle)
+            return False
+        except OSError:  # the file system has no locks
+            self.exclusive = False
+        self._handle = handle
+        _handles.add(handle)
         return True
 
     def sign(self) -> None:
         """Write the name of this process into the lock file, for the messages of others."""
-        if self._stream is not None:
+        if self._handle is not None:
             with contextlib.suppress(OSError):  # a full disk does not make the lock less valid
-                self._stream.truncate(0)
-                self._stream.write(f"process {os.getpid()} on {socket.gethostname()}")
-                self._stream.flush()
+                os.ftruncate(self._handle, 0)
+                os.pwrite(self._handle, f"process {os.getpid()} on {platform.node() or 'unknown'}\n".encode(), 0)
 
     def owner(self) -> str:
         """Return the process that got the lock last, as ``process 12 on node7``."""
@@ -70,9 +88,10 @@ class FileLock:
 
     def release(self) -> None:
         """Release the lock."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        if self._handle is not None and self._handle in _handles:  # not in a forked process, which has closed it
+            _handles.remove(self._handle)
+            os.close(self._handle)
+        self._handle, self.exclusive = None, False
 
 
 @contextmanager
@@ -86,11 +105,33 @@ def locked(path: Path) -> Iterator[FileLock]:
         lock.release()
 
 
-def wait_or_refuse(folder: Path, held: Sequence[Path], deadline: float) -> None:
-    """Wait a moment for another process that writes a result folder, or raise OutputError after the deadline.
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[FileLock]:
+    """Keep other processes from writing an output folder inside the context.
 
     Args:
-        folder: The result folder.
+        folder: The folder, which gets the mark of a result folder.
+
+    Raises:
+        OutputError: If another process that writes the folder does not finish within ``WAIT_S`` seconds.
+    """
+    make_folder(folder / RESULT_MARK)
+    lock = FileLock(folder / RESULT_MARK / WRITER)
+    deadline = time.monotonic() + WAIT_S
+    while not lock.acquire():
+        wait_or_refuse(folder, [lock.path], deadline)
+    lock.sign()
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def wait_or_refuse(folder: Path, held: Sequence[Path], deadline: float) -> None:
+    """Wait a moment for another process that writes a folder, or raise OutputError after the deadline.
+
+    Args:
+        folder: The folder.
         held: The lock files that other processes hold.
         deadline: Time of ``time.monotonic``.
     """
@@ -99,5 +140,5 @@ def wait_or_refuse(folder: Path, held: Sequence[Path], deadline: float) -> None:
         return
     raise OutputError(
         f"{folder} is being written by {FileLock(held[0]).owner()}: wait until it ends and run the same command again, "
-        "or name another folder with --out."
+        f"or name another folder with --out. If there is no such process, remove {held[0]}."
     )

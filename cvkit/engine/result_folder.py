@@ -2,16 +2,12 @@
 
 import itertools
 import json
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cvkit
 from cvkit import files
-from cvkit.engine import locks
-from cvkit.engine.locks import FileLock, wait_or_refuse
 from cvkit.errors import OutputError
 from cvkit.inputs import RESULT_MARK
 
@@ -36,25 +32,6 @@ def holds_something(folder: Path) -> bool:
 def holds_records(folder: Path) -> bool:
     """Return whether a folder holds records of the inputs of an inference command."""
     return next((folder / RESULT_MARK).glob("*.jsonl"), None) is not None
-
-
-@contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing a result folder.
-
-    Raises:
-        OutputError: If another process that writes the folder does not finish within ``locks.WAIT_S`` seconds.
-    """
-    mark_as_result(folder)
-    lock = FileLock(folder / RESULT_MARK / "writer.lock")
-    deadline = time.monotonic() + locks.WAIT_S
-    while not lock.acquire():
-        wait_or_refuse(folder, [lock.path], deadline)
-    lock.sign()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def claim_folder(

@@ -2,7 +2,8 @@
 
 import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,15 @@ import cvkit
 from cvkit.config import TrainingConfig
 from cvkit.config.option import fields_of
 from cvkit.config.values import to_text
+from cvkit.engine.locks import sole_writer
 from cvkit.engine.result_folder import claim_folder, mark_as_result
-from cvkit.errors import OutputError
-from cvkit.files import make_folder, read_json, write_json, writing
+from cvkit.errors import OutputError, UsageError
+from cvkit.files import make_folder, read_json, remove_abandoned, write_json, writing
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+DATA_DIGEST = "data_sha256"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,16 @@ class RunFolder:
     def last(self) -> Path:
         """The checkpoint with everything that resuming needs."""
         return self.path / "last.pt"
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before ``last.pt``, for the case that ``last.pt`` is damaged."""
+        return self.path / "last.prev.pt"
+
+    @property
+    def has_state(self) -> bool:
+        """True if the folder holds a checkpoint to resume from."""
+        return self.last.is_file() or self.previous.is_file()
 
     @property
     def best(self) -> Path:
@@ -51,32 +65,40 @@ class RunFolder:
 def open_run(out: str, config: TrainingConfig) -> RunFolder:
     """Create the folder of a new run, or check the one to resume.
 
-    A run that ended before anything was saved starts anew.
+    A run that ended before anything was saved starts anew, with or without ``resume``.
 
     Args:
         out: The folder.
-        config: Settings of the run; with ``resume`` the folder must hold a run of the same settings, except for those
-            that a resumed run may change.
+        config: Settings of the run; with ``resume``, a folder that holds a run must hold one of the same settings,
+            except for those that a resumed run may change.
 
     Raises:
-        OutputError: If the folder is in use, or holds no run to resume.
+        OutputError: If the folder holds other files, a run and ``resume`` is not set, or a run of other settings.
     """
-    path = Path(out)
-    folder = RunFolder(path)
-    if folder.config.is_file() and not folder.last.is_file() and not folder.best.is_file():
-        return folder
-    if config.resume and not folder.last.is_file():
-        raise OutputError(f"{path}: nothing to resume, because it holds no last.pt.")
-    differences = _differing_options(folder, config) if config.resume else []
-    own = "a run" if config.resume or folder.config.is_file() else None
-    remedy = "" if config.resume else "--resume"
-    claim_folder(path, own, differences=differences, reuse=config.resume and not differences, remedy=remedy)
-    mark_as_result(path)
+    folder = RunFolder(Path(out))
+    if folder.has_state:
+        differences = differing_options(folder.config, read_json(folder.config), config) if config.resume else []
+        own = "a run" if config.resume or folder.config.is_file() else None
+        remedy = "" if config.resume else "--resume"
+        claim_folder(folder.path, own, differences=differences, reuse=config.resume and not differences, remedy=remedy)
+    elif folder.best.is_file() and folder.history.is_file():
+        # A run that is killed never leaves these two alone: somebody removed the checkpoint of a trained model.
+        raise OutputError(
+            f"{folder.path} holds a trained model and nothing to resume, because it has no {folder.last.name}: train "
+            "in another folder."
+        )
+    elif not folder.config.is_file():
+        claim_folder(folder.path, None)
+    mark_as_result(folder.path)
     return folder
 
 
-def open_for_processes(config: TrainingConfig, base: Path, fabric: "Fabric") -> RunFolder:
-    """Open the run folder of several processes: the first one chooses and opens it, as ``open_run`` does.
+@contextmanager
+def opened_run(config: TrainingConfig, base: Path, fabric: "Fabric") -> Iterator[RunFolder]:
+    """Open the run folder of several processes, and hold its lock inside the context.
+
+    The first process chooses, opens and locks the folder, and removes the temporary files of processes that were
+    killed in it.
 
     Args:
         config: Settings of the run; ``out`` None takes the next free folder.
@@ -84,13 +106,17 @@ def open_for_processes(config: TrainingConfig, base: Path, fabric: "Fabric") -> 
         fabric: The processes.
 
     Raises:
-        OutputError: If the folder is in use, or holds no run to resume.
+        OutputError: If another process trains into the folder, or for the reasons of ``open_run``.
     """
     out = config.out
-    if fabric.global_rank == 0:
-        out = out or str(make_next(base))
-        open_run(out, config)
-    return RunFolder(Path(str(fabric.broadcast(out))))
+    with ExitStack() as held:
+        if fabric.global_rank == 0:
+            out = out or str(make_next(base))
+            folder = open_run(out, config)  # before anything is written into a folder that is not ours
+            if held.enter_context(sole_writer(folder.path)).exclusive:
+                remove_abandoned(folder.path, exclusive=True)
+            open_run(out, config)  # again, because the process that held the lock may have written to it
+        yield RunFolder(Path(str(fabric.broadcast(out))))
 
 
 def make_next(base: Path) -> Path:
@@ -104,18 +130,78 @@ def make_next(base: Path) -> Path:
     raise AssertionError("there is always a next number")
 
 
-def _differing_options(folder: RunFolder, config: TrainingConfig) -> list[str]:
-    """List the options that differ from those of a run and change what it learns."""
-    document = read_json(folder.config)
+def differing_options(source: Path, document: Any, config: TrainingConfig) -> list[str]:
+    """List the options that differ from those of a run and change what it learns, each as ``"--lr was 1, is 2"``.
+
+    An option that the run did not record had its default value: the option is newer than the run.
+
+    Args:
+        source: The file that recorded the options of the run, for messages.
+        document: The options as plain values, by field name. Other keys are ignored.
+        config: The settings of this command.
+
+    Raises:
+        OutputError: If the document does not hold the settings of such a run.
+    """
     fields = fields_of(type(config))
-    names = {key: name for name, field in fields.items() for key in field.keys}
+    compared = {name: field for name, field in fields.items() if not field.option.changeable}
+    names = {key for field in compared.values() for key in field.keys}
     kept = {key: value for key, value in document.items() if key in names} if isinstance(document, dict) else {}
-    before = type(config).from_dict(kept)
+    changeable = {name: value for name, value in config.as_dict().items() if name not in compared}
+    try:
+        before = type(config).from_dict({**changeable, **kept})
+    except UsageError as error:
+        raise OutputError(f"{source} does not hold the settings of a run of this command: {error}") from error
     return [
         f"{field.flag} was {to_text(field, getattr(before, name))}, is {to_text(field, getattr(config, name))}"
-        for name, field in fields.items()
-        if not field.option.changeable and getattr(before, name) != getattr(config, name)
+        for name, field in compared.items()
+        if getattr(before, name) != getattr(config, name)
     ]
+
+
+def fixed_options(config: TrainingConfig) -> dict[str, Any]:
+    """Return the settings that a resumed run may not change, as plain values."""
+    fields = fields_of(type(config))
+    return {name: value for name, value in config.as_dict().items() if not fields[name].option.changeable}
+
+
+def differing_data(recorded: Any, data: Mapping[str, Any]) -> list[str]:
+    """List the differences between the data of a run and those of this command.
+
+    Args:
+        recorded: The values of ``data`` that the run recorded, possibly among others; those it lacks are not compared.
+        data: The number of images of each split by its name, and ``data_sha256``, a digest of their content and order.
+    """
+    before = recorded if isinstance(recorded, dict) else {}
+    counts = [
+        f"{before[name]} {name} images then, {value} now"
+        for name, value in data.items()
+        if name != DATA_DIGEST and before.get(name, value) != value
+    ]
+    if counts or before.get(DATA_DIGEST, data.get(DATA_DIGEST)) == data.get(DATA_DIGEST):
+        return counts
+    return ["as many images, with other content or in another order"]
+
+
+def check_same_data(folder: RunFolder, config: TrainingConfig, data: Mapping[str, Any]) -> None:
+    """Check that a run to resume was started with the same images and the same split. Their paths may differ.
+
+    Args:
+        folder: The run folder.
+        config: Settings of the run.
+        data: As in ``differing_data``.
+
+    Raises:
+        OutputError: If the data differ.
+    """
+    if not (config.resume and folder.has_state):
+        return
+    document = read_json(folder.config)
+    if differences := differing_data(document.get("resolved") if isinstance(document, dict) else None, data):
+        raise OutputError(
+            f"{folder.path} was started with other images or another split ({'; '.join(differences)}): resume it with "
+            "the same data."
+        )
 
 
 def write_config(folder: RunFolder, command: str, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from cvkit import files
-from cvkit.engine.result_folder import claim_folder, close_result, read_manifest, sole_writer, write_failures
+from cvkit.engine.locks import sole_writer
+from cvkit.engine.result_folder import claim_folder, close_result, read_manifest, write_failures
 from cvkit.intervals import MeanInterval, mean_interval
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -16,6 +18,7 @@ STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasa
 STOPPED = "stopped by a signal: run the same command again."
 STOPPED_DURING_START_UP = "stopped by a signal during start-up: run the same command again."
 INTERRUPTED = "interrupted."
+BLOCKED_SECONDS = 2.0  # after which a process ends that cannot run the handler
 
 
 class StartUpSignals:
@@ -25,11 +28,16 @@ class StartUpSignals:
     extension module can abort the interpreter. Later the handler raises KeyboardInterrupt, so that temporary files are
     removed. The command line then exits with the code that belongs to the first signal.
 
+    Python runs handlers in the main thread only. If that thread is inside a library, for example because it waits for
+    another process that died, a second thread ends the process.
+
     Attributes:
+        ends_at_once: Whether a signal ends the process at once also outside imports, because no command runs yet.
         number: The first signal that came, or None.
     """
 
     def __init__(self) -> None:
+        self.ends_at_once = True
         self.number: int | None = None
         self._process: int | None = None
         self._exit_code: int | None = None
@@ -42,6 +50,11 @@ class StartUpSignals:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the shell ignores it for this process
             signal.signal(signal.SIGINT, self._handle)
         sys.unraisablehook = self._report_unraisable
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+        threading.Thread(target=self._watch, args=(reader,), daemon=True, name="signals").start()
         atexit.register(self._ignore)
 
     @property
@@ -90,9 +103,24 @@ class StartUpSignals:
         self.number = self.number or number
         if self._exit_code is not None or again:
             self.end()
-        if is_importing(frame):
+        if self.ends_at_once or is_importing(frame):
             self.end(STOPPED_DURING_START_UP)
         raise KeyboardInterrupt
+
+    def _watch(self, reader: int) -> None:
+        """End the process if the main thread does not run the handler of a signal in time.
+
+        Args:
+            reader: Pipe on which the interpreter writes the number of each signal when it arrives.
+        """
+        while True:
+            number = os.read(reader, 1)[0]
+            if signal.getsignal(number) != self._handle:  # a StopSignal decides
+                continue
+            time.sleep(BLOCKED_SECONDS)
+            if self.number is None and signal.getsignal(number) == self._handle:
+                self.number = number
+                self.end()
 
     def _report_unraisable(self, event: Any) -> None:
         """End the process if KeyboardInterrupt was raised where Python ignores exceptions, such as in a destructor."""

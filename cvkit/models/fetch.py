@@ -4,10 +4,9 @@ import errno
 import hashlib
 import os
 import re
-import sys
-import warnings
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -15,11 +14,14 @@ from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
 from cvkit.catalog import Pretrained
-from cvkit.errors import CvkitError, OutputError, WeightsError, first_line
+from cvkit.deadline import within
+from cvkit.errors import CvkitError, OutputError, WeightsError, reason
 from cvkit.files import atomic_path, sha256, writing
+from cvkit.models.hub import bytes_in_cache, hash_on_hub, silent_hub
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 
-TIMEOUT_SECONDS = 30.0  # longest wait for an answer, or for the next byte
+ANSWER_SECONDS = 30.0  # longest wait for the answer of a server, over all its addresses, or for the next byte
+STALL_SECONDS = 60.0  # longest wait for the next megabyte of a URL, or for any byte from the hub
 _CHUNK_BYTES = 2**20
 _MEGABYTE = 10**6
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")
@@ -159,7 +161,7 @@ def _from_url(entry: Pretrained, report: Reporter) -> Path:
     path, expected = _torch_hub_path(entry), hash_in(entry.source)
     request = Request(entry.source, headers={"User-Agent": "cvkit"})
     try:
-        response = urlopen(request, timeout=TIMEOUT_SECONDS)
+        response = within(ANSWER_SECONDS, lambda: urlopen(request, timeout=ANSWER_SECONDS))
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, HTTPError):
             error.close()
@@ -182,7 +184,7 @@ def _chunks(entry: Pretrained, response: HTTPResponse, report: Reporter) -> Iter
     report(Stage(f"downloading {entry.name}", total and round(total / _MEGABYTE), "MB"))
     while True:
         try:
-            chunk = response.read(_CHUNK_BYTES)
+            chunk = _read_chunk(response)
         except (OSError, HTTPException) as error:
             raise _download_error(entry, error) from error
         if not chunk:
@@ -195,6 +197,16 @@ def _chunks(entry: Pretrained, response: HTTPResponse, report: Reporter) -> Iter
     report(StageEnd())
 
 
+def _read_chunk(response: HTTPResponse) -> bytes:
+    """Read a megabyte; raise TimeoutError if it takes longer than STALL_SECONDS, although bytes arrive."""
+    chunk, began = bytearray(), time.monotonic()
+    while len(chunk) < _CHUNK_BYTES and (part := response.read1(_CHUNK_BYTES - len(chunk))):
+        chunk += part
+        if time.monotonic() - began > STALL_SECONDS:
+            raise TimeoutError(f"only {len(chunk)} bytes in {STALL_SECONDS:g} seconds")
+    return bytes(chunk)
+
+
 def _from_hub(entry: Pretrained) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
@@ -203,15 +215,16 @@ def _from_hub(entry: Pretrained) -> Path:
     _check_hub_answers(entry)
     for name in names:
         try:
-            with _silent_hub():
-                path = Path(hf_hub_download(repository, name, revision=revision))
+            with silent_hub():
+                call = partial(hf_hub_download, repository, name, revision=revision)
+                path = Path(within(STALL_SECONDS, call, partial(bytes_in_cache, repository)))
         except LocalEntryNotFoundError as error:  # the hub did not answer; a subclass of EntryNotFoundError
             raise _download_error(entry, error) from error
         except EntryNotFoundError:
             continue
         except Exception as error:  # the hub's client and the libraries below it raise many types
             raise _download_error(entry, error) from error
-        if not _has_hash(path, _expected_hash(path) or _hash_on_hub(repository, name, revision)):
+        if not _has_hash(path, _expected_hash(path) or hash_on_hub(repository, name, revision, ANSWER_SECONDS)):
             _remove(path)
             raise _hash_error(entry)
         return path
@@ -224,39 +237,13 @@ def _check_hub_answers(entry: Pretrained) -> None:
 
     if constants.HF_HUB_OFFLINE:
         raise _download_error(entry, "HF_HUB_OFFLINE is set")
+    request = Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "cvkit"})
     try:
-        urlopen(Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "cvkit"}), timeout=10).close()
+        within(ANSWER_SECONDS, lambda: urlopen(request, timeout=ANSWER_SECONDS)).close()
     except HTTPError as error:
         error.close()  # an HTTP error is an answer
     except (OSError, HTTPException, ValueError) as error:
         raise _download_error(entry, error) from error
-
-
-def _hash_on_hub(repository: str, name: str, revision: str | None) -> str | None:
-    """Ask the hub for the SHA-256 of a large file, needed where the cache has no links; None if it gives none."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-
-    try:
-        etag = get_hf_file_metadata(hf_hub_url(repository, name, revision=revision)).etag or ""
-    except Exception:  # the client has already compared the size; without a hash nothing more can be compared
-        return None
-    return etag if _SHA256.fullmatch(etag) else None
-
-
-@contextmanager
-def _silent_hub() -> Iterator[None]:
-    """Suppress the hub's progress bars, whose control characters would go into logs, and its output to stdout."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    were_enabled = not are_progress_bars_disabled()
-    with warnings.catch_warnings(), redirect_stdout(sys.stderr):
-        warnings.simplefilter("ignore")  # such as: the environment enables the bars, links are not supported
-        disable_progress_bars()
-        try:
-            yield
-        finally:
-            if were_enabled:
-                enable_progress_bars()
 
 
 def _hash_error(entry: Pretrained) -> WeightsError:
@@ -267,7 +254,6 @@ def _hash_error(entry: Pretrained) -> WeightsError:
 
 
 def _download_error(entry: Pretrained, error: Exception | str) -> CvkitError:
-    """Return a failed download as one line that ends in what to do."""
     if isinstance(error, OSError) and error.errno in _CACHE_NOT_WRITABLE:
         return OutputError(
             f"The weights {entry.name} cannot be written to the cache ({error.strerror}): free some space, or set "
@@ -277,12 +263,6 @@ def _download_error(entry: Pretrained, error: Exception | str) -> CvkitError:
 
 
 def _reason(error: BaseException | str) -> str:
-    if isinstance(error, str):
-        return error
     if isinstance(error, URLError) and not isinstance(error, HTTPError):
-        if isinstance(error.reason, str):
-            return error.reason
         error = error.reason
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.rstrip(".")
-    return first_line(error) if isinstance(error, Exception) else type(error).__name__
+    return error if isinstance(error, str) else reason(error).rstrip(".")

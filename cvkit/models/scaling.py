@@ -13,9 +13,10 @@ def min_max(maps: Tensor) -> Tensor:
         maps: (..., h, w) float.
 
     Returns:
-        Maps of the same shape and dtype in 0..1. A constant map and a map with a NaN or infinite range become all 0.
+        Maps of the same shape and dtype in 0..1. A constant map becomes all 0. A map with NaN or infinite values
+        becomes one with NaN values, so that the caller can refuse it.
     """
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     span = high - low
-    usable = (span > 0) & (span < torch.inf)
-    return torch.where(usable, (maps - low) / torch.where(usable, span, 1.0), 0.0)
+    usable = span > 0
+    return torch.where(usable, (maps - low) / torch.where(usable, span, 1.0), span)

@@ -5,10 +5,14 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cvkit import files
 from cvkit.errors import WeightsError
 
 # Keys under which training scripts store the state dict of a network inside a larger dict.
@@ -26,7 +30,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         path: A ``.pth``, ``.pt`` or ``.safetensors`` file.
 
     Raises:
-        WeightsError: If the file is missing, truncated, of another kind, or holds other objects.
+        WeightsError: If the file is missing, damaged, of another kind, holds other objects, or a tensor is not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -42,7 +46,64 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{path} holds no named tensors; a state dict of a network is needed.")
+    check_tensors(tensors, path)
     return tensors
+
+
+def check_tensors(tensors: object, path: Path) -> None:
+    """Check tensors that were read from a file.
+
+    Args:
+        tensors: Tensors by name. Anything else is left to the code that uses it.
+        path: The file.
+
+    Raises:
+        WeightsError: If a tensor is not finite, or claims to be larger than the file.
+    """
+    if not isinstance(tensors, Mapping):
+        return
+    named = {str(name): value for name, value in tensors.items() if isinstance(value, Tensor)}
+    available = path.stat().st_size
+    for name, tensor in named.items():
+        # A view that repeats its data needs no memory until it is used.
+        if tensor.layout == torch.strided and tensor.nbytes > available:
+            raise WeightsError(
+                f"{path}: the tensor {name} is said to be {_shape(tensor)}, which is larger than the file."
+            )
+    check_finite(named, str(path))
+
+
+def check_finite(tensors: Mapping[str, Tensor], label: str) -> None:
+    """Check that no tensor has a NaN or an infinite value.
+
+    Args:
+        tensors: Tensors by name; those of integers are skipped.
+        label: Name of their source, for the message.
+
+    Raises:
+        WeightsError: If a value is not finite; the message names the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if (tensor.is_floating_point() or tensor.is_complex()) and not _is_finite(tensor.detach()):
+            raise WeightsError(
+                f"{label}: the tensor {name} has values that are NaN or infinite, so every result would be wrong: use "
+                "another checkpoint, or train again."
+            )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # A sum needs no memory, unlike isfinite. The sum of large finite values may overflow.
+    if tensor.element_size() > 1 and bool(torch.isfinite(tensor.sum())):
+        return True
+    values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has few operations
+    return bool(torch.isfinite(values).all())
+
+
+def has_nan(values: NDArray[Any]) -> bool:
+    """Return whether an array of floats has a NaN; infinite values, of which masks of attention consist, are none."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = values.sum(dtype=np.float64)  # needs no memory, unlike isnan
+    return bool(np.isnan(total)) and bool(np.isnan(values).any())
 
 
 def fill(
@@ -97,6 +158,29 @@ def _match(expected: Mapping[str, Tensor], find: Callable[[str], Tensor | None],
     return matches
 
 
+def check_zip(path: Path) -> None:
+    """Check the checksums of a file that ``torch.save`` wrote, which ``torch.load`` does not compare.
+
+    Raises:
+        WeightsError: If a member is compressed, or does not match its checksum.
+    """
+    check_uncompressed(path)
+    damaged = files.damaged_member(path)
+    if damaged is not None:
+        raise WeightsError(f"{path} is damaged ({damaged} does not match its checksum): copy or download it again.")
+
+
+def check_uncompressed(path: Path) -> None:
+    """Check that no member of a file that ``torch.save`` wrote is compressed: a few bytes could become terabytes.
+
+    Raises:
+        WeightsError: If a member is compressed.
+    """
+    compressed = files.compressed_member(path)
+    if compressed is not None:
+        raise WeightsError(f"{path}: its member {compressed} is compressed, so torch.save did not write this file.")
+
+
 def without_prefixes(state_dict: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """Return the tensors under their own names, and then without each of the prefixes that wrappers add."""
     variants = [dict(state_dict)]
@@ -109,6 +193,7 @@ def without_prefixes(state_dict: Mapping[str, Tensor]) -> list[dict[str, Tensor]
 
 
 def _read_torch(path: Path) -> object:
+    check_zip(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings about pickle protocols that precede an error

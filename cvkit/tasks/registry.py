@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from cvkit import files
 from cvkit.engine import checkpoint
 from cvkit.errors import UsageError, WeightsError, last_line, nearest
-from cvkit.models.exported.network import ExportedNetwork, is_exported, read_facts
+from cvkit.models.exported.network import ExportedNetwork, is_exported
+from cvkit.models.exported.reading import read_facts
 from cvkit.models.loaded import Exportable, LoadedModel, ModelKind, Request
 from cvkit.models.runner import Runner
+from cvkit.models.weights import check_tensors, check_uncompressed, read_tensors
 from cvkit.tasks.attribution.target_layer import default_target
 from cvkit.tasks.classification.kind import KIND as CLASSIFIER_ALONE
 from cvkit.tasks.classification.loading import LoadedClassifier, blueprint, with_labels
@@ -74,10 +75,18 @@ def load_model(request: Request, kinds: Sequence[str] = ()) -> LoadedModel:
     rows = {kind.checkpoint: kind for kind in KINDS.values() if kind.checkpoint and kind.name in accepted}
     if not rows:
         raise UsageError(f"{request.name} is a run folder or a checkpoint; this command needs {_titles(accepted)}.")
+    check_uncompressed(path)
     content = checkpoint.load(path, *rows)
+    check_tensors(content.get("weights"), path)
     kind = rows[content["kind"]]
     assert kind.from_checkpoint is not None
-    return kind.from_checkpoint(content, path, files.sha256(path))
+    try:
+        return kind.from_checkpoint(content, path, files.sha256(path))
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        cause = f"no {error}" if isinstance(error, KeyError) else last_line(error)
+        raise WeightsError(f"{path}: it does not describe a model that can be built ({cause}).") from error
+    except (UsageError, WeightsError) as error:
+        raise WeightsError(f"{path}: {error}") from error
 
 
 def find_file(reference: str) -> Path | None:
@@ -113,9 +122,10 @@ def rebuild(path: Path) -> nn.Module:
         WeightsError: If the weights do not fit the network that the metadata describe.
     """
     facts = read_facts(path)
+    tensors = read_tensors(path)
     try:
         network = KINDS[facts.kind].rebuild(facts)
-        network.load_state_dict(load_file(path))
+        network.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         raise WeightsError(f"{path}: its weights do not fit the network it describes: {last_line(error)}") from error
     return network.float().eval().requires_grad_(False)

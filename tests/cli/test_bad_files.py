@@ -31,28 +31,9 @@ from tests.corpus import BAD, GOOD, Case
 from .conftest import Run
 
 STREAMING = {each.name: each.config for each in program.ALL_COMMANDS if issubclass(each.config, InferenceConfig)}
-PER_FAMILY = 6  # files of each family in the sample
-ALWAYS = ("links", "bombs")
+PER_FAMILY = 5  # files of each family in the sample
 MAX_MEMORY_KB = 2_500_000  # of a command on the whole corpus, torch included
 Corpus = tuple[Path, list[Case]]
-
-
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """A part of the corpus, with files of every family."""
-    folder = tmp_path_factory.mktemp("sample") / "files"
-    cases = corpus.build(folder)
-    families: dict[str, list[Case]] = defaultdict(list)
-    for case in cases:
-        families[case.name.split("/")[0]].append(case)
-    kept = [
-        case
-        for name, each in families.items()
-        for case in each[:: 1 if name in ALWAYS else len(each) // PER_FAMILY + 1]
-    ]
-    for case in set(cases) - set(kept):
-        (folder / case.name).unlink()
-    return folder, sorted(kept, key=lambda case: Path(case.name))
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +41,23 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """The whole corpus."""
     folder = tmp_path_factory.mktemp("corpus") / "files"
     return folder, corpus.build(folder)
+
+
+@pytest.fixture(scope="session")
+def sample(whole: Corpus) -> Corpus:
+    """Files of every family of the corpus."""
+    folder, cases = whole
+    families: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        families[case.name.split("/")[0]].append(case)
+    steps = {name: 1 if name == "links" else len(each) // PER_FAMILY + 1 for name, each in families.items()}
+    return folder, [case for name, each in families.items() for case in each[:: steps[name]]]
+
+
+def write_list(folder: Path, cases: list[Case]) -> str:
+    """Write a list of files, each ended by NUL, and return the argument that reads it."""
+    Path("list.txt").write_bytes(b"".join(os.fsencode(folder / case.name) + b"\0" for case in cases))
+    return "@list.txt"
 
 
 @pytest.fixture(scope="session")
@@ -71,13 +69,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def words_for(name: str, folder: Path, trained: Path, weights: Path) -> list[str]:
+def words_for(name: str, inputs: object, trained: Path, weights: Path) -> list[str]:
     """Return the command line of a streaming command with a small network."""
     if issubclass(STREAMING[name], ClassifierConfig):
         model = ["--model", "squeezenet1_1", "--weights", str(weights)]
     else:
         model = ["--model", str(trained)]
-    return [name, str(folder), *model, "--out", "out"]
+    return [name, str(inputs), *model, "--out", "out"]
 
 
 def as_written(text: str) -> str:
@@ -124,26 +122,22 @@ def check_pixels(folder: Path, cases: list[Case]) -> None:
             assert np.abs(pixels.astype(int) - case.pixels).max() <= case.tolerance, case.name
 
 
-def test_pixels_of_good_files_are_right_and_bad_files_are_refused(sample: Corpus) -> None:
-    check_pixels(*sample)
+def test_the_corpus_is_large_and_found_in_order(whole: Corpus) -> None:
+    folder, cases = whole
+    assert len(cases) > 1000
+    assert [item.name for item in find_inputs([str(folder)])] == [str(folder / case.name) for case in cases]
+
+
+def test_pixels_of_good_files_are_right_and_bad_files_are_refused(whole: Corpus) -> None:
+    check_pixels(*whole)
 
 
 @pytest.mark.parametrize("name", STREAMING)
 def test_bad_files_cost_a_row_each(run: Run, sample: Corpus, trained: Path, weights: Path, name: str) -> None:
-    folder, cases = sample
-    ended = run(*words_for(name, folder, trained, weights))
+    ended = run(*words_for(name, write_list(*sample), trained, weights))
     assert ended.code == 3, ended.err
     assert "Traceback" not in ended.err
-    check_results(Path("out"), folder, cases)
-
-
-def test_a_list_of_all_files_gives_the_same_rows(run: Run, sample: Corpus, trained: Path, weights: Path) -> None:
-    folder, cases = sample
-    cases = [case for case in cases if case.outcome == BAD]
-    Path("list.txt").write_bytes(b"".join(os.fsencode(folder / case.name) + b"\0" for case in cases))
-    words = words_for("predict", folder, trained, weights)
-    assert run(words[0], "@list.txt", *words[2:]).code == 3
-    check_results(Path("out"), folder, cases)
+    check_results(Path("out"), *sample)
 
 
 def test_a_folder_that_vanishes_during_the_run_is_listed_as_failed(trained: Path, tmp_path: Path) -> None:
@@ -158,9 +152,39 @@ def test_a_folder_that_vanishes_during_the_run_is_listed_as_failed(trained: Path
     assert messages == {"no such file."}
 
 
-def check_collection(folder: Path, cases: list[Case]) -> None:
+def test_listed_paths_are_written_inside_the_result_folder(run: Run, trained: Path, tmp_path: Path) -> None:
+    here = tmp_path / "a/b"
+    here.mkdir(parents=True)
+    os.chdir(here)
+    names = [
+        "../../up.png",
+        f"{tmp_path}/absolute.png",
+        ".cvkit/1-of-1.png",
+        "results.csv/x.png",
+        "sub/../y.png",
+        "..png",
+    ]
+    (here / "sub").mkdir()
+    for name in names:
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_bytes(corpus.png_of(corpus.noise(), 2))
+    (here / "list.txt").write_text("\n".join(names))
+    before = {path for path in tmp_path.rglob("*") if "out" not in path.parts}
+    words = ("predict", "@list.txt", "--model", trained, "--out", "out")
+    assert run(*words).code == 0
+    assert {path for path in tmp_path.rglob("*") if "out" not in path.parts} == before
+    maps = [row["map"] for row in table(Path("out/results.csv"))]
+    absolute = f"{tmp_path.relative_to('/')}/absolute.png"
+    assert maps == ["up.png", absolute, ".cvkit_/1-of-1.png", "results.csv_/x.png", "sub/y.png", "..png.png"]
+    shutil.rmtree("out/sub")
+    Path("out/sub").symlink_to(tmp_path)
+    ended = run(*words)
+    assert ended.code == 1 and "outside the result folder: remove the link" in ended.err
+
+
+def check_collection(source: str, folder: Path, cases: list[Case]) -> None:
     """Check that each case is either among the images in memory or among the failures."""
-    collection = read_collection(find_source(str(folder)), ReadOptions(size=(8, 8)))
+    collection = read_collection(find_source(source), ReadOptions(size=(8, 8)))
     failed = {Path(each.name).relative_to(folder).as_posix() for each in collection.failures}
     read = {Path(name).relative_to(folder).as_posix() for part in collection.splits.values() for name in part.names}
     assert failed | read == {case.name for case in cases} and not failed & read
@@ -205,16 +229,8 @@ def check_maps(root: Path, cases: dict[str, Case]) -> None:
 
 
 def test_data_sets_list_every_bad_file(sample: Corpus, tmp_path: Path) -> None:
-    check_collection(*sample)
+    check_collection(write_list(*sample), *sample)
     check_maps(tmp_path / "data", link_maps(*sample, tmp_path / "data"))
-
-
-@pytest.mark.slow
-def test_pixels_of_the_whole_corpus(whole: Corpus) -> None:
-    folder, cases = whole
-    assert len(cases) > 1000
-    assert [item.name for item in find_inputs([str(folder)])] == [str(folder / case.name) for case in cases]
-    check_pixels(folder, cases)
 
 
 @pytest.mark.slow
@@ -231,5 +247,5 @@ def test_the_whole_corpus_costs_a_row_per_bad_file(whole: Corpus, trained: Path,
 
 @pytest.mark.slow
 def test_data_sets_list_every_bad_file_of_the_whole_corpus(whole: Corpus, tmp_path: Path) -> None:
-    check_collection(*whole)
+    check_collection(str(whole[0]), *whole)
     check_maps(tmp_path / "data", link_maps(*whole, tmp_path / "data"))

@@ -23,7 +23,7 @@ from .conftest import Run, blobs
 SMALL = ("--widths", "4,8", "--epochs", 2, "--batch-size", 16, "--device", "cpu")
 MADE = {
     "embeddings.csv", "embedding.png", "curves.png", "reconstructions.png", "latent-grid.png", "metrics.json",
-    "summary.txt", "history.csv", "config.json", "best.pt", "last.pt",
+    "summary.txt", "history.csv", "config.json", "best.pt", "last.pt", "last.prev.pt",
 }  # fmt: skip
 KEYS = ["bce", "mse", "knn_accuracy", "trustworthiness", "continuity"]
 
@@ -295,7 +295,7 @@ def test_names_of_classes_come_from_a_file(run: Run, digits: Path) -> None:
         (("--compare", "pca,none"), 2, "--compare none cannot be combined with other methods"),
         (("--data", ""), 2, "--data is empty"),
         (("--data", "x" * 300), 1, "File name too long"),
-        (("--latent-dim", 10**12), 2, "the network does not fit in memory"),
+        (("--latent-dim", 10**12), 2, "--latent-dim must be at most 100000"),
         (("--checkpoint", "x", "--latent-dim", 7), 2, "is for training"),
         (("--test-fraction", 1), 2, "--test-fraction must be above 0 and below 1, not 1"),
         (("--limit", 1), 2, "--limit must be 2 or more"),
@@ -317,6 +317,16 @@ def test_what_cannot_be_meant_is_one_line(run: Run, digits: Path, words: tuple, 
     ended = run("cae-embed", "--data", digits, *SMALL, "--quiet", *words)
     assert ended.code == code and message in ended.err
     assert ended.err.count("\n") == 1 and ended.out == ""
+
+
+def test_a_network_that_does_not_fit_in_memory_is_refused_before_it_is_trained(
+    run: Run, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cvkit.commands.cae_embed import training
+
+    monkeypatch.setattr(training, "free_memory", lambda: 1000)
+    ended = run("cae-embed", "--data", digits, *SMALL, "--quiet")
+    assert ended.code == 2 and "the network does not fit in memory: use smaller --widths" in ended.err
 
 
 def broken_header(folder: Path) -> None:

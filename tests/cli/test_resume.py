@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cvkit.cli.console import Console
-from cvkit.engine import checkpoint
+from cvkit.engine import checkpoint, locks
 from cvkit.progress import Event
 
 from .conftest import TINY, Outcome, Run
@@ -139,6 +139,15 @@ def test_resume_and_out_still_continue_a_run(run: Run, interrupted: Interrupt, f
         ("[1]", "does not hold the settings of a run"),
         ("{", "r/config.json"),
         ('{"command": "train-detector"}', "is of `cvkit train-detector`, whose runs this version cannot continue"),
+        ('{"command": [1]}', "does not say which command started the run"),
+        ('{"command": null}', "does not say which command started the run"),
+        ("[" * 100_000, "r/config.json cannot be read as JSON"),
+        ('{"seed": ' + "9" * 5000 + "}", "r/config.json cannot be read as JSON"),
+        (
+            '{"command": "train-saliency", "data": "d", "lr": {}}',
+            "r/config.json: lr {} is not a number",
+        ),
+        ('{"command": "cae-embed", "data": "d", "size": [1]}', "r/config.json: size needs 2 values, not 1"),
         ('{"model": "mlnet", "fix": 1}', "does not say which command started the run"),
     ],
 )
@@ -155,5 +164,59 @@ def test_a_folder_that_is_no_run_is_refused(run: Run, document: str | None, said
 def test_a_run_without_a_checkpoint_is_refused(run: Run, trained: Path) -> None:
     shutil.copytree(trained, "r")
     Path("r/last.pt").unlink()
+    Path("r/last.prev.pt").unlink()
     ended = run("resume", "r")
     assert ended.code == 1 and "nothing to resume" in ended.err
+
+
+@pytest.mark.parametrize(("words", "data"), [(saliency, "fixation_data"), (autoencoder, "digits")])
+def test_one_command_starts_a_run_and_continues_it(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    words: Callable[..., list[object]],
+    data: str,
+) -> None:
+    command = [*words(request.getfixturevalue(data)), "--epochs", 1, "--out", "r", "--resume"]
+    ended = run(*command)
+    assert ended.code == 0 and "resuming" not in ended.err, ended.err
+    monkeypatch.setattr(locks, "WAIT_S", 0.0)
+    with locks.sole_writer(Path("r")):
+        refused = run(*command)
+    assert refused.code == 1 and "r is being written by process" in refused.err
+    written = {path: path.read_bytes() for path in (Path("r/history.csv"), Path("r/curves.png"), Path("r/best.pt"))}
+    for path in written:
+        path.unlink()
+    Path("r/.cvkit-0123abcd-1-abcdefgh.tmp").touch()  # of a process on another machine
+    ended = run(*command)
+    assert ended.code == 0 and "resuming after epoch 1" in ended.err, ended.err
+    assert Path("r/history.csv").read_bytes() == written[Path("r/history.csv")]
+    assert Path("r/curves.png").is_file() and Path("r/best.pt").is_file()
+    assert not list(Path("r").glob(".cvkit-*"))
+
+
+def test_other_data_is_not_resumed_and_the_difference_is_named(run: Run, trained: Path, fixation_data: Path) -> None:
+    shutil.copytree(trained, "r")
+    before = {path.name: path.read_bytes() for path in Path("r").iterdir() if path.is_file()}
+    shutil.copytree(fixation_data, "other")
+    images = sorted(Path("other/images/train").iterdir())
+    first, second = images[0].read_bytes(), images[1].read_bytes()
+    images[0].write_bytes(second)
+    images[1].write_bytes(first)
+    ended = run("resume", "r", "--data", "other")
+    assert ended.code == 1
+    assert "r was started with other images or another split (as many images, with other content" in ended.err
+    images[0].unlink()
+    ended = run("resume", "r", "--data", "other")
+    assert ended.code == 1 and "(6 train images then, 5 now)" in ended.err
+    assert {path.name: path.read_bytes() for path in Path("r").iterdir() if path.is_file()} == before
+
+
+def test_the_checkpoint_of_another_run_is_not_resumed(run: Run, trained: Path) -> None:
+    shutil.copytree(trained, "r")
+    content = checkpoint.load(Path("r/last.pt"), "training-state")
+    content["settings"]["seed"], content["data"]["data_sha256"] = 7, "other"
+    checkpoint.save(Path("r/last.pt"), "training-state", content)
+    ended = run("resume", "r")
+    assert ended.code == 1
+    assert "r/last.pt belongs to another run (seed was 7, is 0; as many images, with other content" in ended.err

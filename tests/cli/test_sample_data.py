@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from cvkit.cli import demo
+from cvkit.commands import sample_data
+from cvkit.tasks.saliency.data import popout
 from cvkit.tasks.saliency.data.fixations import blur_counts
 
 from .conftest import Run
@@ -53,6 +55,24 @@ def test_a_folder_in_use_is_refused(run: Run, tmp_path: Path) -> None:
     assert "d already holds files" in ended.err
     too_small = run("sample-data", "fixations", "e", "--size", "95x200")
     assert too_small.code == 2 and "--size 95x200 is too small" in too_small.err
+
+
+@pytest.mark.parametrize("more", [(), ("--overwrite",)])
+def test_an_interrupted_command_can_be_repeated(
+    run: Run, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    words = ("sample-data", "fixations", "d", "--train", 4, "--val", 2, "--size", "96x128", *more)
+
+    def interrupted(seed: int, index: int, size: tuple[int, int]) -> popout.Display:
+        if index == 4:
+            raise KeyboardInterrupt
+        return popout.display(seed, index, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sample_data, "display", interrupted)
+        assert run(*words).code == 130
+    ended = run(*words)
+    assert ended.code == 0, ended.err
 
 
 def test_the_demo_goes_all_the_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,8 @@ def test_bad_files_are_listed_and_strict_refuses_them(run: Run, fixation_data: P
     Image.new("L", (50, 50), 9).save(data / f"maps/train/{names[2]}.png")
     Image.new("L", (128, 96)).save(data / f"maps/train/{names[3]}.png")
     (data / f"images/val/{names[0]}.png").write_bytes((data / f"images/train/{names[5]}.png").read_bytes())
+    twice = sorted((data / "images/val").iterdir())[-1]  # has a map, unlike the one above
+    twice.write_bytes((data / f"images/train/{names[5]}.png").read_bytes())
     ended = run("train-saliency", "--data", data, *TINY, "--epochs", 1, "--out", "r", "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["training_images"] == 2
@@ -149,6 +151,7 @@ def test_bad_files_are_listed_and_strict_refuses_them(run: Run, fixation_data: P
     for said in ("unreadable: 2", "damaged image", "not an image (text)", "wrong size: 1", "empty map: 1"):
         assert said in ended.err
     assert "images without a map or fixations: 1" in ended.err
+    assert "1 image is in both training and validation" in ended.err and f"{names[5]}.png and {twice}" in ended.err
     strict = run("train-saliency", "--data", data, *TINY, "--epochs", 1, "--out", "s", "--strict")
     assert strict.code == 1
     assert "--strict" in strict.err
@@ -172,7 +175,10 @@ def test_bad_files_are_listed_and_strict_refuses_them(run: Run, fixation_data: P
         (("--precision", "fp16", "--device", "cpu"), "bf16"),
         (("--batch-size", "many"), "--batch-size"),
         (("--resume",), "--resume needs --out"),
-        (("--resume", "--out", "empty"), "nothing to resume"),
+        (
+            ("--save-every", "0min"),
+            "--save-every '0min': write minutes or optimiser steps",
+        ),
         (("--freeze", "all"), "--freeze"),
         (("--nonsense",), "--nonsense"),
     ],

@@ -1,15 +1,18 @@
 """Test settings from files, and settings as TOML."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from cvkit.config import GradcamConfig, PredictConfig, TrainSaliencyConfig
-from cvkit.config.sources import as_toml, build_config, read_settings
+from cvkit.config.sources import MAX_BYTES, as_toml, build_config, read_settings
 from cvkit.errors import UsageError
 
 TRAIN = "train-saliency"
+# Nested lists of a billion elements, of which the parser makes a few.
+BOMB = "data: [&0 [x], " + ", ".join(f"&{n} [{', '.join([f'*{n - 1}'] * 10)}]" for n in range(1, 10)) + "]\n"
 
 
 def write(path: Path, text: str) -> str:
@@ -57,6 +60,26 @@ def test_the_config_json_of_a_run_is_accepted(tmp_path: Path) -> None:
         ("c.json", '{"command": "predict"}', "holds settings of `cvkit predict`, not of `cvkit train-saliency`"),
         ("c.ini", "", "must end in .toml, .yaml, .yml or .json"),
         ("c.toml", "\x00", "is not valid TOML"),
+        ("c.json", "[" * 100_000, "is not valid JSON (maximum recursion depth"),
+        ("c.toml", "a = " + "[" * 100_000, "is not valid TOML"),
+        ("c.yaml", "[" * 600, "is not valid YAML"),
+        ("c.json", '{"data": "d", "lr": 1, "lr": 2}', "is not valid JSON (the key 'lr' is there twice)"),
+        ("c.yaml", "data: d\nlr: 1\nlr: 2\n", "is not valid YAML (the key 'lr' is there twice)"),
+        ("c.toml", "lr = 1\nlr = 2\n", "is not valid TOML"),
+        ("c.json", '{"data": "d", "batch-size": 1, "batch_size": 2}', "--batch-size is given twice"),
+        ("c.json", '{"data": "d", "seed": ' + "9" * 5000 + "}", "is not valid JSON"),
+        ("c.json", '{"data": "d", "seed": ' + "9" * 400 + "}", "--seed must be at most 18446744073709551615"),
+        ("c.json", '{"data": "d", "lr": ' + "9" * 400 + "}", "--lr must be at most 1000000000, not a larger number"),
+        ("c.json", '{"data": "d", "lr": NaN}', "--lr must be above 0, not nan"),
+        ("c.json", '{"data": "d", "epochs": {"a": 1}}', "--epochs {'a': 1} is not a whole number"),
+        ("c.json", '{"data": "d\\u0000"}', "--data 'd\\x00' contains a null character"),
+        ("c.json", '{"command": [1]}', "names no command: [1] is not a text"),
+        ("c.yaml", "? [a]\n: 1\n", "is not valid YAML"),
+        ("c.yaml", "1: 2\n", "does not hold one value per option"),
+        ("c.yaml", "data: !!python/object/apply:os.system [touch x]\n", "is not valid YAML"),
+        ("c.yaml", BOMB, "--data [['x'], [[...], [...], [...]"),
+        ("c.yaml", "&a [*a]\n", "does not hold one value per option"),
+        ("c.yaml", "data: &a [*a]\n", "--data [[[...]]] is not a text"),
     ],
 )
 def test_a_bad_file_is_named_in_the_message(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -85,3 +108,25 @@ def test_settings_as_toml_give_the_same_settings(tmp_path: Path, config: TrainSa
     command = "gradcam" if isinstance(config, GradcamConfig) else TRAIN
     path = write(tmp_path / "c.toml", as_toml(config, command))
     assert build_config(type(config), {}, path, command) == config
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    for name in ("c.json", "c.toml", "c.yaml"):
+        (tmp_path / name).write_bytes(bytes(range(256)))
+        with pytest.raises(UsageError, match=f"{name} is not valid"):
+            build_config(TrainSaliencyConfig, {}, str(tmp_path / name), TRAIN)
+
+
+def test_a_file_that_is_too_large_or_none_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "c.json").open("wb") as stream:
+        stream.truncate(MAX_BYTES + 1)
+    (tmp_path / "c.toml").mkdir()
+    os.mkfifo(tmp_path / "c.yaml")
+    for name, message in (("c.json", "more than settings need"), ("c.toml", "not a file"), ("c.yaml", "not a file")):
+        with pytest.raises(UsageError, match=message):
+            build_config(TrainSaliencyConfig, {}, str(tmp_path / name), TRAIN)
+
+
+def test_the_command_line_overrides_either_spelling_of_an_option(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.json", '{"data": "d", "batch-size": 2}')
+    assert build_config(TrainSaliencyConfig, {"batch_size": 3}, path, TRAIN).batch_size == 3

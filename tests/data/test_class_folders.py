@@ -79,3 +79,32 @@ def test_ants_bees_has_two_classes(shared: Path) -> None:
     folder = read_folder(str(shared / "data/ants-bees"))
     assert folder.classes == ("ants", "bees")
     assert {split: len(images) for split, images in folder.splits.items()} == {"train": 245, "val": 153}
+
+
+def test_paths_that_cannot_be_read_are_listed_and_change_no_classes(tmp_path: Path) -> None:
+    for name in ("ant/1.png", "cat/1.png"):
+        picture(tmp_path / name)
+    (tmp_path / "broken.png").symlink_to("gone.png")
+    (tmp_path / "cat/broken.png").symlink_to("gone.png")
+    (tmp_path / "dog").symlink_to("/not/mounted")
+    (tmp_path / "eel").symlink_to("ant")
+    assert examples(tmp_path) == {
+        "train": [
+            ("ant/1.png", 0),
+            ("broken.png", None),
+            ("cat/1.png", 1),
+            ("cat/broken.png", 1),
+            ("dog", 2),
+            ("eel/1.png", 3),
+        ]
+    }
+    assert read_folder(str(tmp_path)).classes == ("ant", "cat", "dog", "eel")
+
+
+def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match=r"the folder cannot be searched \(Permission denied\)"):
+        read_folder(str(tmp_path))

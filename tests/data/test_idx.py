@@ -1,6 +1,7 @@
 """Test reading of IDX files."""
 
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -102,3 +103,10 @@ def test_the_real_fashion_mnist_is_read(shared: Path) -> None:
     images, labels = read_idx(found["test"]["images"]), read_idx(found["test"]["labels"])
     assert images.shape == (10_000, 28, 28) and np.bincount(labels).tolist() == [1000] * 10
     assert labels[:5].tolist() == [9, 2, 1, 1, 6]
+
+
+def test_a_fifo_with_the_name_of_an_idx_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train-images-idx3-ubyte")
+    (path,) = find_idx(tmp_path)["train"].values()
+    with pytest.raises(DataError, match="is a FIFO, not a file"):
+        read_idx(path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cvkit.engine.result_folder import claim_folder, close_result, open_result, write_failures
+from cvkit.engine.result_folder import check_links, claim_folder, close_result, open_result, write_failures
 from cvkit.errors import OutputError
 
 SETTINGS = {"seed": 0, "embed": ["test"]}
@@ -87,3 +87,19 @@ def test_a_folder_with_nothing_but_what_a_killed_run_left_is_free(tmp_path: Path
     with pytest.raises(OutputError, match="already holds other files"):
         claim_folder(tmp_path, None)
     assert left.exists()  # a folder that is refused stays as it was
+
+
+def test_links_that_lead_out_of_a_result_folder_are_refused(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (out / "real").mkdir(parents=True)
+    (tmp_path / "alias").symlink_to(out)
+    (out / "inside").symlink_to("real")
+    check_links(tmp_path / "alias", {"real", "inside", "new/deep"})  # the folder itself may be a link
+    (out / "real/outside").symlink_to(elsewhere)
+    check_links(out, {"real"})
+    with pytest.raises(OutputError, match=r"out/real/outside is a link to .*/elsewhere, outside the result folder"):
+        check_links(out, {"real", "real/outside", "real/outside/deep"})
+    (out / ".cvkit").symlink_to(elsewhere)
+    with pytest.raises(OutputError, match=r"out/\.cvkit is a link"):
+        check_links(out, ())

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from cvkit.config import TrainSaliencyConfig
-from cvkit.engine.run_folder import RunFolder, make_next, open_run, write_config
+from cvkit.engine import locks
+from cvkit.engine.run_folder import RunFolder, differing_data, make_next, open_run, opened_run, write_config
 from cvkit.errors import OutputError
 from cvkit.files import read_json, write_json
 
@@ -47,8 +49,7 @@ def test_resuming_needs_the_same_settings(tmp_path: Path) -> None:
     config = replace(CONFIG, size=(240, 320), batch_size=8, epochs=3)
     again = replace(config, resume=True, out=out)
     folder = open_run(out, config)
-    with pytest.raises(OutputError, match=r"nothing to resume, because it holds no last\.pt"):
-        open_run(out, again)
+    assert open_run(out, again) == folder  # starts from the beginning
     write_config(folder, "train-saliency", config.as_dict(), {"lr": 0.1})
     assert open_run(out, again) == folder  # starts from the beginning
     folder.last.touch()
@@ -57,6 +58,69 @@ def test_resuming_needs_the_same_settings(tmp_path: Path) -> None:
         OutputError, match=r"a run of other settings \(--batch-size was 8, is 4; --size was 240x320, is 48x64\)"
     ):
         open_run(out, replace(again, size=(48, 64), batch_size=4))
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew_whatever_the_options(tmp_path: Path) -> None:
+    for name in ("new", "empty", "begun"):
+        out = tmp_path / name
+        for _ in range(2):
+            assert open_run(str(out), replace(CONFIG, resume=True, out=str(out))) == RunFolder(out)
+        open_run(str(out), CONFIG)
+    folder = RunFolder(tmp_path / "begun")
+    write_config(folder, "train-saliency", CONFIG.as_dict(), {})
+    folder.best.touch()  # as versions before this one could leave it
+    (folder.path / ".cvkit-0123abcd-1-abcdefgh.tmp").touch()
+    for resume in (False, True):
+        assert open_run(str(folder.path), replace(CONFIG, seed=9, resume=resume, out=str(folder.path))) == folder
+
+
+def test_a_trained_model_without_a_checkpoint_to_resume_is_not_replaced(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    write_config(folder, "train-saliency", CONFIG.as_dict(), {})
+    folder.best.touch()
+    folder.history.touch()
+    for resume in (False, True):
+        with pytest.raises(OutputError, match=r"a trained model and nothing to resume, because it has no last\.pt"):
+            open_run(str(tmp_path), replace(CONFIG, resume=resume, out=str(tmp_path)))
+
+
+def test_resuming_into_a_folder_of_other_files_is_refused_and_leaves_no_mark(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(OutputError, match="already holds other files"):
+        open_run(str(tmp_path), replace(CONFIG, resume=True, out=str(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+def test_a_run_whose_last_checkpoint_is_missing_resumes_from_the_one_before(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    write_config(folder, "train-saliency", CONFIG.as_dict(), {})
+    folder.previous.touch()
+    again = replace(CONFIG, resume=True, out=str(tmp_path))
+    assert open_run(str(tmp_path), again).has_state
+    with pytest.raises(OutputError, match="already holds a run"):
+        open_run(str(tmp_path), CONFIG)
+
+
+def test_an_open_run_is_locked_and_free_of_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "WAIT_S", 0.0)
+    left = tmp_path / ".cvkit-0123abcd-1-abcdefgh.tmp"
+    left.touch()
+    config, fabric = replace(CONFIG, resume=True, out=str(tmp_path)), Fabric(accelerator="cpu", devices=1)
+    with opened_run(config, Path("runs"), fabric) as folder:
+        assert folder == RunFolder(tmp_path) and not left.exists()
+        with pytest.raises(OutputError, match="is being written by process"):
+            opened_run(config, Path("runs"), fabric).__enter__()
+    with opened_run(config, Path("runs"), fabric):
+        pass
+
+
+def test_differences_between_data_are_named() -> None:
+    data = {"train": 6, "val": 3, "data_sha256": "a"}
+    assert differing_data(data, data) == [] == differing_data({}, data) == differing_data("damaged", data)
+    assert differing_data({**data, "train": 7, "data_sha256": "b"}, data) == ["7 train images then, 6 now"]
+    assert differing_data({**data, "data_sha256": "b"}, data) == [
+        "as many images, with other content or in another order"
+    ]
 
 
 def test_settings_of_an_older_version_are_compared_by_value(tmp_path: Path) -> None:

@@ -19,12 +19,19 @@ ENDS = {
     "SIGUSR1": (75, STOPPED),
     "SIGINT": (130, "error: interrupted.\n"),
 }
-INSTALLED = "import os, signal\nfrom cvkit.engine.start_up import START_UP\nSTART_UP.install()\n"
+INSTALLED = (
+    "import os, signal\nfrom cvkit.engine.start_up import START_UP\nSTART_UP.install()\nSTART_UP.ends_at_once = False\n"
+)
 
 
 def send_self(name: str) -> str:
     """Return a line of Python that sends a signal to its own process."""
     return f"import os, signal; os.kill(os.getpid(), signal.{name})\n"
+
+
+def allow_interrupts() -> None:
+    """Undo in a child process that a shell ignores SIGINT for jobs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_script(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -45,7 +52,9 @@ def test_a_signal_during_an_import_ends_the_command_at_once(name: str, tmp_path:
     (tmp_path / "torch.py").write_text(f"{send_self(name)}import time; time.sleep(60)")
     words = ["classify", "photo.png", "--model", "vgg16"]
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    ended = subprocess.run([*CVKIT, *words], capture_output=True, text=True, check=False, env=env)
+    ended = subprocess.run(
+        [*CVKIT, *words], capture_output=True, text=True, check=False, env=env, preexec_fn=allow_interrupts
+    )
     assert (ended.returncode, ended.stderr, ended.stdout) == (*ENDS[name], "")
 
 
@@ -132,6 +141,42 @@ def test_a_forked_process_keeps_the_default_action() -> None:
     assert run_script(INSTALLED + script).stdout == f"{signal.SIGTERM.value}\n"
 
 
+def test_a_signal_ends_a_process_that_is_blocked_in_a_library() -> None:
+    """Python runs handlers between two instructions of the main thread, which waits for a lock here."""
+    script = (
+        "import ctypes, threading\n"
+        "from cvkit.engine import start_up\n"
+        "start_up.BLOCKED_SECONDS = 0.2\n"
+        "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "library, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)\n"
+        "library.pthread_mutex_lock(lock)\n"
+        "library.pthread_mutex_lock(lock)\n"
+        "print('never')\n"
+    )
+    started = time.monotonic()
+    ended = run_script(INSTALLED + script)
+    assert ended.returncode == 75 and time.monotonic() - started < 30
+    assert ended.stdout == "" and ended.stderr == "error: stopped by a signal: run the same command again.\n"
+
+
+def test_a_signal_to_a_forked_process_does_not_end_its_parent() -> None:
+    script = (
+        "import time\n"
+        "from cvkit.engine import start_up\n"
+        "start_up.BLOCKED_SECONDS = 0.05\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: os._exit(5))\n"
+        "    time.sleep(60)\n"
+        "time.sleep(0.1)\n"
+        "os.kill(child, signal.SIGTERM)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "time.sleep(0.3)\n"
+    )
+    ended = run_script(INSTALLED + script)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "5\n", "")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("name", ENDS)
@@ -140,7 +185,13 @@ def test_a_signal_at_a_random_moment_of_the_start_up(name: str) -> None:
     draw, codes = random.Random(name), []
     for _ in range(40):
         words = ["classify", "missing.png", "--model", "vgg16", "--weights", "none", "--device", "cpu"]
-        started = subprocess.Popen([*CVKIT, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started = subprocess.Popen(
+            [*CVKIT, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=allow_interrupts,
+        )
         while not catches_signals(started.pid):
             time.sleep(0.001)
         time.sleep(draw.uniform(0, 3))

@@ -184,7 +184,7 @@ def test_a_timeout_during_a_download_is_a_weights_error(monkeypatch: pytest.Monk
     class Silent(io.BytesIO):
         headers: dict[str, str] = {}  # noqa: RUF012
 
-        def read(self, *_args: Any) -> bytes:
+        def read1(self, *_args: Any) -> bytes:
             raise TimeoutError("The read operation timed out")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

@@ -1,6 +1,7 @@
 """Embed a data set with a convolutional autoencoder, and compare it with PCA and other projections."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from cvkit.commands.cae_embed.training import (
     COMMAND,
     TrainingRun,
     check_memory,
-    check_same_data,
+    identity_of,
     new_embedder,
     train,
 )
@@ -23,9 +24,10 @@ from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import DataSource
 from cvkit.device import choose_device, describe_device
 from cvkit.engine.distributed import start_fabric
+from cvkit.engine.locks import sole_writer
 from cvkit.engine.parquet import need_parquet
-from cvkit.engine.result_folder import close_result, open_result, sole_writer
-from cvkit.engine.run_folder import open_for_processes
+from cvkit.engine.result_folder import close_result, open_result
+from cvkit.engine.run_folder import check_same_data, opened_run
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.errors import DataError, StoppedBySignal, UsageError
 from cvkit.inputs import check_stdin_is_unshared
@@ -60,23 +62,29 @@ def cae_embed(config: CaeEmbedConfig, report: Reporter = ignore) -> CaeEmbedResu
 
 
 def _embed_by_training(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
+    with ExitStack() as held:  # the lock of the run folder, until all files are written
+        return _train_and_embed(config, report, held)
+
+
+def _train_and_embed(config: CaeEmbedConfig, report: Reporter, held: ExitStack) -> CaeEmbedResult:
     processes, nodes = process_plan(config)
     check_stdin_is_unshared([config.data], processes * nodes)
     with StopSignal() as stop:
         stoppable = interruptible(stop, report, STOPPED_BEFORE_TRAINING)
         source, names = find_data(config)
         fabric = start_fabric(config, deterministic=config.deterministic)
-        folder = open_for_processes(config, RUNS, fabric) if config.out else None
+        folder = held.enter_context(opened_run(config, RUNS, fabric)) if config.out else None
         collection = read_data(config, source, names, stoppable)
         embedder = new_embedder(config, collection, fabric.device)
         summary = summary_of(embedder.spec)
         check_memory(config, embedder, summary, len(collection.splits["train"]))
-        folder = folder or open_for_processes(config, RUNS, fabric)
-        check_same_data(config, folder, collection)
+        folder = folder or held.enter_context(opened_run(config, RUNS, fabric))
+        data = identity_of(collection)
+        check_same_data(folder, config, data)
         if fabric.global_rank == 0:
             report_summary(summary, folder.path, stoppable)
     title = make_title(embedder, source)
-    fitted = train(TrainingRun(config, embedder, collection, folder, title), fabric, report)
+    fitted = train(TrainingRun(config, embedder, collection, folder, title, data), fabric, report)
     study = Study(config, collection, embedder, folder.path, title, summary.parameters, fitted)
     if fabric.global_rank:
         return make_result(study, {})

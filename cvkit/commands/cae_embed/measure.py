@@ -5,6 +5,7 @@ import numpy as np
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection
 from cvkit.data.image_set import ImageSet
+from cvkit.errors import WeightsError
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
 from cvkit.tasks.embedding import projections
 from cvkit.tasks.embedding.comparison import METHOD_TITLES, Codes, MethodEmbedding
@@ -12,7 +13,11 @@ from cvkit.tasks.embedding.embedder import Embedder
 
 
 def codes_of(embedder: Embedder, part: ImageSet, title: str, report: Reporter) -> Codes:
-    """Return the (N, latent_dim) float32 codes of all images of a split."""
+    """Return the (N, latent_dim) float32 codes of all images of a split.
+
+    Raises:
+        WeightsError: If a code is not finite. The scores and pictures describe all images, so none is left out.
+    """
     report(Stage(title, len(part)))
     # One array for all codes: small tensors kept between large temporary ones would fragment the memory.
     codes = np.empty((len(part), embedder.spec.latent_dim), np.float32)
@@ -22,6 +27,12 @@ def codes_of(embedder: Embedder, part: ImageSet, title: str, report: Reporter) -
         done += len(block)
         report(Step(done))
     report(StageEnd())
+    finite = np.isfinite(codes).all(1)
+    if not finite.all():
+        raise WeightsError(
+            f"the codes of {(~finite).sum()} images are NaN or infinite, such as that of "
+            f"{part.names[int(finite.argmin())]}: the weights do not fit these images, and nothing was embedded."
+        )
     return codes
 
 

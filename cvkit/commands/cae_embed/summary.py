@@ -15,9 +15,10 @@ def summary_of(spec: AutoencoderSpec) -> Summary:
 
 def report_summary(summary: Summary, folder: Path, report: Reporter) -> None:
     """Report the layers of the network, and write them to ``summary.txt``."""
-    text = "\n".join(summary_lines(summary))
-    write_atomic(folder / "summary.txt", text + "\n")
-    report(Note(text))
+    lines = summary_lines(summary)
+    write_atomic(folder / "summary.txt", "".join(f"{line}\n" for line in lines))
+    for line in lines:
+        report(Note(line))
 
 
 def summary_lines(summary: Summary) -> list[str]:

@@ -1,5 +1,6 @@
 """Train an autoencoder on the images of a data set."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,11 @@ from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection
 from cvkit.device import is_out_of_memory
 from cvkit.engine import checkpoint
-from cvkit.engine.run_folder import RunFolder, write_config
+from cvkit.engine.run_folder import DATA_DIGEST, RunFolder, write_config
 from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import FitResult, Job
-from cvkit.errors import OutputError, UsageError
-from cvkit.files import read_json, write_atomic
+from cvkit.errors import UsageError
+from cvkit.files import write_atomic
 from cvkit.models.summary import Summary
 from cvkit.processes import free_memory
 from cvkit.progress import Reporter
@@ -97,6 +98,7 @@ class TrainingRun:
         collection: The images.
         folder: The run folder.
         title: Title of the learning curves.
+        data: The values of ``identity_of(collection)``.
     """
 
     config: CaeEmbedConfig
@@ -104,6 +106,7 @@ class TrainingRun:
     collection: Collection
     folder: RunFolder
     title: str
+    data: Mapping[str, Any]
 
     def draw_curves(self, history: list[dict[str, Any]], best_epoch: int | None) -> None:
         """Draw the learning curves."""
@@ -122,8 +125,8 @@ def train(run: TrainingRun, fabric: Fabric, report: Reporter) -> FitResult:
     parts = {name: run.collection.splits[name].to_device_if_small(fabric.device) for name in ("train", "test")}
     resolved = resolve(config, len(parts["train"]))
     if fabric.global_rank == 0:
-        facts = {**vars(resolved), **embedder.metadata(), "data_sha256": run.collection.sha256()}
-        write_config(folder, COMMAND, config.as_dict(), {**facts, **{name: len(part) for name, part in parts.items()}})
+        facts = {**vars(resolved), **embedder.metadata(), **run.data}
+        write_config(folder, COMMAND, config.as_dict(), facts)
     job = Job(
         learner=AutoencoderLearner(embedder, config, parts["train"]),
         train=parts["train"],
@@ -135,6 +138,7 @@ def train(run: TrainingRun, fabric: Fabric, report: Reporter) -> FitResult:
         workers=0,  # the images are in memory, so a loading process would only copy them
         kind=KIND.checkpoint,
         after_epoch=run.draw_curves,
+        data=run.data,
     )
     result = fit(job, fabric, report)
     fabric.barrier()  # the first process writes best.pt
@@ -142,16 +146,7 @@ def train(run: TrainingRun, fabric: Fabric, report: Reporter) -> FitResult:
     return result
 
 
-def check_same_data(config: CaeEmbedConfig, folder: RunFolder, collection: Collection) -> None:
-    """Check that a run to resume was started with the same images and the same split.
-
-    Raises:
-        OutputError: If the images differ.
-    """
-    if not (config.resume and folder.last.is_file()):
-        return
-    before = read_json(folder.config).get("resolved", {}).get("data_sha256")
-    if before != collection.sha256():
-        raise OutputError(
-            f"{folder.path} was started with other images or another split: resume it with the same data."
-        )
+def identity_of(collection: Collection) -> dict[str, Any]:
+    """Return what a resumed run compares: the number of images of each split, and the digest of their content."""
+    counts = {name: len(collection.splits[name]) for name in ("train", "test")}
+    return {**counts, DATA_DIGEST: collection.sha256()}

@@ -18,6 +18,7 @@ from cvkit.tasks.saliency.data.fixations import Fixations, read_fixations
 from cvkit.tasks.saliency.data.ground_truth import read_truth
 from cvkit.tasks.saliency.data.layout import Example
 from cvkit.tasks.saliency.data.map_folder import MapFolder
+from cvkit.tasks.saliency.maps import check_map
 from cvkit.tasks.saliency.scoring import EvaluationSample, MapSource
 
 MIT_NEGATIVE_IMAGES = 10  # images whose fixations are the negatives of shuffled AUC in the MIT protocol
@@ -34,7 +35,9 @@ def maps_of_model(config: EvaluateConfig, report: Reporter) -> MapSource:
 
     def predict(sample: EvaluationSample) -> np.ndarray:
         image = resize_image(read_image(sample.example.image, config.max_pixels), predictor.size)
-        return predictor(image[None], [sample.size])[0].cpu().numpy()
+        values = predictor(image[None], [sample.size])[0].cpu().numpy()
+        check_map(values)
+        return values
 
     return predict
 

@@ -18,7 +18,7 @@ from cvkit.engine.stop import StopSignal, interruptible
 from cvkit.errors import UsageError
 from cvkit.models.exported.comparison import Check
 from cvkit.models.exported.facts import Facts
-from cvkit.models.exported.network import read_facts
+from cvkit.models.exported.reading import read_facts
 from cvkit.models.loaded import Request
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.registry import export_model, load_model
@@ -114,7 +114,7 @@ def _make_result(
         files=[path.with_name(part.name) for part in parts],
         bytes=staging.size_of(parts),
         sha256=files.sha256(exported.path),
-        facts=exported.facts,
+        facts=read_facts(exported.path),
         checks=checks,
         atol=allowed.atol,
         rtol=allowed.rtol,

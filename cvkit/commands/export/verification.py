@@ -21,14 +21,22 @@ QUANTIZED_BATCH_SIZE = 32  # for quantised files as well, which differ a little 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The largest allowed difference, and the largest as a fraction of the largest value; None allows any."""
+    """The largest differences that are allowed.
+
+    Attributes:
+        atol: Largest difference; None for any.
+        rtol: Largest difference as a fraction of the largest value; None for any.
+        exact: Whether ``atol`` also limits outputs whose difference is explained by the rounding of float32.
+    """
 
     atol: float | None
     rtol: float | None
+    exact: bool = False
 
     def allows(self, check: Check) -> bool:
         """Return whether a comparison is within both limits."""
-        return (self.atol is None or check.absolute <= self.atol) and (self.rtol is None or check.relative <= self.rtol)
+        absolute = check.absolute if self.exact else check.unexplained
+        return (self.atol is None or absolute <= self.atol) and (self.rtol is None or check.relative <= self.rtol)
 
 
 # fp16 and int8 are checked by relative error only, because their rounding step scales with the value.
@@ -36,9 +44,10 @@ TOLERANCES = {"fp32": Tolerance(1e-4, 1e-3), "fp16": Tolerance(None, 3e-2), "int
 
 
 def choose_tolerance(precision: str, atol: float | None, rtol: float | None) -> Tolerance:
-    """Return the tolerance of a precision, with the limits that are given."""
+    """Return the tolerance of a precision, with the limits that are given; a given ``atol`` has no exception."""
     default = TOLERANCES[precision]
-    return Tolerance(default.atol if atol is None else atol, default.rtol if rtol is None else rtol)
+    rtol = default.rtol if rtol is None else rtol
+    return Tolerance(default.atol, rtol) if atol is None else Tolerance(atol, rtol, exact=True)
 
 
 def verify(
@@ -58,6 +67,11 @@ def verify(
             images = samples.batch(batch, size)
             with torch.no_grad():
                 expected = graph(inputs_of(images, in_float32(facts)))
+            if not all(bool(output.isfinite().all()) for output in expected):
+                raise WeightsError(
+                    f"{facts.model}: the network returns NaN or infinite values for the sample images, so its files "
+                    "cannot be verified; nothing was written."
+                )
             any_output |= any(bool(output.any()) for output in expected)
             outputs = run(inputs_of(images, facts))
             checks.append(compare(expected, outputs, size, facts.num_classes is not None))

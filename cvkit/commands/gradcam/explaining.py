@@ -15,7 +15,7 @@ from cvkit.config import GradcamConfig
 from cvkit.data.fit import Window, fit_crop, fit_squash
 from cvkit.data.images import read_image
 from cvkit.engine.streaming.stream import WriteResult
-from cvkit.errors import UsageError
+from cvkit.errors import NonFiniteError, UsageError
 from cvkit.inputs import Input
 from cvkit.models.scaling import min_max
 from cvkit.tasks.attribution import Explainer
@@ -120,15 +120,19 @@ class ImageExplainer:
         kept = image if image.size <= MAX_KEPT_BYTES else None
         return LoadedImage(*fit(image, self.classifier.preprocessing), kept)
 
-    def infer(self, batch: list[LoadedImage]) -> list[ImageExplanation]:
-        """Explain a batch of images."""
+    def infer(self, batch: list[LoadedImage]) -> list[ImageExplanation | None]:
+        """Explain a batch of images; None for an image whose scores or maps are not finite."""
         images = self.classifier.normalise(torch.stack([image.pixels for image in batch]))
         explained = self.explainer(images, self.choose)
+        finite = (explained.logits.isfinite().all(1) & explained.maps.isfinite().flatten(1).all(1)).tolist()
         probabilities = explained.logits.softmax(1)
         order = top_classes(explained.logits, 3).tolist()
         maps = explained.maps.cpu().numpy()
-        explanations = []
+        explanations: list[ImageExplanation | None] = []
         for n, image in enumerate(images):
+            if not finite[n]:
+                explanations.append(None)
+                continue
             classes = []
             for k, index in enumerate(explained.classes[n].tolist()):
                 rank = int(ranks_of(explained.logits[n : n + 1], explained.classes[n, k : k + 1]))
@@ -139,8 +143,14 @@ class ImageExplainer:
             explanations.append(ImageExplanation(top, classes))
         return explanations
 
-    def write(self, item: Input, image: LoadedImage, explanation: ImageExplanation) -> WriteResult:
-        """Write the pictures of an image, and return its rows of ``results.csv``."""
+    def write(self, item: Input, image: LoadedImage, explanation: ImageExplanation | None) -> WriteResult:
+        """Write the pictures of an image, and return its rows of ``results.csv``.
+
+        Raises:
+            NonFiniteError: If there is no explanation.
+        """
+        if explanation is None:
+            raise NonFiniteError
         if image.original is None:
             image = replace(image, original=read_image(item.path, self.config.max_pixels))
         assert image.original is not None

@@ -13,7 +13,8 @@ from cvkit.config.values import format_size
 from cvkit.errors import UsageError
 from cvkit.models.dry_run import BuildNetwork, Shape
 from cvkit.models.exported.facts import Facts
-from cvkit.models.exported.network import is_exported, read_facts
+from cvkit.models.exported.network import is_exported
+from cvkit.models.exported.reading import read_facts
 from cvkit.models.loaded import Request
 from cvkit.models.published import pretrained
 from cvkit.models.summary import Layer, summarise

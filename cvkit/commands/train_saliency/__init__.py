@@ -11,7 +11,7 @@ from cvkit.commands.train_saliency.pictures import RunPictures
 from cvkit.commands.train_saliency.reading import TrainingData, read_data
 from cvkit.config import TrainSaliencyConfig
 from cvkit.engine.distributed import start_fabric
-from cvkit.engine.run_folder import RunFolder, open_for_processes, write_config
+from cvkit.engine.run_folder import RunFolder, check_same_data, opened_run, write_config
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import Job
@@ -74,20 +74,20 @@ def train_saliency(config: TrainSaliencyConfig, report: Reporter = ignore) -> Tr
     fabric = start_fabric(config, deterministic=config.deterministic)
     # Before the data is read, so that wrong weights and a folder in use are refused at once.
     predictor = _build(config, settings.size, fabric.device, report if fabric.global_rank == 0 else ignore)
-    folder = open_for_processes(config, Path(f"runs/{COMMAND}/{config.model}"), fabric)
-    with StopSignal() as stop:
-        data = read_data(config, settings.size, interruptible(stop, report, STOPPED_BEFORE_TRAINING))
-    if config.best_metric in FIXATION_METRICS and not data.val.has_fixations:
-        raise UsageError(f"--best-metric {config.best_metric} needs fixations for every validation image: use cc.")
-    parameters = sum(p.numel() for p in predictor.model.parameters())
-    if fabric.global_rank == 0:
-        facts = {name: getattr(settings, name) for name in RESOLVED}
-        counts = {"parameters": parameters, "train": len(data.train), "val": len(data.val)}
-        write_config(folder, COMMAND, config.as_dict(), facts | counts)
-    pictures = RunPictures(folder, config, predictor, data.val)
-    result = fit(_make_job(config, predictor, data, folder, pictures), fabric, report)
-    if fabric.global_rank == 0:
-        pictures.draw_best()
+    with opened_run(config, Path(f"runs/{COMMAND}/{config.model}"), fabric) as folder:
+        with StopSignal() as stop:
+            data = read_data(config, settings.size, interruptible(stop, report, STOPPED_BEFORE_TRAINING))
+        if config.best_metric in FIXATION_METRICS and not data.val.has_fixations:
+            raise UsageError(f"--best-metric {config.best_metric} needs fixations for every validation image: use cc.")
+        check_same_data(folder, config, data.identity())
+        parameters = sum(p.numel() for p in predictor.model.parameters())
+        if fabric.global_rank == 0:
+            facts = {name: getattr(settings, name) for name in RESOLVED}
+            write_config(folder, COMMAND, config.as_dict(), {**facts, "parameters": parameters, **data.identity()})
+        pictures = RunPictures(folder, config, predictor, data.val)
+        result = fit(_make_job(config, predictor, data, folder, pictures), fabric, report)
+        if fabric.global_rank == 0:
+            pictures.draw_best()
     return TrainSaliencyResult(
         folder=folder.path,
         best_epoch=result.best_epoch,
@@ -120,6 +120,7 @@ def _make_job(
         workers=_choose_workers(config, data.train, predictor.device),
         kind=KIND.checkpoint,
         after_epoch=pictures.draw_epoch,
+        data=data.identity(),
     )
 
 
@@ -140,7 +141,7 @@ def _build(
     torch.manual_seed(config.seed)
     spec = SaliencySpec.of(config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior)
     model = build(spec)
-    if not (config.resume and RunFolder(Path(config.out or "")).last.is_file()):
+    if not (config.resume and RunFolder(Path(config.out or "")).has_state):
         load_backbone(model, config.weights, zero_bias=config.zero_bias, report=report)
     elif config.weights != "none":
         model.fix_norm()

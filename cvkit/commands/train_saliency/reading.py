@@ -2,23 +2,38 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cvkit.config import TrainSaliencyConfig
 from cvkit.config.values import format_size
+from cvkit.engine.run_folder import DATA_DIGEST
 from cvkit.errors import DataError
 from cvkit.processes import cpu_count
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
 from cvkit.tasks.saliency.data.dataset import Prepared, Problems, SaliencyDataset, SampleSpec, prepare
+from cvkit.tasks.saliency.data.digests import digest_all, equal_images
 from cvkit.tasks.saliency.data.layout import Example, read_layout, train_val_split
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The training and validation images, and the number of files that were left out."""
+    """The training and validation images.
+
+    Attributes:
+        train: The training images.
+        val: The validation images.
+        problems: Number of files that were left out.
+        sha256: SHA-256 of the files of both splits in their order.
+    """
 
     train: SaliencyDataset
     val: SaliencyDataset
     problems: int
+    sha256: str
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a resumed run compares: the number of images of each split, and the digest of all files."""
+        return {"train": len(self.train), "val": len(self.val), DATA_DIGEST: self.sha256}
 
 
 def read_data(config: TrainSaliencyConfig, size: tuple[int, int], report: Reporter) -> TrainingData:
@@ -49,6 +64,7 @@ def read_data(config: TrainSaliencyConfig, size: tuple[int, int], report: Report
     for name, prepared in (("training", train), ("validation", val)):
         if not prepared.examples:
             raise DataError(f"{config.data}: no usable {name} image is left: {problems.first()}")
+    _report_equal_images(train, val, report)
     storage = "kept in memory" if train.cached is not None else "read again in each epoch"
     counts = f"{len(train.examples)} training and {len(val.examples)} validation images"
     report(Note(f"{counts} at {format_size(size)}, {storage}"))
@@ -56,7 +72,17 @@ def read_data(config: TrainSaliencyConfig, size: tuple[int, int], report: Report
         SaliencyDataset(train.examples, spec, cached=train.cached, augmentation=config.augment, seed=config.seed),
         SaliencyDataset(val.examples, spec, cached=val.cached),
         problems.count(),
+        digest_all([*train.digests, *val.digests]),
     )
+
+
+def _report_equal_images(train: Prepared, val: Prepared, report: Reporter) -> None:
+    """Report images that are in both splits, because validation scores of such images are too good."""
+    pairs = equal_images((train.examples, val.examples), (train.digests, val.digests))
+    if pairs:
+        listed = "; ".join(f"{first} and {second}" for first, second in pairs[:3]) + ("; ..." if len(pairs) > 3 else "")
+        count = "1 image is" if len(pairs) == 1 else f"{len(pairs)} images are"
+        report(Note(f"{count} in both training and validation, which makes the scores too good: {listed}", "warning"))
 
 
 def _prepare(

@@ -10,12 +10,12 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from cvkit.config import LAST
+from cvkit.config import LAST, SaveInterval
 from cvkit.device import is_out_of_memory
-from cvkit.engine import checkpoint
 from cvkit.engine.distributed import is_lost_connection
 from cvkit.engine.stop import CommonStop, StopSignal
 from cvkit.engine.training.board import Board
+from cvkit.engine.training.checkpoints import Checkpoints
 from cvkit.engine.training.history import best_epoch, describe_epoch
 from cvkit.engine.training.job import FitResult, Job
 from cvkit.engine.training.learner import Batch, Data
@@ -27,8 +27,6 @@ from cvkit.engine.training.validate import gather, mean_scores
 from cvkit.errors import DataError, StoppedBySignal, TrainingError
 from cvkit.files import write_csv
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
-
-SAVE_SECONDS = 600.0  # longest time between two checkpoints within an epoch
 
 
 def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
@@ -52,6 +50,13 @@ def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
         loop = _Loop(job, fabric, report, stop)
         try:
             loop.run()
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                "a batch norm cannot train on a single value per channel (a batch of 1 image, perhaps the last of an "
+                f"epoch of {len(job.train)}, and a feature map of 1 pixel): use another batch size or larger images."
+            ) from error
         except RuntimeError as error:
             message = _foreseen(error, fabric)
             if message is None:
@@ -84,13 +89,15 @@ class _Loop:
         _, self.val_loader = self._load(job.val, shuffle=False)
         self.batches = self.sampler.batches()
         self.trainer = Trainer(job.learner, fabric, job.config, job.lr, self.batches)
-        self.board = Board(job.folder.path, enabled=self.is_main)
-        self.saved_at = time.monotonic()
+        self.checkpoints = Checkpoints(self.trainer, job.folder, job.kind, job.data)
+        self.save_every = SaveInterval.parse("--save-every", job.config.save_every)
         self.state = State()
-        if job.config.resume and job.folder.last.is_file():
-            self.state = self.trainer.restore(job.folder.last)
+        if job.config.resume and job.folder.has_state:
+            self.state = self.checkpoints.restore(report)
             self.state.take_sums(fabric.global_rank)
             report(Note(f"resuming after epoch {self.state.epoch}, batch {self.state.batch} of {self.batches}"))
+        self.saved_at, self.saved_step = time.monotonic(), self.state.step
+        self.board = Board(job.folder.path, enabled=self.is_main)
 
     def _load(self, data: Data, *, shuffle: bool) -> tuple[EpochSampler, BatchLoader]:
         fabric, job = self.fabric, self.job
@@ -106,6 +113,10 @@ class _Loop:
         return sampler, BatchLoader(data, sampler, workers=job.workers, pin=pin)
 
     def run(self) -> None:
+        if self.is_main:
+            self.checkpoints.mend_best(self.state, self.report)
+            if self.state.epoch and not self.state.batch:
+                self._write_epoch()  # the process may have been killed between last.pt and these files
         while self.state.epoch < self.config.epochs and not self._is_patience_exhausted():
             self._train_epoch()
             self._leave_before_validation()
@@ -150,7 +161,9 @@ class _Loop:
         """Return whether to save within an epoch; never between batches whose gradients are added up."""
         if self.state.batch % self.config.accumulate:
             return False
-        leaving = self.stop.poll_after_step(save=time.monotonic() - self.saved_at > SAVE_SECONDS)
+        elapsed = time.monotonic() - self.saved_at
+        save = self.save_every.is_over(elapsed, self.state.step - self.saved_step)
+        leaving = self.stop.poll_after_step(save=save)
         return leaving or self.stop.saving
 
     def _add_loss(self, pending: tuple[Tensor, Batch, int] | None) -> None:
@@ -162,7 +175,7 @@ class _Loop:
             names = ", ".join(self.job.learner.names(pending[1]))
             raise TrainingError(
                 f"the loss is {value} at epoch {self.state.epoch + 1}, batch of {names}: check these files, or use "
-                f"a lower learning rate; {self.job.folder.last.name} keeps the last good state."
+                f"a lower learning rate{self.checkpoints.remark}."
             )
         self.state.loss_sum += value * pending[2]
 
@@ -186,7 +199,7 @@ class _Loop:
         if not math.isfinite(means["loss"]):
             raise TrainingError(
                 f"the validation loss is {means['loss']} after epoch {self.state.epoch + 1}: use a lower learning "
-                f"rate; {self.job.folder.last.name} keeps the last good state."
+                f"rate{self.checkpoints.remark}."
             )
         return means
 
@@ -196,20 +209,26 @@ class _Loop:
         row = self._row(scores)
         state.history.append(row)
         state.best_epoch = best_epoch(state.history, metric)
-        if state.best_epoch == state.epoch:
-            self._save_best(row)
         state.start_epoch()
-        self._save()
-        # With --best-metric last every epoch is the best one so far, which says nothing.
-        best = None if metric == LAST else state.best_epoch
         if self.is_main:
-            columns = list(dict.fromkeys(name for line in state.history for name in line))
-            write_csv(self.job.folder.history, columns, state.history)
             self.board.add(row)
-            self.job.after_epoch(state.history, best)
-        self.report(Note(describe_epoch(row, best=best == state.epoch)))
+        # In this order, because a run without last.pt cannot be resumed; best.pt can be written from last.pt.
+        self._save()
+        if self.is_main:
+            if state.best_epoch == state.epoch:
+                self.checkpoints.save_best(row)
+            self._write_epoch()
+        best = metric != LAST and state.best_epoch == state.epoch
+        self.report(Note(describe_epoch(row, best=best)))
         if self.stop.poll() and state.epoch < self.config.epochs:
             self._leave_if_agreed()
+
+    def _write_epoch(self) -> None:
+        """Write the history and the pictures of the epoch that has just ended."""
+        history = self.state.history
+        write_csv(self.job.folder.history, list(dict.fromkeys(name for row in history for name in row)), history)
+        # With --best-metric last every epoch is the best one so far, which says nothing.
+        self.job.after_epoch(history, None if self.config.best_metric == LAST else self.state.best_epoch)
 
     def _row(self, scores: dict[str, float]) -> dict[str, Any]:
         state = self.state
@@ -226,18 +245,13 @@ class _Loop:
             "busy": round(1 - state.waited / max(1e-9, state.seconds), 4),
         }
 
-    def _save_best(self, row: dict[str, Any]) -> None:
-        if self.is_main:
-            content = {"weights": self.trainer.validated_weights(), "epoch": row["epoch"], "scores": row}
-            checkpoint.save(self.job.folder.best, self.job.kind, {**self.job.learner.metadata(), **content})
-
     def _save(self) -> None:
         epoch = self.state.epoch + (1 if self.state.batch else 0)  # no batch: the epoch has just ended
-        self.trainer.check_finite(epoch, kept=self.job.folder.last.name)
+        self.trainer.check_finite(epoch, self.checkpoints.remark)
         self.state.sums = gather(self.fabric, [self.state.loss_sum, self.state.images])
         if self.is_main:
-            self.trainer.save(self.job.folder.last, self.state)
-        self.saved_at = time.monotonic()
+            self.checkpoints.save(self.state)
+        self.saved_at, self.saved_step = time.monotonic(), self.state.step
 
     def _leave_before_validation(self) -> None:
         """Leave if a signal came. The epoch's training is saved, and a resumed run begins with the validation."""

@@ -1,7 +1,7 @@
-"""Describe a training run, and its result."""
+"""Describe a training run and its result."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cvkit.config import TrainingConfig
@@ -25,6 +25,7 @@ class Job:
         kind: Kind of the checkpoint ``best.pt``.
         after_epoch: Called in the first process after each epoch with the history and the number of the best epoch so
             far, which is None with ``--best-metric last``.
+        data: The data of the run, as ``run_folder.differing_data`` compares it; empty to compare nothing.
     """
 
     learner: Learner
@@ -37,6 +38,7 @@ class Job:
     workers: int
     kind: str
     after_epoch: Callable[[list[dict[str, Any]], int | None], None] = lambda *_: None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,22 @@
 """Build optimisers, compute learning rates from the step number, and average weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cvkit.config import TrainingConfig
+from cvkit.engine.training.tensors import check_tensor
+
+# What an optimiser keeps for each parameter. Adam's "step" is one number.
+AVERAGES: dict[type, tuple[str, ...]] = {
+    torch.optim.SGD: ("momentum_buffer",),
+    torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),
+    torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,29 @@ def make_optimizer(groups: Sequence[Group], config: TrainingConfig, lr: float) -
         return torch.optim.SGD(parts, lr=lr, momentum=0.9, nesterov=True)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(parts, lr=lr)
+
+
+def load_averages(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load the averages of an optimiser from its ``state_dict()`` in a checkpoint.
+
+    The settings stay those of ``make_optimizer``, because a resumed run has the same ones.
+
+    Raises:
+        ValueError: If an average does not fit its parameter.
+    """
+    groups = optimizer.state_dict()["param_groups"]
+    if [len(group["params"]) for group in saved["param_groups"]] != [len(group["params"]) for group in groups]:
+        raise ValueError("the optimiser has other parameters")
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+    names = AVERAGES[type(optimizer)]
+    known = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    for parameter, state in optimizer.state.items():
+        if parameter not in known or not isinstance(state, dict) or not set(names) <= state.keys():
+            raise ValueError("the averages of the optimiser are incomplete")
+        for name in names:
+            shape = torch.Size() if name == "step" else parameter.shape
+            if state[name] is not None:
+                check_tensor(f"the optimiser's {name}", state[name], shape, parameter.dtype)
 
 
 def schedule_factor(config: TrainingConfig, step: int, steps_per_epoch: int) -> float:

@@ -1,5 +1,6 @@
 """The progress of a training run, as ``last.pt`` keeps it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -37,9 +38,46 @@ class State:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build the progress from the values in a checkpoint; values that only earlier versions used are ignored."""
+        """Build the progress from the values in a checkpoint; values that only earlier versions used are ignored.
+
+        Raises:
+            ValueError: If a value is missing, or is none that a run can have.
+        """
         names = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in names})
+        later = {"parts", "sums"}  # which earlier versions of cvkit did not save
+        if not isinstance(values, Mapping) or not names - later <= values.keys():
+            raise ValueError("the progress of the run is incomplete")
+        state = cls(**{name: value for name, value in values.items() if name in names})
+        for name in names - {"history", "sums"}:
+            value = getattr(state, name)
+            if not _is_number(value) or (type(getattr(cls, name)) is int and (type(value) is not int or value < 0)):
+                raise ValueError(f"{name} is {str(value)[:40]!r}")
+        rows = state.history
+        if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
+            raise ValueError("the history is no list of rows")
+        if [row.get("epoch") for row in rows] != list(range(1, len(rows) + 1)) or len(rows) != state.epoch:
+            raise ValueError(f"the history does not have one row for each of {state.epoch} epochs")
+        if not all(isinstance(name, str) and _is_number(value) for row in rows for name, value in row.items()):
+            raise ValueError("the history holds other values than numbers")
+        if not all(isinstance(row, list) and len(row) == 2 and all(map(_is_number, row)) for row in state.sums):
+            raise ValueError("the sums of the processes are no pairs of numbers")
+        if state.best_epoch > state.epoch:
+            raise ValueError(f"epoch {state.best_epoch} is the best of {state.epoch}")
+        return state
+
+    def check_position(self, batches: int, accumulate: int) -> None:
+        """Check that epoch, batch and step agree.
+
+        Args:
+            batches: Number of batches per epoch.
+            accumulate: Number of batches per optimiser step.
+
+        Raises:
+            ValueError: If they do not.
+        """
+        steps = self.epoch * math.ceil(batches / accumulate) + math.ceil(self.batch / accumulate)
+        if self.batch > batches or self.step != steps:
+            raise ValueError(f"step {self.step} is not that of epoch {self.epoch}, batch {self.batch}")
 
     def start_epoch(self) -> None:
         """Reset the values of the current epoch."""
@@ -50,3 +88,7 @@ class State:
         if rank < len(self.sums):
             loss_sum, images = self.sums[rank]
             self.loss_sum, self.images = loss_sum, int(images)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

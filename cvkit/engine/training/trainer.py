@@ -1,10 +1,11 @@
 """Take optimiser steps with a network, and save and restore everything that changes in them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +14,11 @@ from torch import Tensor, nn
 
 from cvkit.config import TrainingConfig
 from cvkit.device import is_out_of_memory
-from cvkit.engine import checkpoint
 from cvkit.engine.training.learner import Batch, Learner
-from cvkit.engine.training.optim import WeightAverage, make_optimizer, schedule_factor, set_rates
+from cvkit.engine.training.optim import WeightAverage, load_averages, make_optimizer, schedule_factor, set_rates
 from cvkit.engine.training.state import State
-from cvkit.errors import TrainingError
-
-KIND = "training-state"  # kind of the checkpoint last.pt
+from cvkit.engine.training.tensors import check_tensors
+from cvkit.errors import TrainingError, WeightsError, last_line
 
 
 @dataclass(frozen=True)
@@ -187,44 +186,55 @@ class Trainer:
         """Return the weights that validation uses and ``best.pt`` holds: the average if there is one."""
         return self.average.values if self.average else _weights(self.network)
 
-    def check_finite(self, epoch: int, kept: str) -> None:
-        """Raise TrainingError if a weight is not finite, naming the epoch and the checkpoint file that is ``kept``."""
+    def check_finite(self, epoch: int, remark: str) -> None:
+        """Raise TrainingError if a weight is not finite; the message names the epoch and ends with a remark."""
         if not all(bool(torch.isfinite(value).all()) for value in _weights(self.network).values()):
             raise TrainingError(
                 f"a gradient was not finite in epoch {epoch}, and the weights no longer are: use a lower learning "
-                f"rate; {kept} keeps the last good state."
+                f"rate{remark}."
             )
 
-    def save(self, path: Path, state: State) -> None:
-        """Write everything that resuming needs to a checkpoint, atomically."""
-        content = {
+    def content(self) -> dict[str, Any]:
+        """Return everything that changes in training, for a checkpoint."""
+        return {
             "model": _weights(self.network),
             "optimizer": self.optimizer.optimizer.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
             "average": self.average.values if self.average else None,
-            "state": asdict(state),
             "batches": self.batches,
         }
-        checkpoint.save(path, KIND, content)
 
-    def restore(self, path: Path) -> State:
-        """Load everything from a checkpoint that ``save`` wrote, and return the progress of the run.
+    def restore(self, content: Mapping[str, Any], path: Path) -> State:
+        """Load ``content()`` and the progress of the run from a checkpoint, and return the progress.
+
+        Args:
+            content: What the checkpoint holds.
+            path: Its file, for messages.
 
         Raises:
             TrainingError: If an epoch had another number of batches, which means other data or processes.
+            WeightsError: If the checkpoint does not fit this run.
         """
-        content = checkpoint.load(path, KIND)
-        if content["batches"] != self.batches:
+        batches = content.get("batches")
+        if batches != self.batches:
             raise TrainingError(
-                f"{path}: an epoch had {content['batches']} batches and has {self.batches} now; "
+                f"{path}: an epoch had {batches} batches and has {self.batches} now; "
                 "resume with the same data and the same number of processes."
             )
-        self.network.load_state_dict(content["model"])
-        self.optimizer.optimizer.load_state_dict(content["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(content["precision"])
-        if self.average:
-            self.average.load(content["average"])
-        return State.from_dict(content["state"])
+        try:
+            state = State.from_dict(content["state"])
+            state.check_position(self.batches, self.config.accumulate)
+            check_tensors("weight", content["model"], _weights(self.network))
+            self.network.load_state_dict(content["model"])
+            load_averages(self.optimizer.optimizer, content["optimizer"])
+            self.fabric.strategy.precision.load_state_dict(content["precision"])
+            if self.average:
+                check_tensors("averaged weight", content["average"], self.average.values)
+                self.average.load(content["average"])
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            cause = f"no {error}" if isinstance(error, KeyError) else last_line(error)
+            raise WeightsError(f"{path} does not fit this run ({cause}): train in another folder.") from error
+        return state
 
 
 def _split(batch: Batch, parts: int) -> Iterator[Batch]:

@@ -36,6 +36,8 @@ class Facts:
         class_ids: WordNet ids of the classes.
         licence: Licence of the weights.
         weights_sha256: SHA-256 of the file with the weights; empty for random weights.
+        tensors_sha256: SHA-256 of the tensors in the exported file; empty if its format has checksums (pt2), or an
+            earlier version of cvkit wrote it.
         config: Settings of the run that trained the network.
         versions: Versions of cvkit and torch that wrote the file.
     """
@@ -57,6 +59,7 @@ class Facts:
     class_ids: tuple[str, ...] = ()
     licence: str | None = None
     weights_sha256: str = ""
+    tensors_sha256: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 

@@ -1,81 +1,20 @@
-"""Read the metadata of exported files, and run them as networks."""
+"""Run exported files as networks."""
 
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from xml.etree import ElementTree
 
 import torch
 from torch import Tensor, nn
 
-from cvkit import files
 from cvkit.errors import UsageError, WeightsError, first_line
-from cvkit.models.exported.facts import KEY, Facts
-from cvkit.models.exported.runtimes import OPENERS, Run, need
-
-SUFFIXES = (".onnx", ".pt2", ".safetensors", ".xml")
-MOST_XML = 2**28  # bytes of an OpenVINO graph, which is read completely to get its metadata
+from cvkit.models.exported.facts import Facts
+from cvkit.models.exported.reading import read_facts
+from cvkit.models.exported.runtimes import OPENERS, Run
 
 
 def is_exported(place: str) -> bool:
     """Return whether a file has the suffix of an exported graph (.onnx, .pt2, .xml)."""
     return Path(place).suffix.lower() in OPENERS
-
-
-def read_facts(path: Path) -> Facts:
-    """Return the metadata of an exported file.
-
-    Raises:
-        WeightsError: If the file cannot be read or has no metadata.
-    """
-    if not files.is_file(str(path)):
-        raise WeightsError(f"{path}: no such file.")
-    readers: dict[str, Callable[[Path], str | None]] = {
-        ".onnx": _onnx_facts,
-        ".pt2": _pt2_facts,
-        ".safetensors": _safetensors_facts,
-        ".xml": _openvino_facts,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise WeightsError(f"{path}: not an exported model (expected a name ending in {', '.join(SUFFIXES)}).")
-    try:
-        text = reader(path)
-    except (UsageError, WeightsError):
-        raise
-    except Exception as error:
-        raise WeightsError(f"{path}: damaged, or not a {path.suffix} file ({first_line(error, 160)}).") from error
-    if text is None:
-        raise WeightsError(f"{path}: has no metadata: it was not written by cvkit export.")
-    return Facts.from_json(text, str(path))
-
-
-def _onnx_facts(path: Path) -> str | None:
-    need("onnx", ".onnx")
-    import onnx
-
-    model = onnx.load(path, load_external_data=False)
-    return next((entry.value for entry in model.metadata_props if entry.key == KEY), None)
-
-
-def _pt2_facts(path: Path) -> str | None:
-    with zipfile.ZipFile(path) as archive:
-        name = next((name for name in archive.namelist() if name.endswith(f"extra/{KEY}.json")), None)
-        return archive.read(name).decode("utf-8") if name else None
-
-
-def _safetensors_facts(path: Path) -> str | None:
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        return (file.metadata() or {}).get(KEY)
-
-
-def _openvino_facts(path: Path) -> str | None:
-    if path.stat().st_size > MOST_XML:
-        raise WeightsError(f"{path}: too large for an OpenVINO graph.")
-    entry = ElementTree.parse(path).getroot().find(f"./rt_info/{KEY}")
-    return None if entry is None else entry.get("value")
 
 
 class ExportedNetwork(nn.Module):

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from cvkit.errors import UsageError, WeightsError
+from cvkit.models.exported.archive import check_archive
+from cvkit.models.exported.silence import silent
+from cvkit.models.weights import check_finite, has_nan
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 EXTRAS = {".xml": "openvino"}  # ONNX packages are ordinary dependencies
@@ -49,10 +52,13 @@ def onnx(path: Path, device: torch.device) -> Run:
 
 
 def pt2(path: Path, device: torch.device) -> Run:
-    """Open a ``torch.export`` archive."""
+    """Open a ``torch.export`` archive, after checking that it cannot run code."""
     from torch.export.passes import move_to_device_pass
 
-    program = torch.export.load(path)
+    check_archive(path)
+    with silent():  # torch logs the traceback of an error that it raises as well
+        program = torch.export.load(path)
+    check_finite(program.state_dict, str(path))
     if device.type != "cpu":
         program = move_to_device_pass(program, device)
     module = program.module()
@@ -68,19 +74,36 @@ def openvino(path: Path, device: torch.device) -> Run:
     """Open an OpenVINO .xml file, with the .bin file beside it, on the processor."""
     del device
     need("openvino", ".xml")
-    weights = path.with_suffix(".bin")
-    if not weights.is_file():
-        raise WeightsError(f"{path}: the file of its weights, {weights.name}, is not beside it.")
-    core = _openvino_core()
+    openvino_weights(path)
+    model = _openvino_core().read_model(path)
+    for constant in model.get_ops():
+        is_float = constant.get_type_name() == "Constant" and np.issubdtype(constant.data.dtype, np.floating)
+        if is_float and has_nan(constant.data):
+            raise WeightsError(
+                f"{path}: the tensor {constant.get_friendly_name()} has values that are NaN, so every result would be "
+                "wrong: export the model again from sound weights."
+            )
     # Full precision, as the file has it: some processors would else compute in bfloat16.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    compiled = core.compile_model(core.read_model(path), "CPU", settings)
+    compiled = _openvino_core().compile_model(model, "CPU", settings)
 
     def run(images: Tensor) -> tuple[Tensor, ...]:
         found = compiled(images.cpu().numpy())
         return tuple(torch.from_numpy(np.array(found[port])).to(images.device) for port in compiled.outputs)
 
     return run
+
+
+def openvino_weights(path: Path) -> Path:
+    """Return the .bin file beside an OpenVINO .xml file.
+
+    Raises:
+        WeightsError: If it is not there.
+    """
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise WeightsError(f"{path}: the file of its weights, {weights.name}, is not beside it.")
+    return weights
 
 
 @cache

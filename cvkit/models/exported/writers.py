@@ -1,14 +1,18 @@
 """Write a network as an ONNX, torch.export, OpenVINO or safetensors file."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cvkit import files
 from cvkit.errors import UsageError, first_line
+from cvkit.models.exported import onnx_file
 from cvkit.models.exported.facts import KEY, Facts
+from cvkit.models.exported.reading import tensor_digest
 from cvkit.models.exported.runtimes import need
 from cvkit.models.exported.silence import silent
 
@@ -71,6 +75,7 @@ def save_onnx(path: Path, model: Any, facts: Facts) -> None:
     """Write an ONNX model with its metadata; weights of 2 GB or more go into ``PATH.data``."""
     import onnx
 
+    facts = replace(facts, tensors_sha256=onnx_file.digest(model))
     onnx.helper.set_model_props(model, {KEY: facts.as_json()})
     large = model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF
     onnx.save(model, str(path), save_as_external_data=large, location=f"{path.name}.data")
@@ -119,6 +124,15 @@ def write_openvino(path: Path, graph: nn.Module, example: Tensor, facts: Facts) 
     model.inputs[0].set_names({"images"})
     for port, name in zip(model.outputs, facts.outputs, strict=True):
         port.set_names({name})
+    save_openvino(path, model, facts)
+
+
+def save_openvino(path: Path, model: Any, facts: Facts) -> None:
+    """Write an OpenVINO model with its metadata."""
+    import openvino as ov
+
+    ov.save_model(model, path, compress_to_fp16=False)  # writes the weights, whose checksum goes into the metadata
+    facts = replace(facts, tensors_sha256=files.sha256(path.with_suffix(".bin")))
     model.set_rt_info(facts.as_json(), [KEY])
     ov.save_model(model, path, compress_to_fp16=False)
 
@@ -128,6 +142,7 @@ def write_safetensors(path: Path, network: nn.Module, facts: Facts) -> None:
     from safetensors.torch import save_file
 
     tensors = {name: value.detach().contiguous().clone() for name, value in network.state_dict().items()}
+    facts = replace(facts, tensors_sha256=tensor_digest(tensors))
     save_file(tensors, path, metadata={KEY: facts.as_json()})  # one entry: several come in any order
 
 

@@ -49,7 +49,7 @@ class Pca:
         self.components = components
         self._fitted = min(components, *flat.shape)
         with np.errstate(invalid="ignore", divide="ignore"):  # explained variance ratios of equal images
-            self._pca: Any = PCA(n_components=self._fitted, random_state=seed).fit(flatten_images(flat))
+            self._pca: Any = PCA(n_components=self._fitted, random_state=short_seed(seed)).fit(flatten_images(flat))
 
     def encode(self, images: NDArray[np.uint8]) -> Floats:
         """Return the codes (N, components) float32 of images (N, ...) uint8."""
@@ -85,7 +85,7 @@ class CodePlane:
             from sklearn.decomposition import PCA
 
             self.axes = ("component 1 of the codes", "component 2 of the codes")
-            self._pca = PCA(n_components=2, random_state=seed).fit(codes)
+            self._pca = PCA(n_components=2, random_state=short_seed(seed)).fit(codes)
 
     def to_plane(self, codes: Floats) -> Floats:
         """Return the points (N, 2) float32 of codes (N, d)."""
@@ -113,6 +113,11 @@ def can_project(images: NDArray[np.uint8]) -> bool:
     return len(images) >= MIN_IMAGES and bool((images != images[:1]).any())
 
 
+def short_seed(seed: int) -> int:
+    """Return a seed of 32 bits for scikit-learn and umap-learn; one that is not longer stays as it is."""
+    return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
+
+
 def tsne(images: NDArray[np.uint8], seed: int) -> Floats:
     """Project images into two dimensions by t-SNE, with perplexity 30 or less for few images and PCA initialisation.
 
@@ -128,7 +133,8 @@ def tsne(images: NDArray[np.uint8], seed: int) -> Floats:
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(images) - 1) / 3)
-    projection = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed, n_jobs=-1)
+    state = short_seed(seed)
+    projection = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=state, n_jobs=-1)
     return np.asarray(projection.fit_transform(flatten_images(images)), np.float32)
 
 
@@ -155,5 +161,6 @@ def umap(train: NDArray[np.uint8], test: NDArray[np.uint8], seed: int) -> tuple[
         warnings.simplefilter("ignore")
         from umap import UMAP
 
-        fitted = UMAP(n_components=2, n_neighbors=min(15, len(train) - 1), random_state=seed).fit(flatten_images(train))
+        state, neighbours = short_seed(seed), min(15, len(train) - 1)
+        fitted = UMAP(n_components=2, n_neighbors=neighbours, random_state=state).fit(flatten_images(train))
         return np.asarray(fitted.embedding_, np.float32), np.asarray(fitted.transform(flatten_images(test)), np.float32)

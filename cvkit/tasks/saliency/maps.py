@@ -1,8 +1,22 @@
 """Operations on batches of saliency maps."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
+
+from cvkit.errors import NonFiniteError
+
+
+def check_map(values: NDArray[np.float32]) -> None:
+    """Check a (H, W) map that was divided by its maximum.
+
+    Raises:
+        NonFiniteError: If it has a NaN or infinite value.
+    """
+    if not np.isfinite(values.sum()):  # the sum of values up to 1 does not overflow
+        raise NonFiniteError
 
 
 def gaussian_blur(maps: Tensor, sigma_px: float) -> Tensor:

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -456,6 +457,17 @@ def test_damaged_settings_of_a_manifest_are_named(tmp_path: Path, inputs: list[I
         Ledger(work(tmp_path, inputs))
 
 
+def test_results_are_not_written_through_a_link_that_leads_out_of_the_folder(
+    tmp_path: Path, inputs: list[Input]
+) -> None:
+    run(work(tmp_path, inputs))
+    (tmp_path / "out/sub").symlink_to(tmp_path)
+    with pytest.raises(OutputError, match=r"out/sub is a link to"):
+        Ledger(work(tmp_path, [replace(inputs[0], stem="sub/deep/d")]))
+    with Ledger(work(tmp_path, inputs)):  # no input needs the link
+        pass
+
+
 def test_a_result_folder_that_is_removed_during_the_run_is_one_line(tmp_path: Path, inputs: list[Input]) -> None:
     with Ledger(work(tmp_path, inputs)) as ledger:
         do(ledger, inputs[0])
@@ -471,12 +483,12 @@ def test_a_report_that_does_not_fit_on_the_disk_leaves_the_one_before(
 ) -> None:
     run(work(tmp_path, inputs[:3]), bad="d")
     before = (tmp_path / "out" / name).read_bytes()
-    replace = Path.replace
+    rename = Path.replace
 
     def full(self: Path, target: Path) -> Path:
         if target.name == name:
             raise OSError(28, "No space left on device")
-        return replace(self, target)
+        return rename(self, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)

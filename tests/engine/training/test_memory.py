@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cvkit.errors import StoppedBySignal, TrainingError
 from cvkit.progress import Event, Note
 
-from .test_fit import Line, run, weights
+from .line import Line, run, weights
 
 
 class Small(Line):

@@ -18,7 +18,7 @@ from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import Job
 from cvkit.errors import StoppedBySignal, TrainingError
 from cvkit.processes import is_main_process
-from tests.engine.training.test_fit import Line, Points
+from tests.engine.training.line import Line, Points
 
 COUNT, BATCH_SIZE, VALIDATION = 10, 3, 7  # each of two processes has 6 and 4 examples, and 2 and 1 batches
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from cvkit.commands.export.verification import choose_tolerance
 from cvkit.errors import WeightsError
 from cvkit.models.exported.comparison import compare
 
@@ -36,3 +37,39 @@ def test_outputs_that_are_not_finite_differ_infinitely(bad: float, side: int) ->
 def test_outputs_of_different_shapes_are_refused() -> None:
     with pytest.raises(WeightsError, match="output shapes of the exported file differ"):
         compare((torch.ones(1, 2),), (torch.ones(1, 3),), (1, 1), classes=True)
+
+
+def allowed(expected: torch.Tensor, found: torch.Tensor, *, atol: float | None = None, precision: str = "fp32") -> bool:
+    return choose_tolerance(precision, atol, None).allows(compare((expected,), (found,), (1, 1), classes=False))
+
+
+def test_the_rounding_of_large_outputs_is_allowed() -> None:
+    large = torch.tensor([[6000.0, -5000.0, 0.5]])
+    assert allowed(large, large + torch.tensor([[0.002, -0.002, 0.002]]))
+    assert not allowed(large, large + torch.tensor([[0.1, 0.0, 0.0]]))
+    assert not allowed(large, large + torch.tensor([[0.0, 0.0, 0.1]]))
+
+
+def test_a_difference_of_ordinary_outputs_is_refused() -> None:
+    ordinary = torch.tensor([[1.0, -0.5]])
+    assert allowed(ordinary, ordinary + 0.9e-4)
+    assert not allowed(ordinary, ordinary + 1.1e-4)
+
+
+def test_outputs_that_are_tiny_are_compared_by_their_fraction() -> None:
+    tiny = torch.tensor([[1e-9, -5e-10]])
+    assert allowed(tiny, tiny * (1 + 1e-6))
+    assert not allowed(tiny, tiny * 1.01)
+    assert not allowed(tiny, torch.zeros(1, 2))
+
+
+def test_one_output_that_is_large_does_not_excuse_another() -> None:
+    expected = (torch.tensor([[6000.0]]), torch.tensor([[0.5]]))
+    check = compare(expected, (torch.tensor([[6000.01]]), torch.tensor([[0.50045]])), (1, 1), classes=False)
+    assert not choose_tolerance("fp32", None, None).allows(check)
+
+
+def test_a_given_absolute_tolerance_has_no_exception() -> None:
+    large = torch.tensor([[6000.0]])
+    assert not allowed(large, large + 0.002, atol=1e-4)
+    assert allowed(large, large + 0.002, atol=1e-2)

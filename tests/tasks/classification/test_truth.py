@@ -315,3 +315,8 @@ def test_the_sample_images_have_the_wordnet_ids_of_timm(shared: Path) -> None:
         row = rows[image.path.name]
         assert truth.class_of(image) == int(row["class_index"])
         assert ids[int(row["class_index"])] == row["wnid"] == image.path.name[:9]
+
+
+def test_a_folder_that_cannot_be_searched_stands_for_the_images_in_it() -> None:
+    truth = read_truth("folders", LABELS, IDS, 6)
+    assert truth.class_of(Input(path=Path("photos/tench"), name="photos/tench", stem="tench", is_folder=True)) == 0

@@ -7,7 +7,7 @@ import pytest
 
 from cvkit.errors import UsageError
 from cvkit.tasks.embedding import projections
-from cvkit.tasks.embedding.projections import CodePlane, Pca, can_project
+from cvkit.tasks.embedding.projections import CodePlane, Pca, can_project, short_seed, tsne
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (60, 1, 4, 5), dtype=np.uint8)
@@ -81,3 +81,21 @@ def test_the_message_says_how_to_install_umap(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"pip install 'cvkit\[umap\]'"):
         projections.require_umap()
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1])
+def test_a_seed_of_32_bits_stays_as_it_is(seed: int) -> None:
+    assert short_seed(seed) == seed
+
+
+def test_long_seeds_differ_in_32_bits() -> None:
+    """scikit-learn refuses longer seeds; those that differ in their high bits only still give other numbers."""
+    seeds = [short_seed(high << 32 | 5) for high in range(1, 200)] + [short_seed(2**64 - 1)]
+    assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_projections_take_a_seed_of_64_bits() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 4, 4), dtype=np.uint8)
+    assert Pca(images, 2, 2**64 - 1).encode(images).shape == (12, 2)
+    assert tsne(images, 2**64 - 1).shape == (12, 2)
+    assert CodePlane(images.reshape(12, -1).astype(np.float32), 2**64 - 1).dimensions == 16

@@ -14,6 +14,7 @@ from cvkit.data.images import read_image, resize_image
 from cvkit.errors import DataError
 from cvkit.processes import free_memory, local_processes
 from cvkit.tasks.saliency.data.augment import augment
+from cvkit.tasks.saliency.data.digests import ExampleDigest, digest_example
 from cvkit.tasks.saliency.data.ground_truth import read_truth
 from cvkit.tasks.saliency.data.layout import Example
 
@@ -159,11 +160,13 @@ class Prepared:
         examples: The examples that can be used.
         cached: Their samples, None if they are not kept in memory.
         problems: The problems of the others.
+        digests: Checksums of the examples that can be used.
     """
 
     examples: list[Example]
     cached: list[Sample] | None
     problems: Problems
+    digests: list[ExampleDigest]
 
 
 def prepare(
@@ -183,13 +186,14 @@ def prepare(
     problems = Problems()
     usable: list[Example] = []
     cached: list[Sample] = []
+    digests: list[ExampleDigest] = []
 
-    def attempt(example: Example) -> Sample | DataError:
+    def attempt(example: Example) -> tuple[Sample, ExampleDigest] | DataError:
         try:
-            sample = read_sample(example, spec)
+            sample, digest = read_sample(example, spec), digest_example(example)
         except DataError as error:
             return error
-        return sample if use_cache else {}
+        return (sample if use_cache else {}), digest
 
     pool = ThreadPoolExecutor(max_workers=threads)
     try:
@@ -198,11 +202,12 @@ def prepare(
                 problems.add("unreadable" if outcome.kind == "data" else outcome.kind, str(outcome))
             else:
                 usable.append(example)
-                cached.append(outcome)
+                cached.append(outcome[0])
+                digests.append(outcome[1])
             on_progress(number)
     finally:
         pool.shutdown(cancel_futures=True)  # an interruption does not wait for the remaining files
-    return Prepared(usable, cached if use_cache else None, problems)
+    return Prepared(usable, cached if use_cache else None, problems, digests)
 
 
 def _fits(count: int, size: tuple[int, int]) -> bool:

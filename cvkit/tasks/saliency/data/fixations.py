@@ -1,6 +1,7 @@
 """Read eye fixations from the formats of common data sets, count them per pixel, and blur the counts into maps."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import numpy as np
 
 from cvkit.data.arrays import read_array
 from cvkit.data.images import read_map
-from cvkit.errors import DataError, first_line
-from cvkit.inputs import open_file, open_text
+from cvkit.errors import DataError
+from cvkit.inputs import open_text
+from cvkit.tasks.saliency.data.mat_file import MatValue, read_mat
 
 FIXATION_SUFFIXES = (".csv", ".mat", ".npy", ".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
+MAX_SIDE = 1_000_000  # of an image on which fixations were measured, in pixels
 SIGMA_OF_SIDE = 0.03  # fraction of the longer side: 24 px at 800, about one degree of visual angle in OSIE
 
 
@@ -109,24 +112,10 @@ def _read_csv(path: Path) -> Fixations:
 
 
 def _read_mat(path: Path) -> Fixations:
-    from scipy.io import loadmat
-
-    try:
-        with open_file(path) as stream:
-            content = loadmat(stream, squeeze_me=False)
-    except DataError:
-        raise
-    except NotImplementedError as error:
-        raise DataError(f"{path}: a MATLAB 7.3 file; save it with -v7 to read it here.") from error
-    except Exception as error:  # loadmat raises many types on damaged files
-        raise DataError(f"{path}: not a readable .mat file ({first_line(error, 120)}).") from error
+    content = read_mat(path)
     if "gaze" in content:
         return _from_gaze(path, content)
-    arrays = {
-        name: value
-        for name, value in content.items()
-        if isinstance(value, np.ndarray) and value.dtype.kind in "buif" and value.ndim == 2
-    }
+    arrays = {name: value for name, value in content.items() if isinstance(value, np.ndarray) and value.ndim == 2}
     # Arrays of the usual names come first, then the largest one: smaller arrays hold sizes or settings.
     by_size = sorted(arrays, key=lambda name: arrays[name].size, reverse=True)
     for name in ("fixLocs", "fixationPts", *by_size):
@@ -135,26 +124,27 @@ def _read_mat(path: Path) -> Fixations:
     raise DataError(f"{path}: has neither 'gaze' nor an array of fixation locations (holds {', '.join(content)}).")
 
 
-def _from_gaze(path: Path, content: dict) -> Fixations:
+def _from_gaze(path: Path, content: Mapping[str, MatValue]) -> Fixations:
     """Read SALICON's struct array ``gaze``: one entry per observer with ``fixations``, (n, 2) 1-based x, y."""
-    gaze = content["gaze"].ravel()
-    if gaze.dtype.names is None or "fixations" not in gaze.dtype.names:
+    gaze = content["gaze"]
+    if not isinstance(gaze, list) or not all("fixations" in observer for observer in gaze):
         raise DataError(f"{path}: 'gaze' has no field 'fixations', as SALICON's files have.")
     points, subjects = [], []
-    for number, observer in enumerate(gaze["fixations"], start=1):
-        try:
-            observed = np.asarray(observer, dtype=np.float64).reshape(-1, 2)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{path}: the fixations of observer {number} are not (n, 2) numbers.") from error
-        points.append(observed - 1)
-        subjects += [str(number)] * len(observed)
+    for number, observer in enumerate(gaze, start=1):
+        observed = observer["fixations"]
+        if not isinstance(observed, np.ndarray) or observed.size % 2:
+            raise DataError(f"{path}: the fixations of observer {number} are not (n, 2) numbers.")
+        points.append(observed.astype(np.float64).reshape(-1, 2) - 1)
+        subjects += [str(number)] * len(points[-1])
     all_points = np.concatenate(points) if points else np.zeros((0, 2))
     if not np.isfinite(all_points).all():
         raise DataError(f"{path}: x and y must be finite numbers.")
-    size = None
-    if "resolution" in content and np.size(content["resolution"]) == 2:
-        height, width = (int(value) for value in np.ravel(content["resolution"]))
-        size = (height, width)
+    size, resolution = None, content.get("resolution")
+    if isinstance(resolution, np.ndarray) and resolution.size == 2:
+        height, width = resolution.ravel().tolist()
+        if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+            raise DataError(f"{path}: the resolution {height:g}x{width:g} is not the size of an image.")
+        size = (int(height), int(width))
     return Fixations(x=all_points[:, 0], y=all_points[:, 1], subject=np.array(subjects, dtype=str), size=size)
 
 

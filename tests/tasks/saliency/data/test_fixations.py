@@ -216,3 +216,10 @@ def test_the_blur_of_no_fixations_is_zero() -> None:
 
 def test_the_default_sigma_depends_on_the_longer_side() -> None:
     assert default_sigma((600, 800)) == 24 and default_sigma((800, 600)) == 24
+
+
+@pytest.mark.parametrize("resolution", [[np.nan, 3], [0, 5], [-4, 5], [1e300, 2]])
+def test_a_resolution_that_is_no_size_is_refused(tmp_path: Path, resolution: list[float]) -> None:
+    savemat(tmp_path / "r.mat", {"gaze": gaze([[1, 1]]), "resolution": resolution})
+    with pytest.raises(DataError, match="is not the size of an image"):
+        read_fixations(tmp_path / "r.mat")

@@ -1,5 +1,6 @@
 """Test the search and pairing of the files of a data set."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,33 @@ def test_osie_is_read(shared: Path) -> None:
     layout = read_layout(shared / "data" / "osie")
     assert layout.split("train") and layout.split("val")
     assert all(example.fixations for example in layout.examples)
+
+
+def test_paths_that_cannot_be_read_are_paired_or_reported(tmp_path: Path) -> None:
+    make(tmp_path, "images/a.jpg", "images/..png", "maps/..png", "other/c.jpg", "maps/linked/c.png")
+    os.mkfifo(tmp_path / "maps/a.png")
+    (tmp_path / "images/linked").symlink_to("../other")
+    (tmp_path / "images/again").symlink_to(".")
+    (tmp_path / "maps/disk").symlink_to("/not/mounted")
+    layout = read_layout(tmp_path)
+    assert [key for _, key, _, _ in rows(layout)] == ["a", "linked/c"]  # a name with a leading dot is hidden
+    assert layout.unpaired["folders that cannot be searched"] == [
+        str(tmp_path / name) for name in ("images/again", "maps/disk")
+    ]
+
+
+def test_names_in_a_manifest_may_have_any_bytes(tmp_path: Path) -> None:
+    names = ["d/..png", os.fsdecode(b"caf\xe9.png"), "a\u2028b.png", "=1.png"]
+    make(tmp_path, *names)
+    lines = [f"{name},{name}" for name in ["x" * 300, "a\0b", *names]]
+    (tmp_path / "m.csv").write_bytes(os.fsencode("image,map\n" + "\n".join(lines) + "\n"))
+    layout = read_layout(tmp_path / "m.csv")
+    assert [example.image for example in layout.examples] == [tmp_path / name for name in names]
+    assert layout.examples[0].key == "d/..png"
+    assert len(layout.unpaired["missing files of the manifest"]) == 4
+
+
+def test_a_fifo_is_no_data_set(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(DataError, match="is a FIFO, not a file"):
+        read_layout(tmp_path / "fifo")
