@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PARENT = "CVKIT_PARENT_PROCESS"
 POLL_S = 0.2
 SILENT_S = 120.0  # after which a process that does not report counts as dead; its thread reports every POLL_S
+SILENT_AT_STOP_S = 10.0  # the same after a stop, because torchrun kills a process 30 seconds after it asked it to stop
 GRACE_S = 30.0  # for the work in flight after another process died
 ABRUPT_S = 3.0  # for the main thread to fail by itself, because its connection to the dead process is closed
 
@@ -166,6 +167,7 @@ class Peers:
     def _check_reports(self, store: "Store") -> None:
         """Report that this process is alive, and look at the reports of the others."""
         now = time.monotonic()
+        limit = SILENT_AT_STOP_S if self._published else SILENT_S
         store.set(f"alive/{self.rank}", str(now))
         if self.lost is None and store.check(["lost"]):
             self._told = True
@@ -176,8 +178,11 @@ class Peers:
                 known, since = self._seen.get(rank, (b"", now))
                 if report != known:
                     self._seen[rank] = (report, now)
-                elif now - since > SILENT_S and not store.check([f"left/{rank}"]):
-                    self._lose(f"process {rank + 1} of {self.world_size} has not answered for {SILENT_S:.0f} seconds.")
+                elif now - since > limit and not store.check([f"left/{rank}"]):
+                    self._lose(
+                        f"process {rank + 1} of {self.world_size} has not answered for {limit:.0f} seconds: "
+                        "run the same command again to continue."
+                    )
 
     def _lose(self, message: str) -> None:
         with self._lock:

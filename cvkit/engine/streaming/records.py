@@ -7,25 +7,17 @@ the rows.
 import json
 import time
 import zlib
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from cvkit.inputs import RESULT_MARK, Input
 
 MAX_LINE_BYTES = 64 << 20  # a longer line is damaged: the 1,000 classes of one image take 0.2 MB
 MAX_CLOCK_ERROR_NS = 86_400 * 10**9  # a record from further in the future is damaged, and would hide all later ones
 CHECKSUM = b', "crc": '
-
-
-class _Location(NamedTuple):
-    """The file and offset of an input's last record, its time in nanoseconds, and whether it is a failure."""
-
-    at: int
-    file: int
-    offset: int
-    failed: bool
 
 
 class Records:
@@ -44,7 +36,10 @@ class Records:
             keep: Names of the values to keep in memory.
         """
         self._files = sorted(state.glob("*.jsonl"))
-        self._locations: dict[str, _Location] = {}
+        # Arrays take a third of the memory that an object per input takes.
+        self._numbers: dict[str, int] = {}  # index of each input in the arrays
+        self._times, self._offsets = array("q"), array("q")  # time in nanoseconds, and offset in its file
+        self._file_numbers, self._failures = array("L"), bytearray()
         self.damaged = 0
         self.kept: dict[str, dict[str, Any]] = {}
         for number, path in enumerate(self._files):
@@ -54,40 +49,52 @@ class Records:
                     if entry is None:
                         self.damaged += _is_damaged(line)
                         continue
-                    # The time decides, because the number of shards, and so the file, may have changed in between.
-                    earlier = self._locations.get(entry["input"])
-                    if earlier is None or entry["at"] >= earlier.at:
-                        self._locations[entry["input"]] = _Location(entry["at"], number, offset, "kind" in entry)
-                        if keep:
-                            self.kept[entry["input"]] = {name: entry[name] for name in keep if name in entry}
+                    if self._add(entry, number, offset) and keep:
+                        self.kept[entry["input"]] = {name: entry[name] for name in keep if name in entry}
+
+    def _add(self, entry: Mapping[str, Any], file: int, offset: int) -> bool:
+        """Keep the position of a record, and return whether it is the last one of its input so far."""
+        name, at = entry["input"], entry["at"]
+        index = self._numbers.setdefault(name, len(self._numbers))
+        if index == len(self._times):
+            self._times.append(at)
+            self._offsets.append(offset)
+            self._file_numbers.append(file)
+            self._failures.append("kind" in entry)
+            return True
+        # The time decides, because the number of shards, and so the file, may have changed in between.
+        if at < self._times[index]:
+            return False
+        self._times[index], self._offsets[index], self._file_numbers[index] = at, offset, file
+        self._failures[index] = "kind" in entry
+        return True
 
     def __len__(self) -> int:
-        return len(self._locations)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._locations
+        return len(self._numbers)
 
     @property
     def failed(self) -> int:
         """The number of inputs whose last record is a failure."""
-        return sum(location.failed for location in self._locations.values())
+        return sum(self._failures)
 
     def in_order(self, inputs: Sequence[Input]) -> list[str]:
         """Return the names of all recorded inputs: those of ``inputs`` in their order, then the others by name."""
-        order = {item.name: position for position, item in enumerate(inputs)}
-        return sorted(self._locations, key=lambda name: (order.get(name, len(order)), name))
+        names = [item.name for item in inputs if item.name in self._numbers]
+        others = self._numbers.keys() - set(names) if len(names) < len(self) else ()
+        return [*names, *sorted(others)]
 
     def entries(self, names: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yield the last record of each name that has one."""
         with ExitStack() as stack:
             open_files: dict[int, BinaryIO] = {}
-            for location in map(self._locations.get, names):
-                if location is None:
+            for index in map(self._numbers.get, names):
+                if index is None:
                     continue
-                if location.file not in open_files:
-                    open_files[location.file] = stack.enter_context(self._files[location.file].open("rb"))
-                open_files[location.file].seek(location.offset)
-                entry = decode(open_files[location.file].readline(MAX_LINE_BYTES))
+                file = self._file_numbers[index]
+                if file not in open_files:
+                    open_files[file] = stack.enter_context(self._files[file].open("rb"))
+                open_files[file].seek(self._offsets[index])
+                entry = decode(open_files[file].readline(MAX_LINE_BYTES))
                 if entry is not None:
                     yield entry
 
@@ -147,7 +154,7 @@ def _is_record(entry: Any) -> bool:
     if not all(isinstance(entry[name], kind) for name, kind in types.items() if name in entry):
         return False
     at = entry.get("at")
-    if "input" not in entry or type(at) is not int or at > time.time_ns() + MAX_CLOCK_ERROR_NS:
+    if "input" not in entry or type(at) is not int or abs(at) > time.time_ns() + MAX_CLOCK_ERROR_NS:
         return False
     rows, sizes = entry.get("rows", []), entry.get("files", {})
     return (
