@@ -6,23 +6,18 @@ import errno
 import hashlib
 import json
 import os
-import platform
-import re
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
 from cvkit.errors import DataError, OutputError, first_line, reason
+from cvkit.temporary import temporary_prefix
 
-TEMPORARY = ".cvkit-"  # prefix of the files and folders that cvkit renames to their final name when they are complete
-UNUSED_SECONDS = 86_400.0  # a temporary file that nobody has written to for this long is abandoned
-_OWNED = re.compile(r"\.cvkit-(?:(?P<space>[0-9a-f]{8})-(?P<process>\d{1,10})-)?[a-z0-9_]{8}\.tmp")
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no quota error
 
 
@@ -73,8 +68,7 @@ def atomic_path(path: Path, *, durable: bool = True, keep: Path | None = None) -
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f"{TEMPORARY}{_process_space()}-{os.getpid()}-"
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(), suffix=".tmp")
         os.close(handle)
         temporary = Path(name)
         try:
@@ -109,66 +103,6 @@ def _flush_folder(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-@cache
-def _process_space() -> str:
-    """Return 8 hex digits for the set of processes among which a process number is unique.
-
-    This is the process namespace (a container has its own) of one boot of a machine; elsewhere than on Linux, the name
-    of the machine.
-    """
-    with contextlib.suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return sha256_of(f"{boot} {Path('/proc/self/ns/pid').readlink()}".encode())[:8]
-    return sha256_of(platform.node().encode())[:8]
-
-
-def is_temporary(name: str) -> bool:
-    """Return whether a file or folder of this name is one that cvkit had not finished writing."""
-    return name.startswith(TEMPORARY)
-
-
-def remove_abandoned(folder: Path, *, exclusive: bool = False) -> None:
-    """Remove the temporary files that killed processes left in a folder and below it.
-
-    A file is abandoned if its name gives a process of this machine (and container) that has ended, or if nobody has
-    written to it for a day. Whether a process of another machine is alive cannot be known. Jobs of an array share a
-    folder, so the newer files of other machines stay.
-
-    Args:
-        folder: The folder.
-        exclusive: Whether the caller holds a lock that all writers of this folder take. All temporary files directly
-            in it are abandoned then.
-    """
-    for parent, _, names in os.walk(folder):
-        for name in filter(is_temporary, names):
-            path = Path(parent, name)
-            owner = _OWNED.fullmatch(name)
-            if owner and ((exclusive and path.parent == folder) or _is_abandoned(path, owner)):
-                with contextlib.suppress(OSError):  # another process removes it as well, or the folder is read-only
-                    path.unlink()
-
-
-def _is_abandoned(path: Path, owner: re.Match[str]) -> bool:
-    if owner["space"] == _process_space() and not _is_alive(int(owner["process"])):
-        return True
-    with contextlib.suppress(OSError):
-        return time.time() - path.stat().st_mtime > UNUSED_SECONDS
-    return False
-
-
-def _is_alive(process: int) -> bool:
-    """Return whether a process of this machine exists. On Windows the answer is always True."""
-    if os.name == "nt":  # os.kill would end the process there
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 def _read_umask() -> int:

@@ -27,6 +27,7 @@ LAYERS = {
     "device": 2,
     "processes": 2,
     "files": 2,
+    "temporary": 1,
     "inputs": 2,
     "deadline": 2,
     "progress": 2,

@@ -1,6 +1,6 @@
 """Settings of the commands: one frozen dataclass per command, whose fields declare the options."""
 
-from cvkit.config.base import LAST, ComputeConfig, Config, DeviceConfig, InferenceConfig, TrainingConfig
+from cvkit.config.base import ComputeConfig, Config, DeviceConfig, InferenceConfig
 from cvkit.config.classification import ClassifierConfig, ClassifyConfig, GradcamConfig
 from cvkit.config.demo import DemoConfig
 from cvkit.config.embedding import CaeEmbedConfig
@@ -17,6 +17,7 @@ from cvkit.config.resume import ResumeConfig
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig
 from cvkit.config.save_interval import SaveInterval
 from cvkit.config.train_saliency import TrainSaliencyConfig
+from cvkit.config.training import LAST, TrainingConfig
 
 __all__ = [
     "LAST",

@@ -1,24 +1,20 @@
-"""Settings that several commands share: devices, training, and streams of input files."""
+"""Settings that several commands share: devices, and streams of input files."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Self
 
-from cvkit.config.option import COMPUTE, INPUTS, MAX_EPOCHS, OUTPUT, TRAINING, Option, fields_of
-from cvkit.config.save_interval import SaveInterval
+from cvkit.config.option import COMPUTE, INPUTS, OUTPUT, Option, fields_of
 from cvkit.config.values import MAX_SHOWN, check, format_shard, from_value, is_whole_number, parse_shard, shown
 from cvkit.errors import UsageError, did_you_mean, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("cosine", "step", "constant")
 MAX_SEED = 2**64 - 1  # PyTorch's generators take 64 bits, as long as a hash that a script turns into a seed
 MAX_WORKERS = 1_024
 MAX_DEVICES = 128
 MAX_NODES = 10_000
 MAX_BATCH_SIZE = 1_000_000
-LAST = "last"  # as --best-metric: the last epoch counts as the best, so that validation selects nothing
 
 MaxPixels = Annotated[
     int,
@@ -166,103 +162,6 @@ class ComputeConfig(DeviceConfig):
         super().__post_init__()
         if ":" in self.device and self.devices > 1:
             raise UsageError(f"--device {self.device} names one device; with --devices {self.devices} write cuda.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig(ComputeConfig):
-    """Settings of the training loop (``engine.training.fit``), shared by all training commands."""
-
-    epochs: Annotated[
-        int,
-        Option(
-            help="Number of passes over the training images.",
-            panel=TRAINING,
-            minimum=1,
-            limit=MAX_EPOCHS,
-            changeable=True,
-        ),
-    ] = 20
-    lr: Annotated[
-        float | None,
-        Option(help="Peak learning rate.", panel=TRAINING, above=0, default_text="from the model and its weights"),
-    ] = None
-    optimizer: Annotated[str, Option(help="Optimiser.", panel=TRAINING, choices=OPTIMIZERS)] = "adamw"
-    weight_decay: Annotated[
-        float, Option(help="Weight decay; biases and normalisation layers have none.", panel=TRAINING, minimum=0)
-    ] = 1e-4
-    schedule: Annotated[
-        str, Option(help="Learning rate schedule after the warm-up.", panel=TRAINING, choices=SCHEDULES)
-    ] = "cosine"
-    warmup_epochs: Annotated[
-        float, Option(help="Epochs of linear learning rate warm-up.", panel=TRAINING, minimum=0, limit=MAX_EPOCHS)
-    ] = 0.5
-    step_epochs: Annotated[
-        int, Option(help="Epochs between two steps of --schedule step.", panel=TRAINING, minimum=1)
-    ] = 10
-    step_factor: Annotated[
-        float,
-        Option(help="Factor of each learning rate step of --schedule step.", panel=TRAINING, minimum=0, below=1),
-    ] = 0.1
-    clip_norm: Annotated[
-        float, Option(help="Largest norm of the gradients; 0 switches clipping off.", panel=TRAINING, minimum=0)
-    ] = 1.0
-    accumulate: Annotated[
-        int, Option(help="Number of batches whose gradients are added up per step.", panel=TRAINING, minimum=1)
-    ] = 1
-    ema: Annotated[
-        float,
-        Option(
-            help="Decay of an exponential moving average of the weights; 0 switches it off.",
-            panel=TRAINING,
-            minimum=0,
-            below=1,
-        ),
-    ] = 0.0
-    patience: Annotated[
-        int,
-        Option(
-            help="Stop after this many epochs without improvement; 0 switches early stopping off.",
-            panel=TRAINING,
-            minimum=0,
-        ),
-    ] = 0
-    best_metric: Annotated[str, Option(help="Validation score that selects the best epoch.", panel=TRAINING)] = "loss"
-    compile: Annotated[bool, Option(help="Compile the network with torch.compile.", panel=COMPUTE, changeable=True)] = (
-        False
-    )
-    deterministic: Annotated[
-        bool, Option(help="On a GPU, use only algorithms that repeat bit for bit.", panel=COMPUTE)
-    ] = False
-    seed: Seed = 0
-    save_every: Annotated[
-        str,
-        Option(
-            help="Longest interval between two checkpoints within an epoch, in minutes or optimiser steps.",
-            panel=TRAINING,
-            metavar="Nmin|Nsteps",
-            changeable=True,
-        ),
-    ] = "10min"
-    resume: Annotated[
-        bool,
-        Option(
-            help="Continue the run in --out from its last checkpoint, or start it if nothing was saved yet.",
-            panel=TRAINING,
-            changeable=True,
-        ),
-    ] = False
-    out: Annotated[
-        str | None,
-        Option(help="Run folder to write.", panel=OUTPUT, metavar="DIR", changeable=True, access="write"),
-    ] = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        SaveInterval.parse("--save-every", self.save_every)
-        if self.patience and self.best_metric == LAST:
-            raise UsageError("--patience needs a score to compare: use --best-metric loss instead of last.")
-        if self.resume and self.out is None:
-            raise UsageError("--resume needs --out RUN, the folder of the run to continue.")
 
 
 @dataclass(frozen=True, kw_only=True)

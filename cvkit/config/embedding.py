@@ -3,9 +3,10 @@
 from dataclasses import dataclass, fields
 from typing import Annotated
 
-from cvkit.config.base import LAST, ComputeConfig, MaxPixels, Overwrite, TrainingConfig
+from cvkit.config.base import ComputeConfig, MaxPixels, Overwrite
 from cvkit.config.option import DATA, MAX_SIDE, MODEL, OUTPUT, TRAINING, Option
 from cvkit.config.shared import Strict
+from cvkit.config.training import LAST, TrainingConfig
 from cvkit.config.values import format_size, parse_numbers, parse_size
 from cvkit.errors import UsageError
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
 from cvkit.catalog import SALIENCY_MODELS
-from cvkit.config.base import MaxPixels, TrainingConfig
+from cvkit.config.base import MaxPixels
 from cvkit.config.option import DATA, MAX_EPOCHS, MAX_SIDE, MODEL, OUTPUT, TRAINING, Option
 from cvkit.config.saliency import SigmaPx
 from cvkit.config.shared import Limit, Strict
+from cvkit.config.training import TrainingConfig
 from cvkit.config.values import format_size, is_whole_number, parse_size, shown
 from cvkit.errors import UsageError
 

@@ -1,11 +1,12 @@
 """Start the processes of a command on their devices, through Lightning Fabric."""
 
 import atexit
+import inspect
 import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cvkit.config import ComputeConfig
 from cvkit.device import choose_device, choose_precision
@@ -51,7 +52,7 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
         accelerator=device.type,
         devices=devices if device.index is None else [device.index],
         num_nodes=nodes,
-        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",  # Trainer.share_buffers does it
+        strategy=DDPStrategy(**_own_buffers()) if several else "auto",
         precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
         plugins=[cluster_environment()],
     )
@@ -60,6 +61,17 @@ def start_fabric(config: ComputeConfig, *, deterministic: bool = False) -> "Fabr
         peers.connect(fabric.global_rank)
         atexit.register(_leave_group)
     return fabric
+
+
+def _own_buffers() -> dict[str, Any]:
+    """Return the setting by which DDP leaves the buffers of each process alone: ``Trainer.share_buffers`` shares them.
+
+    Later versions of PyTorch have another name for it, and warn about that of the earlier ones.
+    """
+    from torch.nn.parallel import DistributedDataParallel
+
+    names = inspect.signature(DistributedDataParallel).parameters
+    return {"forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False}
 
 
 def _start_peers(devices: int, nodes: int) -> Peers:

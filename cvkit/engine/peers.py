@@ -24,6 +24,7 @@ POLL_S = 0.2
 SILENT_S = 120.0  # after which a process that does not report counts as dead; its thread reports every POLL_S
 SILENT_AT_STOP_S = 10.0  # the same after a stop, because torchrun kills a process 30 seconds after it asked it to stop
 GRACE_S = 30.0  # for the work in flight after another process died
+JOIN_S = 2.0  # for the watching thread to end
 ABRUPT_S = 3.0  # for the main thread to fail by itself, because its connection to the dead process is closed
 
 
@@ -46,7 +47,8 @@ class Peers:
         self._published = self._closed = self._told = False
         self._seen: dict[int, tuple[bytes, float]] = {}
         self._lock = threading.Lock()
-        threading.Thread(target=self._watch, daemon=True, name="peers").start()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="peers")
+        self._thread.start()
 
     def connect(self, rank: int) -> None:
         """Connect to the store that all processes share, after the processes have found each other."""
@@ -117,6 +119,10 @@ class Peers:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(max(0.0, deadline - time.monotonic()))
         self._kill_children()
+
+    def join(self) -> None:
+        """Wait a moment for the watching thread to end. Python would abort if it ended inside a call of PyTorch."""
+        self._thread.join(JOIN_S)
 
     def _watch(self) -> None:
         while not self._closed and self.lost is None:
@@ -282,6 +288,7 @@ def end_with_peers(code: int) -> None:
         peers.leave()
     else:
         peers.abandon(f"process {peers.rank + 1} of {peers.world_size} ended with exit code {code}.")
+    peers.join()
 
 
 def death_of_peer() -> ProcessError | None:

@@ -10,6 +10,7 @@ import cvkit
 from cvkit import files
 from cvkit.errors import OutputError
 from cvkit.inputs import RESULT_MARK
+from cvkit.temporary import is_temporary, remove_abandoned
 
 MANIFEST = "manifest.json"
 FAILURE_COLUMNS = ("input", "kind", "message")
@@ -25,7 +26,7 @@ def holds_something(folder: Path) -> bool:
 
     The mark of a result folder alone, and files that a killed process was writing, do not count.
     """
-    files_inside = (path for path in folder.iterdir() if path.name != RESULT_MARK and not files.is_temporary(path.name))
+    files_inside = (path for path in folder.iterdir() if path.name != RESULT_MARK and not is_temporary(path.name))
     return next(files_inside, None) is not None or holds_records(folder)
 
 
@@ -70,7 +71,7 @@ def claim_folder(
                 f"holds {own} of other settings ({'; '.join(differences)})" if differences else f"already holds {own}"
             )
             raise OutputError(f"{folder} {what}: {advice}{f', or add {remedy}' if remedy else ''}.")
-    files.remove_abandoned(folder)
+    remove_abandoned(folder)
 
 
 def check_links(folder: Path, inner: Iterable[str]) -> None:

@@ -17,7 +17,8 @@ from cvkit.config.values import to_text
 from cvkit.engine.locks import sole_writer
 from cvkit.engine.result_folder import claim_folder, mark_as_result
 from cvkit.errors import OutputError, UsageError
-from cvkit.files import make_folder, read_json, remove_abandoned, write_json, writing
+from cvkit.files import make_folder, read_json, write_json, writing
+from cvkit.temporary import remove_abandoned
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

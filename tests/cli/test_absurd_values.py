@@ -14,7 +14,16 @@ from .conftest import Run
 COMMANDS = [command for command in program.ALL_COMMANDS if command.settings]
 TEXTS = ["", "nan", "1e308", "-1", str(2**64), "9" * 5000, "x" * 10000, "a\0b", "²", "\udcff", "\x1b[0m\n", "@x", "["]
 # Words that let the command reach its settings; each option under test comes after them, and the last one counts.
-REQUIRED = {"--data": "d", "--model": "vgg16", "INPUTS": "photo.png", "MODEL": "vgg16", "NAME": "vgg16", "DIR": "d"}
+REQUIRED = {
+    "--data": "d",
+    "--model": "vgg16",
+    "INPUTS": "photo.png",
+    "MODEL": "vgg16",
+    "NAME": "vgg16",
+    "DIR": "d",
+    "DIR...": "d",
+    "--out": "o",
+}
 
 NEEDS_MODEL = ("evaluate", "export")  # they take either a model or another option
 

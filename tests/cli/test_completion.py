@@ -12,10 +12,10 @@ import pytest
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.cli import main as program
 from cvkit.cli.console import ProgressMode
-from cvkit.config.base import OPTIMIZERS
 from cvkit.config.classification import METHODS
 from cvkit.config.embedding import EMBEDDING_FORMATS
 from cvkit.config.train_saliency import LOSSES
+from cvkit.config.training import OPTIMIZERS
 from cvkit.tasks.classification import names
 from tests.test_architecture import HEAVY
 

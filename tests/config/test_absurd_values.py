@@ -66,6 +66,7 @@ OPTIONS = [
 # Values for options that a command cannot do without.
 REQUIRED: dict[str, Any] = {
     "inputs": ("a.png",),
+    "folders": ("a",),
     "data": "d",
     "model": "vgg16",
     "run": "r",

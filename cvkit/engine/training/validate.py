@@ -86,6 +86,8 @@ def gather(fabric: Fabric, numbers: list[float]) -> list[list[float]]:
     """Return the numbers of every process, one row per process. All processes must call this at the same step."""
     if fabric.world_size == 1:
         return [numbers]
-    rows = fabric.all_gather(torch.tensor(numbers, dtype=torch.float64, device=fabric.device))
-    assert isinstance(rows, Tensor)
-    return rows.tolist()
+    rows = torch.zeros(fabric.world_size, len(numbers), dtype=torch.float64, device=fabric.device)
+    rows[fabric.global_rank] = torch.tensor(numbers, dtype=torch.float64)
+    summed = fabric.all_reduce(rows, reduce_op="sum")
+    assert isinstance(summed, Tensor)
+    return summed.tolist()

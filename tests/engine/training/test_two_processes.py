@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from cvkit.engine import checkpoint
@@ -44,7 +45,8 @@ def scores(run: Path) -> list[dict[str, float]]:
 
 
 def test_two_processes_train_to_the_weights_and_scores_of_one(folder: Path, tmp_path: Path) -> None:
-    train(tmp_path / "one", Regression(norm=False), devices=1, batch_size=2 * BATCH_SIZE)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    train(tmp_path / "one", Regression(norm=False), fabric, batch_size=2 * BATCH_SIZE)
     one, two = state(tmp_path / "one"), state(folder / "plain")
     assert one.keys() == two.keys()
     for name in one:

@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from cvkit.config import TrainingConfig
+from cvkit.config import ComputeConfig, TrainingConfig
 from cvkit.engine.distributed import start_fabric
+from cvkit.engine.peers import end_with_peers
 from cvkit.engine.run_folder import RunFolder
 from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import Job
@@ -37,11 +39,9 @@ class Regression(Line):
         return super().loss(model, batch)
 
 
-def train(folder: Path, learner: Regression, *, devices: int, batch_size: int, resume: bool = False) -> None:
+def train(folder: Path, learner: Regression, fabric: Fabric, *, batch_size: int, resume: bool = False) -> None:
     """Train for three epochs by gradient descent, with a moving average of the weights."""
-    config = TrainingConfig(
-        epochs=3, workers=0, device="cpu", devices=devices, optimizer="sgd", ema=0.5, out=str(folder), resume=resume
-    )
+    config = TrainingConfig(epochs=3, workers=0, device="cpu", optimizer="sgd", ema=0.5, out=str(folder), resume=resume)
     folder.mkdir(exist_ok=True)
     job = Job(
         learner=learner,
@@ -54,25 +54,24 @@ def train(folder: Path, learner: Regression, *, devices: int, batch_size: int, r
         workers=0,
         kind="line",
     )
-    fit(job, start_fabric(config))
+    fit(job, fabric)
 
 
 def _main(out: Path, how: str) -> None:
+    fabric = start_fabric(ComputeConfig(device="cpu", devices=2))
     if how == "whole":
-        train(out / "plain", Regression(norm=False), devices=2, batch_size=BATCH_SIZE)
-        train(out / "norm", Regression(norm=True), devices=2, batch_size=BATCH_SIZE)
+        train(out / "plain", Regression(norm=False), fabric, batch_size=BATCH_SIZE)
+        train(out / "norm", Regression(norm=True), fabric, batch_size=BATCH_SIZE)
         main = is_main_process()
         learner = Regression(norm=True, signal_at=None if main else 3)
         try:
-            train(out / "parts", learner, devices=2, batch_size=BATCH_SIZE)
+            train(out / "parts", learner, fabric, batch_size=BATCH_SIZE)
         except StoppedBySignal:
-            train(out / "parts", Regression(norm=True), devices=2, batch_size=BATCH_SIZE, resume=True)
+            train(out / "parts", Regression(norm=True), fabric, batch_size=BATCH_SIZE, resume=True)
             (out / f"stopped-{'main' if main else 'other'}").touch()
     elif how == "lost":
         try:
-            train(
-                out / "lost", Regression(norm=False, lost_at=None if is_main_process() else 3), devices=2, batch_size=3
-            )
+            train(out / "lost", Regression(norm=False, lost_at=None if is_main_process() else 3), fabric, batch_size=3)
         except TrainingError as error:
             (out / "message").write_text(str(error))
             os._exit(1)
@@ -81,3 +80,4 @@ def _main(out: Path, how: str) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     _main(Path(sys.argv[1]), sys.argv[2])
+    end_with_peers(0)
