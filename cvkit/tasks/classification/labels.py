@@ -62,7 +62,8 @@ def load_labels(path: str | Path) -> Labels:
 
 
 def _parse_lines(text: str, where: str) -> Labels:
-    lines = [line.strip() for line in text.rstrip().splitlines()]
+    # Not splitlines, which also splits at characters that a label may hold, such as U+2028.
+    lines = [line.strip() for line in io.StringIO(text.rstrip(), newline=None)]
     if "" in lines:
         raise DataError(f"{where}: line {lines.index('') + 1} is empty; each line is the label of one class.")
     if "\0" in text:

@@ -18,6 +18,11 @@ def test_a_text_file_has_one_label_per_line(tmp_path: Path, content: str) -> Non
     assert load_labels(written(tmp_path, "a.txt", content)) == (("cat", "dog"), ())
 
 
+def test_labels_are_separated_by_line_ends_only(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_bytes("a\u2028b\r\nc\rd\x85e\n".encode())
+    assert load_labels(str(tmp_path / "l.txt"))[0] == ("a\u2028b", "c", "d\x85e")
+
+
 def test_a_synset_list_has_ids_and_labels(tmp_path: Path) -> None:
     path = written(tmp_path, "synset_words.txt", "n01440764 tench, Tinca tinca\nn01443537 goldfish\n")
     assert load_labels(path) == (("tench, Tinca tinca", "goldfish"), ("n01440764", "n01443537"))
