@@ -197,6 +197,12 @@ def test_many_images_take_flat_memory_and_time_and_survive_kills(
     assert figures["start"] < MAX_START_S
 
 
+def losses(run: Path) -> list[list[str]]:
+    """Return the history of a run without its durations."""
+    with (run / "history.csv").open(newline="") as stream:
+        return [row[:6] for row in csv.reader(stream)]
+
+
 def test_an_embedding_of_many_images_survives_kills_and_ends_alike(base: Path, images: Path) -> None:
     words = ["cae-embed", "--data", str(images), "--widths", "4,8", "--epochs", "3", "--compare", "none", "--resume"]
     words += ["--format", "npy", "--device", "cpu", "--batch-size", "64", "--workers", "2", "--out"]
@@ -219,8 +225,8 @@ def test_an_embedding_of_many_images_survives_kills_and_ends_alike(base: Path, i
     last.watch()
     assert kills >= KILLS // 2
     assert last.document()["images"] == document["images"]
-    for name in ("embeddings.npy", "history.csv"):
-        assert (out / name).read_bytes() == (base / f"embed-{COUNT}" / name).read_bytes()
+    assert (out / "embeddings.npy").read_bytes() == (base / f"embed-{COUNT}/embeddings.npy").read_bytes()
+    assert losses(out) == losses(base / f"embed-{COUNT}")
     assert not list(out.rglob(".cvkit-*"))
     write_json(
         base / f"embed-{COUNT}.json",
