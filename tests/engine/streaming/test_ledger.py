@@ -400,8 +400,8 @@ def test_a_process_that_is_killed_while_it_creates_the_folder_leaves_a_usable_on
 def mutations(line: str) -> Iterator[bytes]:
     """Yield damaged versions of a record: cut, flipped, with other types and keys, very deep, very long, binary."""
     raw = line.encode()
-    yield from (raw[:end] for end in range(0, len(raw), 7))
-    yield from (raw[:at] + bytes([raw[at] ^ 0x10]) + raw[at + 1 :] for at in range(0, len(raw), 3))
+    yield from (raw[:end] for end in range(0, len(raw), 11))
+    yield from (raw[:at] + bytes([raw[at] ^ 0x10]) + raw[at + 1 :] for at in range(0, len(raw), 5))
     entry = json.loads(line)
     for name in entry:
         for value in (None, True, -1, 10**400, 1e308, "x", [], [[]], ["x"], {}, {"x": None}, {"../x": 1}, "\0"):
@@ -413,7 +413,10 @@ def mutations(line: str) -> Iterator[bytes]:
     yield b"\0" * 100_000
 
 
-def test_damaged_records_are_skipped_without_a_traceback(tmp_path: Path, inputs: list[Input]) -> None:
+def test_damaged_records_are_skipped_without_a_traceback(
+    tmp_path: Path, inputs: list[Input], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # thousands of flushes would take seconds
     run(work(tmp_path, inputs[:2]), bad="a")
     path = tmp_path / "out/.cvkit/1-of-1.jsonl"
     done, failed = sorted(path.read_text().split("\n"))[-2:]
@@ -428,7 +431,7 @@ def test_damaged_records_are_skipped_without_a_traceback(tmp_path: Path, inputs:
                 continue
             assert len(todo) == counts.done and counts.skipped == 2 - len(todo)
             assert [row[0] for row in table(tmp_path / "out/results.csv")][1:3] == ["in/d.jpg", "in/a.jpg"]
-    assert count > 300
+    assert count > 250
 
 
 def test_a_changed_value_in_a_record_is_found_by_its_checksum(tmp_path: Path, inputs: list[Input]) -> None:
