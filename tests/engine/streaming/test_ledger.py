@@ -15,7 +15,7 @@ import pytest
 from cvkit.engine import locks
 from cvkit.engine.streaming import ledger as ledgers
 from cvkit.engine.streaming.ledger import Counts, Ledger, Work
-from cvkit.engine.streaming.records import read_rows
+from cvkit.engine.streaming.records import decode, read_rows
 from cvkit.engine.streaming.tables import Rows
 from cvkit.errors import CvkitError, OutputError
 from cvkit.files import read_json
@@ -400,8 +400,8 @@ def test_a_process_that_is_killed_while_it_creates_the_folder_leaves_a_usable_on
 def mutations(line: str) -> Iterator[bytes]:
     """Yield damaged versions of a record: cut, flipped, with other types and keys, very deep, very long, binary."""
     raw = line.encode()
-    yield from (raw[:end] for end in range(0, len(raw), 11))
-    yield from (raw[:at] + bytes([raw[at] ^ 0x10]) + raw[at + 1 :] for at in range(0, len(raw), 5))
+    yield from (raw[:end] for end in range(0, len(raw), 7))
+    yield from (raw[:at] + bytes([raw[at] ^ 0x10]) + raw[at + 1 :] for at in range(0, len(raw), 3))
     entry = json.loads(line)
     for name in entry:
         for value in (None, True, -1, 10**400, 1e308, "x", [], [[]], ["x"], {}, {"x": None}, {"../x": 1}, "\0"):
@@ -423,15 +423,18 @@ def test_damaged_records_are_skipped_without_a_traceback(
     count = 0
     for line in (done, failed):
         for damaged in mutations(line):
-            path.write_bytes(damaged + b"\n")
+            decode(damaged)  # raises nothing
             count += 1
+            if count % 5:  # a whole run takes 25 milliseconds
+                continue
+            path.write_bytes(damaged + b"\n")
             try:
                 todo, counts = run(work(tmp_path, inputs[:2]))
             except OutputError:  # the record of another input with the same stem, which is valid
                 continue
             assert len(todo) == counts.done and counts.skipped == 2 - len(todo)
             assert [row[0] for row in table(tmp_path / "out/results.csv")][1:3] == ["in/d.jpg", "in/a.jpg"]
-    assert count > 250
+    assert count > 300
 
 
 def test_a_changed_value_in_a_record_is_found_by_its_checksum(tmp_path: Path, inputs: list[Input]) -> None:
