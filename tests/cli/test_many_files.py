@@ -3,6 +3,7 @@
 ``CVKIT_TEST_IMAGES`` sets the number of images, and ``CVKIT_TEST_FOLDER`` a folder that keeps them and the results.
 """
 
+import contextlib
 import csv
 import itertools
 import json
@@ -91,6 +92,11 @@ class Job:
                 return False
             time.sleep(0.1)
         return True
+
+    @property
+    def seconds(self) -> float:
+        """Duration until the last sample."""
+        return self.samples[-1][1]
 
     def document(self) -> dict[str, Any]:
         out, err = self.process.communicate()
@@ -189,3 +195,44 @@ def test_many_images_take_flat_memory_and_time_and_survive_kills(
     memory = [sample[2] for sample in running if sample[0] > before + 1000]
     assert max(memory) <= (1 + MAX_GROWTH) * memory_at(running, before + 1000)
     assert figures["start"] < MAX_START_S
+
+
+def losses(run: Path) -> list[list[str]]:
+    """Return the history of a run without its durations."""
+    with (run / "history.csv").open(newline="") as stream:
+        return [row[:6] for row in csv.reader(stream)]
+
+
+def test_an_embedding_of_many_images_survives_kills_and_ends_alike(base: Path, images: Path) -> None:
+    words = ["cae-embed", "--data", str(images), "--widths", "4,8", "--epochs", "3", "--compare", "none", "--resume"]
+    words += ["--format", "npy", "--device", "cpu", "--batch-size", "64", "--workers", "2", "--out"]
+    whole = Job([*words, str(base / f"embed-{COUNT}")], base / "none")
+    whole.watch()
+    document = whole.document()
+    out = base / f"embed-killed-{COUNT}"
+    rng = np.random.default_rng(1)
+    kills = 0
+    for kill in range(KILLS):
+        # Later kills come later, so that the run gets through: reading cannot be continued, and begins anew.
+        job = Job([*words, str(out)], base / "none")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            job.process.wait(whole.seconds * rng.uniform(0.1, 0.2 + kill / KILLS))
+            break
+        job.process.kill()
+        job.process.communicate()
+        kills += 1
+    last = Job([*words, str(out)], base / "none")
+    last.watch()
+    assert kills >= KILLS // 2
+    assert last.document()["images"] == document["images"]
+    assert (out / "embeddings.npy").read_bytes() == (base / f"embed-{COUNT}/embeddings.npy").read_bytes()
+    assert losses(out) == losses(base / f"embed-{COUNT}")
+    assert not list(out.rglob(".cvkit-*"))
+    write_json(
+        base / f"embed-{COUNT}.json",
+        {
+            "kills": kills,
+            "seconds": round(whole.seconds, 1),
+            "memory": [memory >> 20 for _, _, memory in whole.samples[:: max(1, len(whole.samples) // 10)]],
+        },
+    )

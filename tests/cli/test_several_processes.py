@@ -85,7 +85,8 @@ def test_a_signal_to_one_process_stops_both_and_the_same_command_continues(
     members(process, launcher)[rank].send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=100)
     assert process.returncode == (1 if launcher == "torchrun" else 75), err
-    assert err.count("error: stopped by a signal with") == 1 and "Traceback (most recent" not in err
+    assert err.count("error: stopped by a signal with") == 1
+    assert launcher == "torchrun" or "Traceback (most recent" not in err  # torchrun shows one of its own
     recorded = sum(path.read_bytes().count(b'"crc"') for path in out.glob(".cvkit/*.jsonl"))
     assert 2 <= recorded < COUNT and len(list(out.glob("*.png"))) == recorded  # what was in flight is recorded
     again = start(images, trained, out, None, "--size", "1200x1200", "--json")
