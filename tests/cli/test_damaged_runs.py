@@ -37,11 +37,14 @@ def assert_one_line(ended: Outcome, where: object) -> None:
 
 def mutations(content: dict[str, Any], skipped: Sequence[str] = ()) -> list[tuple[tuple[Any, ...], Any]]:
     """Return the changes of a checkpoint: of its weights, those of the first and of the last tensor only."""
-    tensors = [name for name, value in content.get("weights", {}).items() if value.ndim]
-    few = {name: value for name, value in content.get("weights", {}).items() if name in (tensors[:1] + tensors[-1:])}
+    weights = content.get("weights")
+    if not isinstance(weights, dict):  # config.json, where this is an option
+        return list(damaged(content))
+    tensors = [name for name, value in weights.items() if value.ndim]
+    few = {name: weights[name] for name in (tensors[0], tensors[-1])}
     kept = {name: value for name, value in content.items() if name not in skipped and name != "weights"}
-    whole = [(keys, value) for keys, value in damaged({"weights": few} if few else {})]
-    return [*damaged(kept), *whole]
+    whole = ((keys, value) for keys, value in damaged({"weights": few}) if len(keys) != 1 or value is not ...)
+    return [*damaged(kept), (("weights",), ...), *whole]
 
 
 def predict_from_damaged(run: Run, trained: Path, photo: Path, step: int) -> None:
@@ -100,6 +103,23 @@ def _any_option(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_any_option")
 def test_a_wrong_value_in_a_run_is_one_line(run: Run, autoencoder: Path) -> None:
     resume_from_damaged(run, autoencoder, "config.json", 61)
+
+
+def test_wrong_weights_in_the_best_checkpoint_of_a_run_are_one_line(run: Run, trained: Path, autoencoder: Path) -> None:
+    for folder, kind in ((trained, "saliency"), (autoencoder, "autoencoder")):
+        content = checkpoint.load(folder / "best.pt", kind)
+        content["weights"].popitem()
+        content["epoch"] = 1
+        shutil.copytree(folder, kind)
+        last = checkpoint.load(folder / "last.pt", "training-state")
+        last["state"]["best_epoch"] = 1
+        last["state"]["batch"] = last["batches"]  # within an epoch, so that best.pt cannot be written again
+        last["state"]["step"] += last["batches"]
+        checkpoint.save(Path(kind, "last.pt"), "training-state", last)
+        checkpoint.save(Path(kind, "best.pt"), kind, content)
+        ended = run("resume", kind, "--workers", 0)
+        assert_one_line(ended, kind)
+        assert ended.code == 1 and f"{kind}/best.pt does not fit" in ended.err, ended.err
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ from cvkit import render
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection
 from cvkit.device import is_out_of_memory
-from cvkit.engine import checkpoint
 from cvkit.engine.run_folder import DATA_DIGEST, RunFolder, write_config
+from cvkit.engine.training.checkpoints import load_best_weights
 from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import FitResult, Job
 from cvkit.errors import UsageError
@@ -142,7 +142,7 @@ def train(run: TrainingRun, fabric: Fabric, report: Reporter) -> FitResult:
     )
     result = fit(job, fabric, report)
     fabric.barrier()  # the first process writes best.pt
-    embedder.model.load_state_dict(checkpoint.load(folder.best, KIND.checkpoint)["weights"])
+    load_best_weights(folder, KIND.checkpoint, embedder.model)
     return result
 
 

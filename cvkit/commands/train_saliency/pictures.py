@@ -9,8 +9,8 @@ import torch
 from cvkit import render
 from cvkit.config import TrainSaliencyConfig
 from cvkit.data.images import read_image
-from cvkit.engine import checkpoint
 from cvkit.engine.run_folder import RunFolder
+from cvkit.engine.training.checkpoints import load_best_weights
 from cvkit.files import write_atomic
 from cvkit.tasks.saliency.data.dataset import SaliencyDataset
 from cvkit.tasks.saliency.kind import KIND
@@ -41,8 +41,7 @@ class RunPictures:
 
     def draw_best(self) -> None:
         """Draw the samples with the weights of ``best.pt``."""
-        content = checkpoint.load(self.folder.best, KIND.checkpoint)
-        self.predictor.model.load_state_dict(content["weights"])
+        load_best_weights(self.folder, KIND.checkpoint, self.predictor.model)
         self._draw_samples("best.png")
 
     def _draw_samples(self, name: str) -> None:

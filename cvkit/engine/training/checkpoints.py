@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from cvkit.engine import checkpoint
 from cvkit.engine.checkpoint import UnreadableCheckpoint
 from cvkit.engine.run_folder import RunFolder, differing_data, differing_options, fixed_options
 from cvkit.engine.training.state import State
+from cvkit.engine.training.tensors import check_tensors
 from cvkit.engine.training.trainer import Trainer
 from cvkit.errors import WeightsError
 from cvkit.progress import Note, Reporter
@@ -103,7 +106,27 @@ class Checkpoints:
     def _best_epoch(self) -> int:
         """Return the number of the epoch in ``best.pt``, 0 if the file cannot be used."""
         try:
-            epoch = checkpoint.load(self.folder.best, self.kind).get("epoch")
+            epoch = _load_best(self.folder, self.kind, self.trainer.network)["epoch"]
         except WeightsError:
             return 0
         return epoch if isinstance(epoch, int) else 0
+
+
+def load_best_weights(folder: RunFolder, kind: str, network: nn.Module) -> None:
+    """Load the weights of ``best.pt`` into the network of the run.
+
+    Raises:
+        WeightsError: If the file cannot be read, or does not fit the network.
+    """
+    network.load_state_dict(_load_best(folder, kind, network)["weights"])
+
+
+def _load_best(folder: RunFolder, kind: str, network: nn.Module) -> dict[str, Any]:
+    content = checkpoint.load(folder.best, kind)
+    try:
+        check_tensors("weight", content.get("weights"), network.state_dict())
+        if "epoch" not in content:
+            raise ValueError("no epoch")
+    except ValueError as error:
+        raise WeightsError(f"{folder.best} does not fit the network of this run ({error}).") from error
+    return content
