@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from cvkit.config import ComputeConfig
 from cvkit.device import choose_device, choose_precision
-from cvkit.engine.launchers import cluster_environment
-from cvkit.engine.peers import Peers, current_peers, start_children, watch_peers
+from cvkit.engine.launchers import cluster_environment, start_children
+from cvkit.engine.peers import Peers, current_peers, watch_peers
 from cvkit.engine.stop import StopSignal
 from cvkit.errors import UsageError
 from cvkit.processes import launched_processes, process_plan

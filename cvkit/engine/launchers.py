@@ -1,6 +1,9 @@
-"""Describe the processes of torchrun, of a Slurm step, or of cvkit itself to Lightning Fabric."""
+"""Start the processes of a command, and describe those of torchrun, Slurm or cvkit to Lightning Fabric."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cvkit.processes import launched_processes
@@ -8,6 +11,7 @@ from cvkit.processes import launched_processes
 if TYPE_CHECKING:
     from lightning_fabric.plugins.environments import ClusterEnvironment
 
+PARENT = "CVKIT_PARENT_PROCESS"  # environment variable with the number of the process that started this one
 FIRST_PORT, PORTS = 15000, 15000  # below the ports that Linux gives to outgoing connections
 
 
@@ -47,4 +51,23 @@ def _step_variables(tasks_per_node: int, nodes: int) -> dict[str, str]:
         "SLURM_NODELIST": names,
         # Two steps of one job may run on the same node at the same time.
         "MASTER_PORT": env.get("MASTER_PORT", str(FIRST_PORT + (job + 1000 * step) % PORTS)),
+    }
+
+
+def start_children(processes: int, environment: Mapping[str, str]) -> dict[int, "subprocess.Popen[bytes]"]:
+    """Start the other processes of this node with the same command line, and return them by rank on the node.
+
+    Args:
+        processes: Number of processes on this node, with this one.
+        environment: Variables by which they find each other. This process gets them too.
+    """
+    os.environ.update({**environment, "LOCAL_RANK": "0"})
+    main = sys.modules["__main__"]
+    program = ["-m", main.__spec__.name] if main.__spec__ is not None else [os.path.abspath(sys.argv[0])]  # noqa: PTH100
+    command = [sys.executable, *program, *sys.argv[1:]]
+    # Without the setting, torch writes fifty lines about a connection that the end of another process closes.
+    own = {PARENT: str(os.getpid()), "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")}
+    return {
+        rank: subprocess.Popen(command, env={**os.environ, **own, "LOCAL_RANK": str(rank)})
+        for rank in range(1, processes)
     }

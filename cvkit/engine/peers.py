@@ -6,20 +6,19 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from cvkit.engine.launchers import PARENT
 from cvkit.engine.stop import StopSignal
 from cvkit.errors import ExitCode, ProcessError
 
 if TYPE_CHECKING:
     from torch.distributed import Store
 
-PARENT = "CVKIT_PARENT_PROCESS"
 POLL_S = 0.2
 SILENT_S = 120.0  # after which a process that does not report counts as dead; its thread reports every POLL_S
 SILENT_AT_STOP_S = 10.0  # the same after a stop, because torchrun kills a process 30 seconds after it asked it to stop
@@ -221,25 +220,6 @@ class Peers:
         for child in self._children.values():
             if child.poll() is None:
                 child.kill()
-
-
-def start_children(processes: int, environment: Mapping[str, str]) -> dict[int, "subprocess.Popen[bytes]"]:
-    """Start the other processes of this node with the same command line, and return them by rank on the node.
-
-    Args:
-        processes: Number of processes on this node, with this one.
-        environment: Variables by which they find each other. This process gets them too.
-    """
-    os.environ.update({**environment, "LOCAL_RANK": "0"})
-    main = sys.modules["__main__"]
-    program = ["-m", main.__spec__.name] if main.__spec__ is not None else [os.path.abspath(sys.argv[0])]  # noqa: PTH100
-    command = [sys.executable, *program, *sys.argv[1:]]
-    # Without the setting, torch writes fifty lines about a connection that the end of another process closes.
-    own = {PARENT: str(os.getpid()), "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")}
-    return {
-        rank: subprocess.Popen(command, env={**os.environ, **own, "LOCAL_RANK": str(rank)})
-        for rank in range(1, processes)
-    }
 
 
 def _ending(code: int) -> str:

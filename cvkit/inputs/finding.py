@@ -102,7 +102,7 @@ def _read_stdin(lines: Iterable[str] | None) -> bytes:
     if lines is not None:
         return os.fsencode("\n".join(line.rstrip("\r\n") for line in lines))
     if sys.stdin is None:
-        raise DataError("standard input is closed: name the files, or write the list to a file and name it @list.txt.")
+        raise UsageError("'-' reads a list from standard input, which is closed: pipe one, or name it @list.txt.")
     return sys.stdin.buffer.read()
 
 

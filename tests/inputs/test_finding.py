@@ -96,7 +96,7 @@ def test_names_that_end_with_nul_may_have_newlines(here: Path) -> None:
 
 def test_closed_standard_input_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(DataError, match="standard input is closed"):
+    with pytest.raises(UsageError, match="standard input, which is closed"):
         find_inputs(["-"])
 
 
