@@ -79,9 +79,7 @@ def _explained(job: Job, fabric: Fabric) -> Iterator[None]:
         if is_out_of_memory(error):
             message = "out of memory: use a smaller batch size (and accumulate gradients to make up) or smaller images."
         elif fabric.world_size > 1 and is_lost_connection(error):
-            message = (
-                f"process {fabric.global_rank} lost the connection to another process of this run, which has ended."
-            )
+            message = f"process {fabric.global_rank + 1} lost the connection to another process, which has ended."
         if message is None:
             raise
         raise TrainingError(message) from error
