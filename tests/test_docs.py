@@ -45,6 +45,12 @@ def test_every_option_named_in_the_docs_exists(page: Path) -> None:
             assert option in known, f"{page.name}: {option}"
 
 
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_every_test_named_in_the_docs_exists(page: Path) -> None:
+    for path in re.findall(r"`(tests/[\w/]+(?:\.py)?)`", page.read_text()):
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
 def test_every_model_and_loss_is_described() -> None:
     text = (ROOT / "docs/models.md").read_text()
     for name in (*SALIENCY_MODELS, *LOSSES[1:]):
