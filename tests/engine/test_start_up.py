@@ -29,11 +29,6 @@ def send_self(name: str) -> str:
     return f"import os, signal; os.kill(os.getpid(), signal.{name})\n"
 
 
-def allow_interrupts() -> None:
-    """Undo in a child process that a shell ignores SIGINT for jobs in the background."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def run_script(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python code in another process."""
     env = {**os.environ, **environment}
@@ -52,9 +47,7 @@ def test_a_signal_during_an_import_ends_the_command_at_once(name: str, tmp_path:
     (tmp_path / "torch.py").write_text(f"{send_self(name)}import time; time.sleep(60)")
     words = ["classify", "photo.png", "--model", "vgg16"]
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    ended = subprocess.run(
-        [*CVKIT, *words], capture_output=True, text=True, check=False, env=env, preexec_fn=allow_interrupts
-    )
+    ended = subprocess.run([*CVKIT, *words], capture_output=True, text=True, check=False, env=env)
     assert (ended.returncode, ended.stderr, ended.stdout) == (*ENDS[name], "")
 
 
@@ -190,7 +183,6 @@ def test_a_signal_at_a_random_moment_of_the_start_up(name: str) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=allow_interrupts,
         )
         while not catches_signals(started.pid):
             time.sleep(0.001)

@@ -264,7 +264,10 @@ def test_an_image_in_the_working_directory_matches(tmp_path: Path, monkeypatch: 
     assert from_table(tmp_path, rows + "a.jpg,3\n").class_of(item("a.jpg")) == 3
 
 
-def test_a_name_that_matches_rows_of_different_classes_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_matches_rows_of_different_classes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the folder of a relative path counts, too
     truth = from_table(tmp_path, "image,class_index\nx/w/a.jpg,1\ny/w/a.jpg,2\nz/w/a.jpg,1\nx/w/b.jpg,3\ny/w/b.jpg,3\n")
     assert truth.class_of(item("y/w/a.jpg")) == 2
     assert truth.class_of(item("w/b.jpg")) == 3  # both rows agree
