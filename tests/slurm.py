@@ -93,9 +93,10 @@ def submit(folder: Path, name: str, *, most_tasks: int = 2, **variables: object)
         "CUDA_VISIBLE_DEVICES": "",
     }
     environment = {**kept, **{key: str(value) for key, value in (job | variables).items()}}
-    (folder / f"{name}.sh").write_text(text)
-    log = folder / f"{name}-{environment['SLURM_JOB_ID']}.log"
+    script = folder / f"{name}-{environment['SLURM_JOB_ID']}.sh"  # bash reads a script while it runs it
+    script.write_text(text)
+    log = script.with_suffix(".log")
     with log.open("wb") as stream:
-        command = ["bash", f"{name}.sh"]
+        command = ["bash", script.name]
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT)
     return Job(process, log)

@@ -70,6 +70,7 @@ def test_every_script_is_valid_bash_and_names_existing_options(name: str, tmp_pa
     assert {word for word in words if re.match("--[a-z]", word)} <= flags
 
 
+@pytest.mark.slow
 def test_a_job_that_is_signalled_requeues_itself_and_its_second_start_completes_the_run(cluster: Path) -> None:
     (cluster / "train.toml").write_text(SETTINGS.format(epochs=400))
     job = submit(cluster, "night")

@@ -93,6 +93,7 @@ def test_two_processes_train_one_model(fixation_data: Path, tmp_path: Path) -> N
     assert int(row["step"]) == 2  # three images for each process, in batches of two
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_and_resume_bit_identical(fixation_data: Path, tmp_path: Path) -> None:
     words = [
         "train-saliency",
