@@ -59,7 +59,7 @@ class StartUpSignals:
 
     @property
     def stop_requested(self) -> bool:
-        """Whether SIGTERM or SIGUSR1 came."""
+        """Return whether SIGTERM or SIGUSR1 came."""
         return self.number in STOP_SIGNALS
 
     def choose(self, code: int) -> None:

@@ -37,7 +37,7 @@ class StopSignal:
 
     @property
     def requested(self) -> bool:
-        """Whether SIGTERM or SIGUSR1 came.
+        """Return whether SIGTERM or SIGUSR1 came.
 
         Raises:
             KeyboardInterrupt: If Ctrl-C came.

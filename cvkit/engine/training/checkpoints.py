@@ -34,7 +34,7 @@ class Checkpoints:
 
     @property
     def remark(self) -> str:
-        """What an error message adds about the saved state; empty before anything is saved."""
+        """Return the end of an error message about the saved state; it is empty before anything is saved."""
         return f"; {self.folder.last.name} keeps the last good state" if self.folder.has_state else ""
 
     def save(self, state: State) -> None:
