@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+MAX_PARTS = 1 << 20  # a batch has at most 1,000,000 images
+
 
 @dataclass
 class State:
@@ -61,6 +63,8 @@ class State:
             raise ValueError("the history holds other values than numbers")
         if not all(isinstance(row, list) and len(row) == 2 and all(map(_is_number, row)) for row in state.sums):
             raise ValueError("the sums of the processes are no pairs of numbers")
+        if not 1 <= state.parts <= MAX_PARTS or state.parts.bit_count() != 1:
+            raise ValueError(f"{str(state.parts)[:40]} is no number of parts of a batch")
         if state.best_epoch > state.epoch:
             raise ValueError(f"epoch {state.best_epoch} is the best of {state.epoch}")
         return state
