@@ -1,7 +1,7 @@
 """Settings that several commands share: devices, and streams of input files."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Self
 
 from cvkit.config.option import COMPUTE, INPUTS, OUTPUT, Option, fields_of
@@ -16,6 +16,15 @@ MAX_DEVICES = 128
 MAX_NODES = 10_000
 MAX_BATCH_SIZE = 1_000_000
 
+BATCH_SIZE = Option(
+    help="Images per batch and process; auto is the default of the command. If a batch does not fit into memory, a "
+    "single process computes it in parts.",
+    panel=COMPUTE,
+    metavar="N|auto",
+    minimum=1,
+    limit=MAX_BATCH_SIZE,
+    unset="auto",
+)
 MaxPixels = Annotated[
     int,
     Option(
@@ -145,18 +154,7 @@ class ComputeConfig(DeviceConfig):
         int,
         Option(help="Number of nodes of the job.", panel=COMPUTE, minimum=1, limit=MAX_NODES, changeable=True),
     ] = 1
-    batch_size: Annotated[
-        int | None,
-        Option(
-            help="Images per batch and process; auto is the default of the command. In training, a batch that does not "
-            "fit into memory is computed in parts.",
-            panel=COMPUTE,
-            metavar="N|auto",
-            minimum=1,
-            limit=MAX_BATCH_SIZE,
-            unset="auto",
-        ),
-    ] = None
+    batch_size: Annotated[int | None, BATCH_SIZE] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -181,14 +179,10 @@ class InferenceConfig(ComputeConfig):
     ]
     batch_size: Annotated[
         int | None,
-        Option(
+        replace(
+            BATCH_SIZE,
             help="Images per batch; auto is the default of the command, and on a GPU grows while that is faster. "
             "Batches that do not fit into memory are halved.",
-            panel=COMPUTE,
-            metavar="N|auto",
-            minimum=1,
-            limit=MAX_BATCH_SIZE,
-            unset="auto",
         ),
     ] = None
     overwrite: Overwrite = False

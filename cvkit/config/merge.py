@@ -17,7 +17,7 @@ class MergeConfig(Config):
         Option(
             help="Result folders of predict, classify or gradcam to join.",
             panel=INPUTS,
-            metavar="DIR...",
+            metavar="DIR",
             argument=True,
             repeat=True,
             access="read",
@@ -44,4 +44,4 @@ class MergeConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.folders:
-            raise UsageError("missing argument DIR...: name the result folders to merge.")
+            raise UsageError("missing argument DIR: name the result folders to merge.")

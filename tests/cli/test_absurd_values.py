@@ -21,7 +21,6 @@ REQUIRED = {
     "MODEL": "vgg16",
     "NAME": "vgg16",
     "DIR": "d",
-    "DIR...": "d",
     "--out": "o",
 }
 
