@@ -1,7 +1,5 @@
-"""Errors that users can act on, their exit codes, and helpers for their messages."""
+"""Errors that users can act on, and their exit codes."""
 
-import difflib
-from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
@@ -97,46 +95,3 @@ def error_document(kind: str, message: str, exit_code: int) -> dict[str, Any]:
         exit_code: Exit code of the command.
     """
     return {"error": {"kind": kind, "message": message, "exit_code": int(exit_code)}}
-
-
-def first_line(error: BaseException, most: int = 200) -> str:
-    """Return the first line of an error's message, without the full stop at its end.
-
-    Args:
-        error: The error of a library. One without a message is described by its type.
-        most: Largest number of characters.
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # OpenVINO's messages begin with a position in its source code.
-    useful = [line for line in lines if not line.startswith("Exception from ")]
-    return (useful or lines or [type(error).__name__])[0][:most].rstrip(".:")
-
-
-def reason(error: BaseException, most: int = 200) -> str:
-    """Return the reason of an error in one line: the system's text of an OSError, else the first line of its message.
-
-    Args:
-        error: The error.
-        most: Largest number of characters of a message.
-    """
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return first_line(error, most)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the nearest known word, or an empty string if none is near."""
-    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else ""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the nearest known word, or a list of the known words if none is near."""
-    words = sorted(known)
-    return nearest(word, words) or (f" Known: {', '.join(words)}." if words else "")
-
-
-def last_line(error: Exception, most: int = 200) -> str:
-    """Return the last line of an error's message, which names the cause in errors of ``load_state_dict``."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[-1][:most]

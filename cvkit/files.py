@@ -15,7 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
-from cvkit.errors import DataError, OutputError, first_line, reason
+from cvkit.errors import DataError, OutputError
+from cvkit.messages import first_line, reason
 from cvkit.temporary import temporary_prefix
 
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no quota error

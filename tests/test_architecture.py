@@ -35,6 +35,7 @@ LAYERS = {
     "config": 1,
     "catalog": 0,
     "errors": 0,
+    "messages": 0,
 }
 HEAVY = (
     "torch",

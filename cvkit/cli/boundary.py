@@ -10,7 +10,8 @@ from cvkit.cli.progress_views import write_line
 from cvkit.cli.streams import flush_streams
 from cvkit.engine.peers import death_of_peer
 from cvkit.engine.start_up import INTERRUPTED, START_UP, STOPPED
-from cvkit.errors import CvkitError, ExitCode, ProcessError, StoppedBySignal, first_line, reason
+from cvkit.errors import CvkitError, ExitCode, ProcessError, StoppedBySignal
+from cvkit.messages import first_line, reason
 from cvkit.processes import is_main_process
 
 SHOW_TRACEBACK = "CVKIT_TRACEBACK"  # environment variable that shows the traceback of every error

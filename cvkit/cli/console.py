@@ -12,9 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from cvkit.cli.cells import format_cell, printable
+from cvkit.cli.cells import format_cell
 from cvkit.cli.progress_views import PlainView, ProgressView, RichView, write_line
 from cvkit.errors import error_document
+from cvkit.messages import printable
 from cvkit.processes import is_main_process
 from cvkit.progress import Event, Note
 

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from cvkit.cli.cells import format_cell, printable
+from cvkit.cli.cells import format_cell
+from cvkit.messages import printable
 from cvkit.progress import Stage, StageEnd, Step
 
 PLAIN_SECONDS = 10.0  # shortest time between two lines of a stage

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Self
 
 from cvkit.config.option import COMPUTE, INPUTS, OUTPUT, Option, fields_of
 from cvkit.config.values import MAX_SHOWN, check, format_shard, from_value, is_whole_number, parse_shard, shown
-from cvkit.errors import UsageError, did_you_mean, nearest
+from cvkit.errors import UsageError
+from cvkit.messages import did_you_mean, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

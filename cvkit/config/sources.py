@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from cvkit.config.base import Config
 from cvkit.config.option import fields_of
 from cvkit.config.values import shown, to_text
-from cvkit.errors import CvkitError, UsageError, first_line
+from cvkit.errors import CvkitError, UsageError
+from cvkit.messages import first_line
 
 C = TypeVar("C", bound=Config)
 MAX_BYTES = 10_000_000  # of a configuration file; those of runs have some thousand

@@ -5,7 +5,8 @@ import reprlib
 from typing import Any
 
 from cvkit.config.option import Field, Option
-from cvkit.errors import UsageError, nearest
+from cvkit.errors import UsageError
+from cvkit.messages import nearest
 
 MAX_DIGITS = 25  # of a whole number; Python converts text of many thousands slowly or not at all
 MAX_SHOWN = 60  # characters of a value in a message

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from cvkit.errors import DataError, first_line
+from cvkit.errors import DataError
 from cvkit.inputs import open_file
+from cvkit.messages import first_line
 
 MAX_PIXELS = 178_000_000
 

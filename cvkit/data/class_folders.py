@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvkit import files
-from cvkit.errors import DataError, reason
+from cvkit.errors import DataError
 from cvkit.inputs import find_inputs
+from cvkit.messages import reason
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 

@@ -15,8 +15,9 @@ from cvkit.data.arrays import check_pixels, read_array
 from cvkit.data.completeness import check_complete
 from cvkit.data.scaling import white_level
 from cvkit.data.tiff_structure import is_tiff
-from cvkit.errors import DataError, first_line
+from cvkit.errors import DataError
 from cvkit.inputs import open_file
+from cvkit.messages import first_line
 
 if TYPE_CHECKING:
     import torch

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from cvkit.data.scaling import LUMA, white_level
 from cvkit.data.tiff_structure import check_inflated_size, find_damage
-from cvkit.errors import DataError, first_line
+from cvkit.errors import DataError
 from cvkit.inputs import open_file
+from cvkit.messages import first_line
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,8 +8,9 @@ import torch
 
 import cvkit
 from cvkit import files
-from cvkit.errors import WeightsError, nearest, reason
+from cvkit.errors import WeightsError
 from cvkit.files import atomic_path
+from cvkit.messages import nearest, reason
 
 FORMAT = 1
 

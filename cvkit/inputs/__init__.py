@@ -3,7 +3,7 @@
 from cvkit.inputs.finding import Input, check_stdin_is_unshared, find_inputs, reads_stdin
 from cvkit.inputs.folders import RESULT_MARK, FoundPath, is_image_name, search_folder
 from cvkit.inputs.opening import open_file, open_text
-from cvkit.inputs.stems import folders_of, without_suffix
+from cvkit.inputs.stems import folders_of, shorten, without_suffix
 
 __all__ = [
     "RESULT_MARK",
@@ -17,5 +17,6 @@ __all__ = [
     "open_text",
     "reads_stdin",
     "search_folder",
+    "shorten",
     "without_suffix",
 ]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvkit.catalog import IMAGE_SUFFIXES
-from cvkit.errors import DataError, UsageError, reason
+from cvkit.errors import DataError, UsageError
 from cvkit.inputs.folders import FoundPath, is_image_name, search_folder
 from cvkit.inputs.patterns import expand_pattern
 from cvkit.inputs.stems import path_inside, unique_stems
+from cvkit.messages import reason
 
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 

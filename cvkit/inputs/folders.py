@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvkit.catalog import IMAGE_SUFFIXES
-from cvkit.errors import DataError, reason
+from cvkit.errors import DataError
+from cvkit.messages import reason
 
 RESULT_MARK = ".cvkit"  # name of the folder that marks its parent as a result folder
 

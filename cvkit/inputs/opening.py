@@ -6,7 +6,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from cvkit.errors import DataError, reason
+from cvkit.errors import DataError
+from cvkit.messages import reason
 
 _NOT_FILES = {
     stat.S_IFIFO: "a FIFO",

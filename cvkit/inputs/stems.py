@@ -1,5 +1,6 @@
 """Name the results of inputs, so that every file stays inside the result folder and no two inputs share one."""
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,10 @@ from cvkit.inputs.folders import RESULT_MARK
 
 # A folder of results must not have the name of a file that a command writes: results.csv, or photo.png of photo.jpg.
 _OUTPUT_SUFFIXES = frozenset({".png", ".jpg", ".npy", ".csv", ".json", ".parquet"})
+
+# File systems allow 255 bytes per name. The rest is for what a command appends, such as ".class1000.overlay.jpg".
+MAX_STEM_BYTES = 220
+_HASH_DIGITS = 8
 
 
 def without_suffix(name: str) -> str:
@@ -33,7 +38,8 @@ def unique_stems(names: Sequence[str]) -> list[str]:
         names: Paths inside the result folder, one per input.
 
     Returns:
-        The file's stem if no other file of its folder has it, else the whole name, else a number behind it.
+        The file's stem if no other file of its folder has it, else the whole name, else a number behind it. A stem that
+        is too long for its outputs is shortened, see ``shorten``.
     """
     names = [_writable(name) for name in names]
     counts = Counter(without_suffix(name).lower() for name in names)
@@ -42,12 +48,26 @@ def unique_stems(names: Sequence[str]) -> list[str]:
     for name in names:
         stem = without_suffix(name)
         preferred = stem if counts[stem.lower()] == 1 else name
+        preferred = shorten(preferred)
         unique, number = preferred, 2
         while unique.lower() in used:
             unique, number = f"{preferred}-{number}", number + 1
         used.add(unique.lower())
         stems.append(unique)
     return stems
+
+
+def shorten(stem: str) -> str:
+    """Shorten the last part of a path to ``MAX_STEM_BYTES``, so that suffixes can be appended to it.
+
+    The shortened name ends with a hash of the whole one, so different names stay different.
+    """
+    folder, slash, name = stem.rpartition("/")
+    content = name.encode("utf-8", "surrogateescape")
+    if len(content) <= MAX_STEM_BYTES:
+        return stem
+    kept = content[: MAX_STEM_BYTES - _HASH_DIGITS - 1].decode("utf-8", "ignore")
+    return f"{folder}{slash}{kept}-{hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]}"
 
 
 def _writable(name: str) -> str:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD, TIMM_PREFIX
-from cvkit.errors import UsageError, did_you_mean, first_line, nearest
+from cvkit.errors import UsageError
+from cvkit.messages import did_you_mean, first_line, nearest
 from cvkit.models.init import init_relu
 
 RGB = tuple[float, float, float]

@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from cvkit.errors import UsageError, first_line
+from cvkit.errors import UsageError
+from cvkit.messages import first_line
 
 # The content of a tensor at one moment: the id of the tensor (a dry run keeps all tensors), and its version, which
 # counts the writes to it.

@@ -15,8 +15,9 @@ from urllib.request import Request, urlopen
 
 from cvkit.catalog import Pretrained
 from cvkit.deadline import within
-from cvkit.errors import CvkitError, OutputError, WeightsError, reason
+from cvkit.errors import CvkitError, OutputError, WeightsError
 from cvkit.files import atomic_path, sha256, writing
+from cvkit.messages import reason
 from cvkit.models.hub import bytes_in_cache, hash_on_hub, silent_hub
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 

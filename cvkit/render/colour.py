@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvkit.errors import UsageError, did_you_mean
+from cvkit.errors import UsageError
+from cvkit.messages import did_you_mean
 
 LEVELS = 256
 # An overlay has its full opacity from this map value on. Below, it fades out, so that the image stays visible.

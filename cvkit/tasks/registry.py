@@ -10,7 +10,8 @@ from torch import nn
 
 from cvkit import files
 from cvkit.engine import checkpoint
-from cvkit.errors import UsageError, WeightsError, last_line, nearest
+from cvkit.errors import UsageError, WeightsError
+from cvkit.messages import last_line, nearest
 from cvkit.models.exported.network import ExportedNetwork, is_exported
 from cvkit.models.exported.reading import read_facts
 from cvkit.models.loaded import Exportable, LoadedModel, ModelKind, Request

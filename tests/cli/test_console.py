@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from cvkit.cli.cells import printable
 from cvkit.cli.console import Console, ProgressMode, bar, show_error
 from cvkit.progress import Note, Stage, Step
 
@@ -51,15 +50,6 @@ def test_what_is_no_share_is_drawn_as_the_nearest_or_not_at_all(share: float, dr
 
 
 UNSAFE = "a\x1b[31m\r\n\t\x07\x7f\x9b\u202e\u2066\u2028\x85\udcff"
-
-
-def test_control_characters_become_escapes() -> None:
-    assert printable(UNSAFE) == r"a\x1b[31m\r\n\t\x07\x7f\x9b\u202e\u2066\u2028\x85\udcff"
-
-
-def test_letters_of_all_scripts_are_kept() -> None:
-    text = "naïve 写真 [b]\u3000\xa0صورة 👩\u200d👧 ½ \\x1b"
-    assert printable(text) == text
 
 
 @pytest.mark.parametrize("mode", [ProgressMode.plain, ProgressMode.rich, ProgressMode.none])

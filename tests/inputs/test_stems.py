@@ -1,10 +1,11 @@
 """Test that results stay inside the result folder and never share a name."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from cvkit.inputs.stems import folders_of, path_inside, unique_stems, without_suffix
+from cvkit.inputs.stems import MAX_STEM_BYTES, folders_of, path_inside, unique_stems, without_suffix
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,14 @@ def test_folders_of_results_do_not_have_the_names_of_files() -> None:
 
 def test_the_folders_of_stems_include_those_that_contain_them() -> None:
     assert folders_of(["a", "b/c/d", "b/e", "b/c/f"]) == {"b", "b/c"}
+
+
+@pytest.mark.parametrize("character", ["x", "\u00e9", "\u732b", "\udce9"])
+def test_long_names_leave_room_for_suffixes_and_stay_different(character: str) -> None:
+    size = len(os.fsencode(character))
+    names = [f"d/{character * (249 // size)}{end}.jpg" for end in "ab"] + [f"d/{character * (MAX_STEM_BYTES // size)}"]
+    first, second, short = unique_stems(names)
+    assert first != second
+    assert all(stem.startswith("d/") and len(os.fsencode(stem[2:])) <= MAX_STEM_BYTES for stem in (first, second))
+    assert short == names[2]
+    assert unique_stems(names[1:2]) == [second]  # in another job of an array

@@ -9,7 +9,8 @@ from cvkit.config import EvaluateConfig
 from cvkit.data.images import image_size, read_image, read_map, resize_image, resize_map
 from cvkit.device import choose_device
 from cvkit.engine.streaming.stream import prefetch
-from cvkit.errors import DataError, UsageError, did_you_mean
+from cvkit.errors import DataError, UsageError
+from cvkit.messages import did_you_mean
 from cvkit.models.loaded import Request
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
 from cvkit.tasks.registry import load_saliency

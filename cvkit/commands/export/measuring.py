@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from cvkit.commands.export.samples import SampleImages, inputs_of
 from cvkit.commands.export.staging import parts_of, size_of
-from cvkit.errors import DataError, UsageError, first_line
+from cvkit.errors import DataError, UsageError
+from cvkit.messages import first_line
 from cvkit.models.exported.comparison import Outputs
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.network import ExportedNetwork

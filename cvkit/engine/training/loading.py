@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from cvkit.engine.stop import leave_signals_to_the_parent, signals_deferred
 from cvkit.engine.training.learner import Batch, Data
 from cvkit.engine.training.sampling import EpochSampler, Key
-from cvkit.errors import CvkitError, DataError, TrainingError, reason
+from cvkit.errors import CvkitError, DataError, TrainingError
+from cvkit.messages import reason
 
 PREFETCH = 4  # batches per worker that are loaded in advance
 JOIN_SECONDS = 10.0  # longest wait for a process that was killed

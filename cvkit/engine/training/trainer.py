@@ -18,7 +18,8 @@ from cvkit.engine.training.learner import Batch, Learner
 from cvkit.engine.training.optim import WeightAverage, load_averages, make_optimizer, schedule_factor, set_rates
 from cvkit.engine.training.state import State
 from cvkit.engine.training.tensors import check_tensors
-from cvkit.errors import TrainingError, WeightsError, last_line
+from cvkit.errors import TrainingError, WeightsError
+from cvkit.messages import last_line
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cvkit.errors import DataError, UsageError, WeightsError, first_line
+from cvkit.errors import DataError, UsageError, WeightsError
+from cvkit.messages import first_line
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.reading import read_facts
 from cvkit.models.exported.runtimes import OPENERS, Run

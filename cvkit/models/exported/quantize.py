@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from cvkit.errors import UsageError, first_line
+from cvkit.errors import UsageError
+from cvkit.messages import first_line
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.runtimes import need
 from cvkit.models.exported.silence import silent

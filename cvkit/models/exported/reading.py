@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 from torch import Tensor
 
 from cvkit import files
-from cvkit.errors import UsageError, WeightsError, first_line
+from cvkit.errors import UsageError, WeightsError
+from cvkit.messages import first_line
 from cvkit.models.exported import onnx_file
 from cvkit.models.exported.facts import KEY, Facts
 from cvkit.models.exported.runtimes import need, openvino_weights

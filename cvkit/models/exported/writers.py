@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from cvkit import files
-from cvkit.errors import UsageError, first_line
+from cvkit.errors import UsageError
+from cvkit.messages import first_line
 from cvkit.models.exported import onnx_file
 from cvkit.models.exported.facts import KEY, Facts
 from cvkit.models.exported.reading import tensor_digest

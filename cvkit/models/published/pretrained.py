@@ -6,8 +6,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from cvkit.catalog import TIMM_PREFIX, Pretrained
-from cvkit.errors import UsageError, WeightsError, did_you_mean
+from cvkit.errors import UsageError, WeightsError
 from cvkit.files import sha256
+from cvkit.messages import did_you_mean
 from cvkit.models.fetch import file_name, hash_in
 from cvkit.models.published.libraries import (
     addresses,

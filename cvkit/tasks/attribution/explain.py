@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvkit.catalog import TargetLayer
-from cvkit.errors import UsageError, did_you_mean
+from cvkit.errors import UsageError
+from cvkit.messages import did_you_mean
 from cvkit.models.scaling import min_max
 from cvkit.tasks.attribution.capture import Capture, frozen_evaluation, to_grid
 from cvkit.tasks.attribution.guided import GuidedBackprop, pixels_to_map

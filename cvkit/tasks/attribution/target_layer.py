@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from cvkit.catalog import TargetLayer
-from cvkit.errors import UsageError, nearest
+from cvkit.errors import UsageError
+from cvkit.messages import nearest
 from cvkit.models.dry_run import BuildNetwork, Call, DryRun, Rectified, Shape, Value, dry_run
 
 RELU = "+relu"

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from cvkit.errors import DataError, UsageError, did_you_mean, nearest
+from cvkit.errors import DataError, UsageError
+from cvkit.messages import did_you_mean, nearest, printable_name
 
 WORDNET_ID = re.compile(r"n\d{8}", re.IGNORECASE)
 INDEX = re.compile(r"[+-]?[0-9]+")
@@ -67,10 +68,10 @@ class ClassResolver:
         if not self.has_labels:
             ids = ", the WordNet id" if self.has_ids else ""
             raise DataError(
-                f"'{printable(name)}' cannot be looked up, because the labels of the model are unknown: use the index "
-                f"of the class (0 to {self.num_classes - 1}){ids} or --labels FILE."
+                f"'{printable_name(name)}' cannot be looked up, because the labels of the model are unknown: use the "
+                f"index of the class (0 to {self.num_classes - 1}){ids} or --labels FILE."
             )
-        raise DataError(f"the model has no class '{printable(name)}'.{self._suggestion(normalised)}")
+        raise DataError(f"the model has no class '{printable_name(name)}'.{self._suggestion(normalised)}")
 
     def find_index(self, text: str) -> int:
         """Return the class index that ``text`` gives in decimal digits.
@@ -79,12 +80,12 @@ class ClassResolver:
             DataError: If ``text`` is not a whole number from 0 to ``num_classes`` - 1.
         """
         if not INDEX.fullmatch(text.strip()):
-            raise DataError(f"'{printable(text)}' is not a class index (0 to {self.num_classes - 1}).")
+            raise DataError(f"'{printable_name(text)}' is not a class index (0 to {self.num_classes - 1}).")
         digits = text.strip().lstrip("+-0") or "0"
         negative = text.strip().startswith("-") and digits != "0"
         # The length is compared first: Python refuses to convert thousands of digits.
         if negative or len(digits) > len(str(self.num_classes)) or int(digits) >= self.num_classes:
-            raise DataError(f"the class index {printable(text)} is out of range (0 to {self.num_classes - 1}).")
+            raise DataError(f"the class index {printable_name(text)} is out of range (0 to {self.num_classes - 1}).")
         return int(digits)
 
     def find_id(self, text: str) -> int:
@@ -94,22 +95,22 @@ class ClassResolver:
             DataError: If no class or several classes have this id, or if the ids of the model are unknown.
         """
         if not self.has_ids:
-            raise DataError(f"'{printable(text)}' cannot be looked up, because the model has no WordNet ids.")
+            raise DataError(f"'{printable_name(text)}' cannot be looked up, because the model has no WordNet ids.")
         indices = self._ids.get(_normalise(text), [])
         if not indices:
             advice = "Leave it out, or use a model with this class."
-            raise DataError(f"the model has no class with the id '{printable(text)}'. {advice}")
+            raise DataError(f"the model has no class with the id '{printable_name(text)}'. {advice}")
         return self._only(text, indices)
 
     def _only(self, name: str, indices: list[int]) -> int:
         """Return the only index, or raise DataError with the classes that ``name`` may stand for."""
         if len(indices) == 1:
             return indices[0]
-        candidates = [f"{index} ({printable(self._names[index])})" for index in indices[:MAX_CANDIDATES]]
+        candidates = [f"{index} ({printable_name(self._names[index])})" for index in indices[:MAX_CANDIDATES]]
         more = f" and {len(indices) - MAX_CANDIDATES} more" if len(indices) > MAX_CANDIDATES else ""
         identifier = "index or WordNet id" if self.has_ids else "index"
         raise DataError(
-            f"'{printable(name)}' is the name of {len(indices)} classes: {', '.join(candidates)}{more}. "
+            f"'{printable_name(name)}' is the name of {len(indices)} classes: {', '.join(candidates)}{more}. "
             f"Use the {identifier} of one of them."
         )
 
@@ -140,12 +141,6 @@ def find_class(name: str, labels: Sequence[str], class_ids: Sequence[str], *, nu
         return ClassResolver(labels, class_ids, num_classes).find(name)
     except DataError as error:
         raise UsageError(f"{source}: {error}") from error
-
-
-def printable(text: str, length: int = 80) -> str:
-    """Return ``text`` for one line of a message: control characters escaped, at most ``length`` characters kept."""
-    text = text if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def _by_name(pairs: Iterable[tuple[str, int]]) -> Mapping[str, list[int]]:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from cvkit.errors import DataError
 from cvkit.inputs import Input
-from cvkit.tasks.classification.resolver import ClassResolver, printable
+from cvkit.messages import printable_name
+from cvkit.tasks.classification.resolver import ClassResolver
 
 FOLDERS = "folders"
 # Columns that name the class, in order of precedence: the first one that is not empty in a row decides.
@@ -78,7 +79,7 @@ class _FolderTruth(Truth):
             try:
                 self.cache[name] = self.resolver.find(name)
             except DataError as error:
-                self.cache[name] = f"the folder '{printable(name)}' is not named after one class: {error}"
+                self.cache[name] = f"the folder '{printable_name(name)}' is not named after one class: {error}"
         if isinstance(answer := self.cache[name], str):
             raise DataError(answer)
         return answer
@@ -115,7 +116,7 @@ class _TableTruth(Truth):
             if len(rows) > 1:
                 lines = " and ".join(f"line {row.line} (class {row.class_index})" for row in rows)
                 raise DataError(
-                    f"{self.path}: {lines} match {printable(item.name)}: write more of its path in the file."
+                    f"{self.path}: {lines} match {printable_name(item.name)}: write more of its path in the file."
                 )
             if rows:
                 return rows[0].class_index
@@ -143,7 +144,7 @@ def _read_csv(path: Path, resolver: ClassResolver) -> _TableTruth:
             if earlier.class_index != row.class_index:
                 advice = "correct one" if "/" in name else "write more of its path (folder/name)"
                 classes = f"class {row.class_index} here and class {earlier.class_index} in line {earlier.line}"
-                raise DataError(f"{printable(name)} is {classes}: {advice}.")
+                raise DataError(f"{printable_name(name)} is {classes}: {advice}.")
         except DataError as error:
             raise DataError(f"{path}: line {line}: {error}") from error
     if not by_path:
@@ -181,7 +182,7 @@ def _find_columns(where: str, header: list[str], resolver: ClassResolver) -> dic
             raise DataError(f"{where}: the column {name} occurs twice.")
     present = [name for name in COLUMNS if name in header]
     if "image" not in header or not present:
-        columns = printable(", ".join(header) or "none", length=200)
+        columns = printable_name(", ".join(header) or "none", 200)
         raise DataError(f"{where}: the file {REQUIRED}, separated by commas; its columns are {columns}.")
     usable = {
         "class_index": True,
@@ -216,7 +217,7 @@ def _class_of_row(cells: list[str], columns: Mapping[str, int], find: Callable[[
             continue
         index = find(column, text)
         if chosen and chosen[2] != index:
-            pair = f"{chosen[0]} {printable(chosen[1])} and {column} {printable(text)}"
+            pair = f"{chosen[0]} {printable_name(chosen[1])} and {column} {printable_name(text)}"
             raise DataError(f"{pair} contradict each other: the latter is class {index}; correct one.")
         chosen = chosen or (column, text, index)
     if not chosen:

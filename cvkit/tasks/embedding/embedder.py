@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cvkit.errors import WeightsError, last_line
+from cvkit.errors import WeightsError
+from cvkit.messages import last_line
 from cvkit.models.exported.network import ExportedNetwork
 from cvkit.models.runner import Runner
 from cvkit.tasks.embedding.autoencoder import Autoencoder, AutoencoderSpec, Encoder, build

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cvkit.errors import UsageError, did_you_mean
+from cvkit.errors import UsageError
+from cvkit.messages import did_you_mean
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvkit.catalog import IMAGENET_MEAN, IMAGENET_STD
-from cvkit.errors import WeightsError, last_line
+from cvkit.errors import WeightsError
+from cvkit.messages import last_line
 from cvkit.models.plain import is_input_size, is_normalisation
 from cvkit.models.runner import Runner
 from cvkit.tasks.saliency.maps import gaussian_blur

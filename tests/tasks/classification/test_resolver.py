@@ -7,7 +7,7 @@ import pytest
 
 from cvkit.errors import CvkitError, DataError, UsageError
 from cvkit.inputs import Input
-from cvkit.tasks.classification.resolver import ClassResolver, find_class, printable
+from cvkit.tasks.classification.resolver import ClassResolver, find_class
 from cvkit.tasks.classification.truth import read_truth
 
 LABELS = ("tench", "crane", "Cardigan", "tiger cat", "crane", "cardigan", "sofa, studio couch, Day_Bed", "7")
@@ -162,8 +162,3 @@ def test_as_many_labels_as_classes_are_needed() -> None:
         ClassResolver(LABELS, (), 10)
     with pytest.raises(DataError, match="There are 8 class ids for 10 classes"):
         ClassResolver((), IDS, 10)
-
-
-def test_a_message_shows_control_characters_escaped_and_long_names_cut() -> None:
-    assert printable("a\nb\x1b") == "a\\nb\\x1b"
-    assert printable("a" * 100) == "a" * 80 + "..."

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvkit.errors import DataError, reason
+from cvkit.errors import DataError
 from cvkit.files import sha256, sha256_of
+from cvkit.messages import reason
 from cvkit.tasks.saliency.data.layout import Example
 
 

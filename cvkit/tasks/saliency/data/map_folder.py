@@ -8,7 +8,7 @@ import numpy as np
 from cvkit.data.images import read_map, resize_map
 from cvkit.errors import DataError
 from cvkit.files import is_folder
-from cvkit.inputs import search_folder, without_suffix
+from cvkit.inputs import search_folder, shorten, without_suffix
 from cvkit.tasks.saliency.data.ground_truth import Mismatch, same_shape
 from cvkit.tasks.saliency.data.layout import MAP_SUFFIXES, Example
 
@@ -41,7 +41,7 @@ class MapFolder:
             if found.is_folder:
                 self._unsearched.append(found.path)
                 continue
-            name = without_suffix(found.relative)
+            name = shorten(without_suffix(found.relative))  # as ``predict`` names its files
             self._by_path[name] = found.path
             self._by_stem.setdefault(name.rpartition("/")[2], []).append(found.path)
         if not any(self.find(example) for example in examples):
@@ -54,10 +54,10 @@ class MapFolder:
         """Return the path of the map of an image, None if there is none."""
         names = [f"{example.split}/{example.key}", example.key]
         names += [name + example.image.suffix for name in names]
-        for name in names:
+        for name in map(shorten, names):
             if name in self._by_path:
                 return self._by_path[name]
-        same_stem = self._by_stem.get(Path(example.key).name, [])
+        same_stem = self._by_stem.get(shorten(Path(example.key).name), [])
         return same_stem[0] if len(same_stem) == 1 else None
 
     def read(self, example: Example, size: tuple[int, int]) -> np.ndarray:

@@ -15,8 +15,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cvkit.errors import DataError, first_line
+from cvkit.errors import DataError
 from cvkit.inputs import open_file
+from cvkit.messages import first_line
 
 MatValue: TypeAlias = "NDArray | list[dict[str, MatValue]] | None"
 

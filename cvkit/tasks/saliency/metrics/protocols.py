@@ -7,7 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cvkit.errors import UsageError, did_you_mean
+from cvkit.errors import UsageError
+from cvkit.messages import did_you_mean
 from cvkit.tasks.saliency.metrics.auc import auc, auc_borji, auc_judd, auc_shuffled, sauc
 from cvkit.tasks.saliency.metrics.emd import emd
 from cvkit.tasks.saliency.metrics.fixation import information_gain, nss

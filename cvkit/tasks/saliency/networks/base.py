@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cvkit.catalog import SALIENCY_MODELS
-from cvkit.errors import DataError, UsageError, WeightsError, did_you_mean
+from cvkit.errors import DataError, UsageError, WeightsError
+from cvkit.messages import did_you_mean
 from cvkit.models.plain import have_types
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from cvkit.catalog import TIMM_PREFIX
-from cvkit.errors import WeightsError, first_line
+from cvkit.errors import WeightsError
+from cvkit.messages import first_line
 from cvkit.models import fetch
 from cvkit.models.backbones import LibraryBackbone
 from cvkit.models.published.pretrained import backbone_entry

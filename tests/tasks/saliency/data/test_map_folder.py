@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from cvkit.errors import DataError
+from cvkit.inputs.stems import unique_stems
 from cvkit.tasks.saliency.data.layout import Example
 from cvkit.tasks.saliency.data.map_folder import MapFolder
 
@@ -36,3 +37,13 @@ def test_maps_in_result_folders_are_found(tmp_path: Path) -> None:
     (tmp_path / "run/.cvkit").mkdir(parents=True)
     Image.new("L", (4, 4), 9).save(tmp_path / "run/a.png")
     assert MapFolder(tmp_path, [example("a.jpg")]).find(example("a.jpg")) == tmp_path / "run/a.png"
+
+
+def test_the_shortened_map_of_an_image_with_a_long_name_is_found(tmp_path: Path) -> None:
+    images = [f"{'x' * 245}{end}.jpg" for end in "ab"]
+    for stem in unique_stems(images):
+        Image.new("L", (4, 4), 9).save(tmp_path / f"{stem}.png")
+    folder = MapFolder(tmp_path, [example(name) for name in images])
+    assert [folder.find(example(name)) for name in images] == [
+        tmp_path / f"{stem}.png" for stem in unique_stems(images)
+    ]
