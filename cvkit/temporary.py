@@ -1,11 +1,13 @@
-"""Name the temporary files of a process, and remove those that killed processes left."""
+"""Name the temporary files and folders of a process, and remove those that killed processes left."""
 
 import contextlib
 import hashlib
 import os
 import platform
 import re
+import shutil
 import time
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +17,7 @@ _OWNED = re.compile(r"\.cvkit-(?:(?P<space>[0-9a-f]{8})-(?P<process>\d{1,10})-)?
 
 
 def temporary_prefix() -> str:
-    """Return the beginning of the names of this process's temporary files."""
+    """Return the beginning of the names of this process's temporary files and folders."""
     return f"{TEMPORARY}{_process_space()}-{os.getpid()}-"
 
 
@@ -54,12 +56,25 @@ def remove_abandoned(folder: Path, *, exclusive: bool = False) -> None:
             in it are abandoned then.
     """
     for parent, _, names in os.walk(folder):
-        for name in filter(is_temporary, names):
-            path = Path(parent, name)
-            owner = _OWNED.fullmatch(name)
-            if owner and ((exclusive and path.parent == folder) or _is_abandoned(path, owner)):
+        for path, owner in _owned(Path(parent), names):
+            if (exclusive and path.parent == folder) or _is_abandoned(path, owner):
                 with contextlib.suppress(OSError):  # another process removes it as well, or the folder is read-only
                     path.unlink()
+
+
+def remove_abandoned_folders(folder: Path) -> None:
+    """Remove the temporary folders that killed processes left directly in a folder, see ``remove_abandoned``."""
+    with contextlib.suppress(OSError):
+        for path, owner in _owned(folder, [path.name for path in folder.iterdir()]):
+            if path.is_dir() and not path.is_symlink() and _is_abandoned(path, owner):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _owned(folder: Path, names: Iterable[str]) -> Iterator[tuple[Path, re.Match[str]]]:
+    """Yield the temporary ones of the names in a folder, each with the match that names its process."""
+    for name in filter(is_temporary, names):
+        if owner := _OWNED.fullmatch(name):
+            yield folder / name, owner
 
 
 def _is_abandoned(path: Path, owner: re.Match[str]) -> bool:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from cvkit.files import atomic_path
-from cvkit.temporary import remove_abandoned
+from cvkit.temporary import remove_abandoned, remove_abandoned_folders
 
 
 def temporary(folder: Path, owner: str) -> Path:
@@ -45,3 +45,18 @@ def test_whoever_holds_the_lock_of_a_folder_removes_the_temporary_files_of_other
     here, below = temporary(tmp_path, "0123abcd-1-"), temporary(tmp_path / "maps", "0123abcd-1-")
     remove_abandoned(tmp_path, exclusive=True)
     assert not here.exists() and below.exists()
+
+
+def test_temporary_folders_of_processes_that_have_ended_are_removed(tmp_path: Path) -> None:
+    space = own_name(tmp_path).split("-")[0]
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    names = (f"{space}-{ended.stdout.strip()}-", own_name(tmp_path), "0123abcd-1-")
+    abandoned, alive, elsewhere = (tmp_path / f".cvkit-{name}abcdefgh.tmp" for name in names)
+    for folder in (abandoned, alive, elsewhere, tmp_path / ".cvkit-abcdefgh.tmp.d"):
+        (folder / "inner").mkdir(parents=True)
+        (folder / "inner/model.onnx").touch()
+    link = tmp_path / f".cvkit-{names[0]}hgfedcba.tmp"
+    link.symlink_to(alive)
+    remove_abandoned_folders(tmp_path)
+    remove_abandoned_folders(tmp_path / "missing")
+    assert not abandoned.exists() and (alive / "inner/model.onnx").exists() and elsewhere.exists() and link.is_symlink()

@@ -189,6 +189,22 @@ def test_a_checkpoint_embeds_without_training(run: Run, digits: Path, trained: P
     assert run(*words, "--overwrite").code == 0
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("images", None), ("images", 3), ("failed", "x"), ("parameters", []), ("metrics", {"pca": {"colour": 1}})],
+)
+def test_a_damaged_manifest_of_a_complete_folder_is_one_line(
+    run: Run, digits: Path, trained: Path, key: str, value: object
+) -> None:
+    words = ("cae-embed", "--data", digits, "--model", trained, "--device", "cpu", "--out", "e", "--embed", "test")
+    assert run(*words, "--compare", "none").code == 0
+    manifest = json.loads(Path("e/manifest.json").read_text())
+    Path("e/manifest.json").write_text(json.dumps({**manifest, key: value}))
+    ended = run(*words, "--compare", "none")
+    assert ended.code == 1 and "manifest.json is damaged" in ended.err and ended.err.count("\n") == 1
+    assert run(*words, "--compare", "none", "--overwrite").code == 0
+
+
 def test_a_result_folder_of_a_mistake_is_free_and_edited_labels_are_seen(run: Run, digits: Path, trained: Path) -> None:
     words = ("cae-embed", "--data", digits, "--checkpoint", trained, "--device", "cpu", "--out", "e", "--embed", "test")
     assert run(*words, "--format", "projector", "--max-pixels", 5).code == 0

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,6 +200,24 @@ def test_a_signal_ends_it_with_nothing_left(run: Run, monkeypatch: pytest.Monkey
     monkeypatch.setattr(writers, "write_pt2", signalled)
     ended = run("export", NET, "--weights", "none", "--format", "pt2", "--out", "x.pt2")
     assert ended.code == 75 and "stopped by a signal" in ended.err and list(Path().iterdir()) == []
+
+
+KILLED = """
+import os
+from pathlib import Path
+from cvkit.commands.export.staging import staging_folder
+with staging_folder(Path("x.safetensors")) as folder:
+    (folder / "x.safetensors").touch()
+    os._exit(9)
+"""
+
+
+def test_the_folder_of_an_export_that_was_killed_is_removed(run: Run) -> None:
+    assert subprocess.run([sys.executable, "-c", KILLED]).returncode == 9
+    (left,) = Path().iterdir()
+    assert (left / "x.safetensors").is_file()
+    assert run("export", NET, "--weights", "none", "--format", "safetensors", "--out", "x.safetensors").code == 0
+    assert sorted(path.name for path in Path().iterdir()) == ["x.safetensors", "x.safetensors.export.json"]
 
 
 def test_a_report_that_cannot_be_written_leaves_no_file(run: Run) -> None:

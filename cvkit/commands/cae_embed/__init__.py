@@ -26,11 +26,12 @@ from cvkit.device import choose_device, describe_device
 from cvkit.engine.distributed import start_fabric
 from cvkit.engine.locks import sole_writer
 from cvkit.engine.parquet import need_parquet
-from cvkit.engine.result_folder import close_result, open_result
+from cvkit.engine.result_folder import MANIFEST, close_result, open_result
 from cvkit.engine.run_folder import check_same_data, opened_run
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
-from cvkit.errors import DataError, StoppedBySignal, UsageError
+from cvkit.errors import DataError, OutputError, StoppedBySignal, UsageError
 from cvkit.inputs import check_stdin_is_unshared
+from cvkit.messages import reason
 from cvkit.models.loaded import Request
 from cvkit.processes import process_plan
 from cvkit.progress import Note, Reporter, ignore
@@ -124,13 +125,22 @@ def _embed_by_model(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
 
 
 def _completed(config: CaeEmbedConfig, folder: Path, done: Mapping[str, Any], report: Reporter) -> CaeEmbedResult:
-    """Return the result of a folder that is complete already."""
+    """Return the result of a folder that is complete already.
+
+    Raises:
+        DataError: If images were unreadable, and ``strict`` is set.
+        OutputError: If the manifest of the folder is damaged.
+    """
+    try:
+        metrics = {name: EmbeddingScores(**values) for name, values in done["metrics"].items()}
+        images = {name: int(count) for name, count in done["images"].items()}
+        failed, parameters = int(done["failed"]), int(done["parameters"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OutputError(f"{folder / MANIFEST} is damaged ({reason(error)}): add --overwrite.") from error
     report(Note(f"{folder} is complete already"))
-    metrics = {name: EmbeddingScores(**values) for name, values in done["metrics"].items()}
-    counts = {name: done[name] for name in ("images", "failed", "parameters")}
-    if config.strict and counts["failed"]:
-        raise DataError(f"{counts['failed']} images were unreadable, and --strict is set: see {folder}/failures.csv.")
-    return CaeEmbedResult(folder=folder, metrics=metrics, **counts)
+    if config.strict and failed:
+        raise DataError(f"{failed} images were unreadable, and --strict is set: see {folder}/failures.csv.")
+    return CaeEmbedResult(folder=folder, metrics=metrics, images=images, failed=failed, parameters=parameters)
 
 
 def _identity(config: CaeEmbedConfig, weights: str, source: DataSource) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cvkit import files
 from cvkit.errors import OutputError
+from cvkit.temporary import remove_abandoned_folders, temporary_prefix
 
 
 def report_path(path: Path) -> Path:
@@ -30,10 +31,14 @@ def check_free(path: Path, overwrite: bool) -> None:
 
 @contextmanager
 def staging_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder on the file system of ``path``, where a move is a rename, and remove it afterwards."""
+    """Yield a temporary folder on the file system of ``path``, where a move is a rename, and remove it afterwards.
+
+    The folders that killed processes left in the same place are removed as well.
+    """
     near = next(folder for folder in path.absolute().parents if folder.is_dir())
+    remove_abandoned_folders(near)
     with files.writing(path):
-        temporary = tempfile.TemporaryDirectory(dir=near, prefix=".cvkit-")
+        temporary = tempfile.TemporaryDirectory(dir=near, prefix=temporary_prefix(), suffix=".tmp")
     with temporary as folder:
         yield Path(folder)
 
