@@ -114,3 +114,18 @@ def test_a_killed_process_ends_the_other_with_a_message(
     recorded = sum(path.read_bytes().count(b'"crc"') for path in out.glob(".cvkit/*.jsonl"))
     again = start(images, trained, out, None, "--size", "1200x1200", "--json")
     assert json.loads(again.communicate(timeout=300)[0])["counts"]["skipped"] == recorded
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_refusal_by_the_first_process_ends_the_others_with_one_message(
+    fixation_data: Path, tmp_path: Path, launcher: str
+) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    program, options = LAUNCHERS[launcher]
+    command = [sys.executable, *program, "train-saliency", "--data", str(fixation_data), "--out", str(tmp_path)]
+    command += ["--backbone", "timm:mobilenetv3_small_050", "--weights", "none", "--size", "32x32", "--device", "cpu"]
+    # The others wait for the name of the folder, which only the first process opens.
+    ended = subprocess.run([*command, *options], capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 1
+    assert ended.stderr.count("error: ") == 1 and "already holds other files" in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
