@@ -15,7 +15,6 @@ from cvkit.data.images import read_image
 from cvkit.engine.distributed import assign_process
 from cvkit.engine.parquet import need_parquet
 from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, inputs_of_shard, run_batch
-from cvkit.engine.streaming.records import read_rows
 from cvkit.engine.streaming.stream import Stages, WriteResult
 from cvkit.errors import DataError, NonFiniteError, UsageError
 from cvkit.inputs import Input
@@ -50,7 +49,7 @@ class ClassifyResult:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of ``results.csv`` for the inputs of this job, in their order, read from the folder."""
-        for row in read_rows(self.batch.folder, self.inputs):
+        for row in self.batch.rows(self.inputs):
             yield {name: row[name] for name in CLASS_COLUMNS}
 
 
@@ -97,7 +96,7 @@ def classify(config: ClassifyConfig, report: Reporter = ignore, stdin: Iterable[
     result = run_batch(config, batch, inputs, _stages(config, classifier, truth), process, report)
     scores, unjudged = None, 0
     if truth is not None and is_main_process():
-        scores, unjudged = score(read_rows(result.folder, inputs))
+        scores, unjudged = score(result.rows(inputs))
     return ClassifyResult(result, scores, unjudged, inputs_of_shard(config, inputs))
 
 

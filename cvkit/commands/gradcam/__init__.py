@@ -11,7 +11,6 @@ from cvkit.commands.gradcam.explaining import TOP, ImageExplainer, choose_classe
 from cvkit.config import GradcamConfig
 from cvkit.engine.distributed import assign_process
 from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, inputs_of_shard, run_batch
-from cvkit.engine.streaming.records import read_rows
 from cvkit.engine.streaming.stream import Stages
 from cvkit.errors import UsageError
 from cvkit.inputs import Input
@@ -50,7 +49,7 @@ class GradcamResult:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of ``results.csv`` for the inputs of this job, in their order, read from the folder."""
-        for row in read_rows(self.batch.folder, self.inputs):
+        for row in self.batch.rows(self.inputs):
             yield {name: row[name] for name in self.columns}
 
     def predictions(self) -> Iterator[tuple[str, list[tuple[int, str, float]]]]:
@@ -58,7 +57,7 @@ class GradcamResult:
 
         A class is (rank, label or index, probability).
         """
-        for row in read_rows(self.batch.folder, self.inputs):
+        for row in self.batch.rows(self.inputs):
             if TOP in row:
                 yield row["image"], [(rank, label, probability) for rank, label, probability in row[TOP]]
 
@@ -101,7 +100,7 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
     result = run_batch(config, batch, inputs, stages, process, report)
     means = None
     if config.faithfulness and is_main_process():
-        means = mean_scores(read_rows(result.folder, inputs))
+        means = mean_scores(result.rows(inputs))
     return GradcamResult(result, _layer_name(target), means, batch.columns, inputs_of_shard(config, inputs))
 
 

@@ -1,8 +1,8 @@
 """Run an inference command over its inputs: divide them among processes, stream them, and count the results."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from cvkit.device import describe_device
 from cvkit.engine.distributed import Process
 from cvkit.engine.stop import StopSignal
 from cvkit.engine.streaming.ledger import Counts, Ledger, Work
+from cvkit.engine.streaming.records import Records
 from cvkit.engine.streaming.stream import Stages, StreamSettings, stream
 from cvkit.engine.streaming.tables import ReportWriter
 from cvkit.errors import StoppedBySignal
@@ -35,12 +36,19 @@ class BatchResult:
         counts: The numbers of inputs, over all processes.
         seconds: Duration.
         images_per_second: Inputs that succeeded or failed, per second.
+        records: The records of the folder.
     """
 
     folder: Path
     counts: Counts
     seconds: float
     images_per_second: float
+    records: Records = field(repr=False)
+
+    def rows(self, inputs: Sequence[Input]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of those inputs that succeeded, in the order of ``inputs``, with all recorded values."""
+        self.records.read_new()  # other processes may have finished since
+        yield from self.records.rows(item.name for item in inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +129,11 @@ def run_batch(
     if stopped:
         left = counts.inputs - counts.skipped - counts.done - counts.failed
         raise StoppedBySignal(f"stopped by a signal with {left} images left: run the same command again to continue.")
-    return BatchResult(job.folder, counts, seconds, (counts.done + counts.failed) / max(1e-9, seconds))
+    return BatchResult(job.folder, counts, seconds, _rate(counts, seconds), ledger.records)
+
+
+def _rate(counts: Counts, seconds: float) -> float:
+    return (counts.done + counts.failed) / max(1e-9, seconds)
 
 
 def _report_start(ledger: Ledger, inputs: int, report: Reporter) -> None:

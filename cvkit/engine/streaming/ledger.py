@@ -77,6 +77,7 @@ class Ledger:
     Attributes:
         work: The inputs and the folder.
         damaged: Number of damaged lines in the records of earlier runs. Their inputs are processed again.
+        records: The records of the folder.
     """
 
     def __init__(self, work: Work) -> None:
@@ -101,15 +102,16 @@ class Ledger:
             raise
 
     def _open_records(self) -> None:
-        records = Records(self._state, keep=("kind", "stem", "stamp", "files"))
-        self.damaged = records.damaged
-        recorded = records.kept
+        self.records = Records(self._state, keep=("kind", "stem", "stamp", "files"))
+        self.damaged = self.records.damaged
+        recorded = self.records.kept
         self._check_stems(recorded)
         k, n = self.work.shard
         self._own = list(self.work.inputs)[k - 1 :: n]
         self._list = {"shard": [k, n], "inputs": len(self.work.inputs), "list": list_digest(self.work.inputs)}
         self._index = {item.name: k - 1 + n * position for position, item in enumerate(self._own)}
         self._todo = [item for item in self._own if self.work.overwrite or not self._is_complete(item, recorded)]
+        recorded.clear()
         self._file = self._state / f"{k}-of-{n}.jsonl"
         with writing(self._file):
             self._stream = self._file.open("a", encoding="utf-8")
@@ -159,10 +161,10 @@ class Ledger:
         with writing(self._file):
             self._stream.flush()
         with locked(ledger_lock(self._state)):
-            # Read again inside the lock, so that the last process sees the records of all the others.
-            records = Records(self._state)
-            names = records.in_order(self.work.inputs)
-            counts = write_tables(self.work.folder, self.work.columns, records, names, write_reports)
+            # Read inside the lock, so that the last process sees the records of all the others.
+            self.records.read_new()
+            names = self.records.in_order(self.work.inputs)
+            counts = write_tables(self.work.folder, self.work.columns, self.records, names, write_reports)
             self._write_manifest({"counts": counts, "seconds": round(time.time() - self.began, 3)})
         return Counts(
             inputs=len(self._own), skipped=len(self._own) - len(self._todo), done=self.done, failed=self.failed

@@ -10,10 +10,10 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from cvkit.inputs import RESULT_MARK, Input
+from cvkit.inputs import Input
 
 MAX_LINE_BYTES = 64 << 20  # a longer line is damaged: the 1,000 classes of one image take 0.2 MB
 MAX_CLOCK_ERROR_NS = 86_400 * 10**9  # a record from further in the future is damaged, and would hide all later ones
@@ -21,7 +21,9 @@ CHECKSUM = b', "crc": '
 
 
 class Records:
-    """The last record of every input in the ``.cvkit`` folder of a result folder, at the time of construction.
+    """The last record of every input in the ``.cvkit`` folder of a result folder.
+
+    The records are those at the time of construction, or of the last call of ``read_new``.
 
     Attributes:
         damaged: Number of lines that hold no valid record, without those that a killed process left incomplete.
@@ -35,22 +37,39 @@ class Records:
             state: The folder.
             keep: Names of the values to keep in memory.
         """
-        self._files = sorted(state.glob("*.jsonl"))
+        self._state = state
+        self._files: list[Path] = []
+        self._read: list[int] = []  # bytes of each file that have been read
         # Arrays take a third of the memory that an object per input takes.
         self._numbers: dict[str, int] = {}  # index of each input in the arrays
         self._times, self._offsets = array("q"), array("q")  # time in nanoseconds, and offset in its file
         self._file_numbers, self._failures = array("L"), bytearray()
         self.damaged = 0
         self.kept: dict[str, dict[str, Any]] = {}
+        self.read_new(keep)
+
+    def read_new(self, keep: Sequence[str] = ()) -> None:
+        """Read the records that were appended since the last reading, by any process.
+
+        Args:
+            keep: As in the constructor.
+        """
+        new = sorted(set(self._state.glob("*.jsonl")) - set(self._files))
+        self._files += new
+        self._read += [0] * len(new)
         for number, path in enumerate(self._files):
             with path.open("rb") as stream:
-                for offset, line in _lines(stream):
-                    entry = decode(line)
-                    if entry is None:
-                        self.damaged += _is_damaged(line)
-                        continue
-                    if self._add(entry, number, offset) and keep:
-                        self.kept[entry["input"]] = {name: entry[name] for name in keep if name in entry}
+                for offset, line in _lines(stream, self._read[number]):
+                    if line.endswith(b"\n"):  # another process may still be writing a line without an end
+                        self._read[number] = offset + len(line)
+                    self._take(line, number, offset, keep)
+
+    def _take(self, line: bytes, file: int, offset: int, keep: Sequence[str]) -> None:
+        entry = decode(line)
+        if entry is None:
+            self.damaged += _is_damaged(line)
+        elif self._add(entry, file, offset) and keep:
+            self.kept[entry["input"]] = {name: entry[name] for name in keep if name in entry}
 
     def _add(self, entry: Mapping[str, Any], file: int, offset: int) -> bool:
         """Keep the position of a record, and return whether it is the last one of its input so far."""
@@ -94,7 +113,8 @@ class Records:
                 if file not in open_files:
                     open_files[file] = stack.enter_context(self._files[file].open("rb"))
                 open_files[file].seek(self._offsets[index])
-                entry = decode(open_files[file].readline(MAX_LINE_BYTES))
+                # The structure of the record was checked when its position was read.
+                entry = _parse(open_files[file].readline(MAX_LINE_BYTES))
                 if entry is not None:
                     yield entry
 
@@ -103,11 +123,6 @@ class Records:
         for entry in self.entries(names):
             if "kind" not in entry:
                 yield from entry.get("rows", [])
-
-
-def read_rows(folder: Path, inputs: Iterable[Input]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of those inputs that succeeded in a result folder, in the order of ``inputs``."""
-    yield from Records(folder / RESULT_MARK).rows(item.name for item in inputs)
 
 
 def encode(entry: Mapping[str, Any]) -> str:
@@ -124,19 +139,24 @@ def decode(line: bytes) -> dict[str, Any] | None:
 
     Lines of earlier versions of cvkit have no checksum.
     """
+    entry = _parse(line)
+    return entry if _is_record(entry) else None
+
+
+def _parse(line: bytes) -> Any:
+    """Return the JSON document of a line, or None if its checksum does not match or it is no JSON."""
     body, mark, checksum = line.rstrip().rpartition(CHECKSUM)
     if mark and checksum != b"%d}" % zlib.crc32(body):
         return None
     try:
-        entry = json.loads(line)
+        return json.loads(line.decode())
     except (ValueError, RecursionError):  # no JSON, an integer of too many digits, or thousands of brackets
         return None
-    return entry if _is_record(entry) else None
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield the offset and the content of each line; of a line that is too long, its parts."""
-    offset = 0
+def _lines(stream: BinaryIO, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the offset and the content of each line from an offset on; of a line that is too long, its parts."""
+    stream.seek(offset)
     while line := stream.readline(MAX_LINE_BYTES):
         yield offset, line
         offset += len(line)
@@ -147,24 +167,31 @@ def _is_damaged(line: bytes) -> bool:
     return bool(line.strip()) and not (line.startswith(b'{"input"') and not line.rstrip().endswith(b"}"))
 
 
+_TYPES = {"input": str, "stem": str, "kind": str, "message": str, "rows": list, "files": dict, "stamp": list}
+
+
 def _is_record(entry: Any) -> bool:
+    """Return whether a JSON document is a record. Hundred thousands are checked, so the checks are plain loops."""
     if not isinstance(entry, dict):
         return False
-    types = {"input": str, "stem": str, "kind": str, "message": str, "rows": list, "files": dict, "stamp": list}
-    if not all(isinstance(entry[name], kind) for name, kind in types.items() if name in entry):
-        return False
+    for name, kind in _TYPES.items():
+        if name in entry and not isinstance(entry[name], kind):
+            return False
     at = entry.get("at")
     if "input" not in entry or type(at) is not int or abs(at) > time.time_ns() + MAX_CLOCK_ERROR_NS:
         return False
-    rows, sizes = entry.get("rows", []), entry.get("files", {})
-    return (
-        bool("kind" in entry or rows)
-        and all(isinstance(row, dict) for row in rows)
-        and all(type(size) is int and _is_inside(name) for name, size in sizes.items())
-    )
+    rows = entry.get("rows", ())
+    if not (rows or "kind" in entry):
+        return False
+    for row in rows:
+        if not isinstance(row, dict):
+            return False
+    return all(type(size) is int and _is_inside(name) for name, size in entry.get("files", {}).items())
 
 
 def _is_inside(name: str) -> bool:
     """Return whether a recorded path leads to a file inside the result folder."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+    if name.startswith("/") or "\0" in name:
+        return False
+    parts = name.split("/")
+    return ".." not in parts and any(part not in ("", ".") for part in parts)

@@ -15,7 +15,7 @@ import pytest
 from cvkit.engine import locks
 from cvkit.engine.streaming import ledger as ledgers
 from cvkit.engine.streaming.ledger import Counts, Ledger, Work
-from cvkit.engine.streaming.records import decode, read_rows
+from cvkit.engine.streaming.records import Records, decode
 from cvkit.engine.streaming.tables import Rows
 from cvkit.errors import CvkitError, OutputError
 from cvkit.files import read_json
@@ -308,21 +308,25 @@ def test_a_failed_report_leaves_the_records(tmp_path: Path, inputs: list[Input])
     assert run(work(tmp_path, inputs))[0] == []
 
 
+def rows_of(folder: Path, inputs: list[Input]) -> list[dict[str, Any]]:
+    return list(Records(folder / ".cvkit").rows(item.name for item in inputs))
+
+
 def test_rows_are_read_in_the_requested_order(tmp_path: Path, inputs: list[Input]) -> None:
     run(work(tmp_path, inputs), bad="g")
     asked = [inputs[5], inputs[2], inputs[0]]  # b, g, d
-    assert list(read_rows(tmp_path / "out", asked)) == [{"image": f"in/{s}.jpg", "map": "map"} for s in "bd"]
+    assert rows_of(tmp_path / "out", asked) == [{"image": f"in/{s}.jpg", "map": "map"} for s in "bd"]
     run(work(tmp_path, inputs))
-    assert [row["image"] for row in read_rows(tmp_path / "out", asked)] == [f"in/{s}.jpg" for s in "bgd"]
+    assert [row["image"] for row in rows_of(tmp_path / "out", asked)] == [f"in/{s}.jpg" for s in "bgd"]
     stranger = Input(path=tmp_path / "in/x.jpg", name="in/x.jpg", stem="x")
-    assert list(read_rows(tmp_path / "out", [stranger])) == []
+    assert rows_of(tmp_path / "out", [stranger]) == []
 
 
 def test_extra_values_of_a_row_are_read_back_and_are_not_in_the_table(tmp_path: Path, inputs: list[Input]) -> None:
     with Ledger(work(tmp_path, inputs[:1])) as ledger:
         ledger.record_done(inputs[0], [{"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}], [])
         ledger.finish()
-    (row,) = read_rows(tmp_path / "out", inputs)
+    (row,) = rows_of(tmp_path / "out", inputs)
     assert row == {"image": "in/d.jpg", "map": 0.1, "true_index": 7, "top": [["cat", 0.5]]}
     assert table(tmp_path / "out/results.csv") == [["image", "map"], ["in/d.jpg", "0.1"]]
 
