@@ -8,6 +8,7 @@ import csv
 import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -198,8 +199,10 @@ def test_many_images_take_flat_memory_and_time_and_survive_kills(
         "start_peak": max(sample[2] for sample in again.samples),
     }
     write_json(base / f"{command}-{COUNT}.json", figures)
-    memory = [sample[2] for sample in running if sample[0] > before + 1000]
-    assert max(memory) <= (1 + MAX_GROWTH) * memory_at(running, before + 1000)
+    # The memory of a process with many threads goes up and down by several per cent. Its means show whether it grows.
+    settled = [sample[2] for sample in running if sample[0] > before + 1000]
+    tenth = max(1, len(settled) // 10)
+    assert statistics.fmean(settled[-tenth:]) <= (1 + MAX_GROWTH) * statistics.fmean(settled[:tenth])
     assert figures["start"] < MAX_START_S
 
 
