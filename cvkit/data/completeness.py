@@ -6,7 +6,7 @@ PNG is inflated again, only if the last pixel has the value that Pillow fills wi
 
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +43,19 @@ def check_complete(image: "Image.Image", path: Path) -> None:
         DataError: The data is shorter than the header says.
     """
     if image.format in ("JPEG", "MPO"):
-        last = _last_pixel(image)
-        level = float(np.dot(LUMA, last[:3])) if len(last) >= 3 else last[0]
-        short = abs(level - _FILL) <= _TOLERANCE and _is_short_jpeg(image, path)
+        short = may_be_fill(_last_pixel(image)) and _is_short_jpeg(image, path)
     elif image.format == "PNG":
         short = (not any(_last_pixel(image)) or bool(image.info.get("interlace"))) and _is_short_png(path)
     else:
         return  # the decoders of the other formats report this themselves
     if short:
         raise DataError(f"{path}: damaged image (the data ends before the last pixel).")
+
+
+def may_be_fill(last: Sequence[int] | np.ndarray) -> bool:
+    """Return whether the last pixel of a JPEG image (1, 3 or 4 samples from 0 to 255) may be what libjpeg fills in."""
+    level = float(np.dot(LUMA, last[:3])) if len(last) >= 3 else last[0]
+    return bool(abs(level - _FILL) <= _TOLERANCE)
 
 
 def _last_pixel(image: "Image.Image") -> tuple[int, ...]:

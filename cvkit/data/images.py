@@ -13,6 +13,7 @@ from cvkit.catalog import IMAGE_FORMATS
 from cvkit.data import tiff
 from cvkit.data.arrays import check_pixels, read_array
 from cvkit.data.completeness import check_complete
+from cvkit.data.jpeg import decode_jpeg
 from cvkit.data.scaling import white_level
 from cvkit.data.tiff_structure import is_tiff
 from cvkit.errors import DataError
@@ -96,8 +97,15 @@ def read_image(path: Path, max_pixels: int | None = None) -> np.ndarray:
     Raises:
         DataError: The file is missing, is no image, is damaged, or has too many pixels.
     """
+    from PIL import Image
+
     with open_image(path, max_pixels) as image, _reporting_damage(path):
-        return image.read_rgb() if isinstance(image, tiff.TiffPage) else np.asarray(_to_rgb(image, path))
+        if isinstance(image, tiff.TiffPage):
+            return image.read_rgb()
+        pixels = decode_jpeg(image)
+        if pixels is None:
+            return np.asarray(_to_rgb(image, path))
+        return np.asarray(_upright(Image.fromarray(pixels), image)) if _orientation(image) != 1 else pixels
 
 
 @contextmanager
@@ -142,8 +150,6 @@ def _samples(image: "Image.Image") -> np.ndarray:
 
 def _decode(image: "Image.Image", path: Path) -> "Image.Image":
     """Decode an image, and apply its EXIF orientation; read no other EXIF tag, because EXIF data is often damaged."""
-    from PIL import Image
-
     tiles: Any = getattr(image, "tile", ())
     reduced = any(each[3] == _REDUCED_RGB for each in tiles)
     image.load()  # in a PNG the orientation and the transparent colour may stand after the pixels
@@ -152,7 +158,14 @@ def _decode(image: "Image.Image", path: Path) -> "Image.Image":
             f"{path}: 16-bit RGB with a transparent colour is not supported; save it with an alpha channel."
         )
     check_complete(image, path)
-    transposition = _TRANSPOSITIONS.get(_orientation(image))
+    return _upright(image, image)
+
+
+def _upright(image: "Image.Image", header: "Image.Image") -> "Image.Image":
+    """Apply the EXIF orientation in a header to an image."""
+    from PIL import Image
+
+    transposition = _TRANSPOSITIONS.get(_orientation(header))
     return image.transpose(Image.Transpose[transposition]) if transposition else image
 
 
