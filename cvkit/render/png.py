@@ -11,32 +11,32 @@ from cvkit.render.colour import to_uint8, to_uint16
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB = 0, 2  # colour types (PNG specification, section 11.2.1)
-UP_FILTER = (
-    2  # each byte is stored as its difference from the byte above (section 9.2), which turns a smooth map into runs
-)
+# Filters (section 9.2): each byte is stored as its difference from the same byte of the pixel on the left, or above it,
+# which turns a smooth map into runs.
+SUB_FILTER, UP_FILTER = 1, 2
 
 
-def encode_png(array: NDArray[Any], bits: Literal[8, 16] = 8, compress_level: int = 1) -> bytes:
+def encode_png(array: NDArray[Any], bits: Literal[8, 16] = 8) -> bytes:
     """Encode an array as a PNG file.
+
+    The data is compressed by ISA-L at its level 1. Maps of 800x600 pixels take 0.4 ms (8 bits) and 1.3 ms (16 bits);
+    zlib at its fastest takes 2.9 and 9 ms for files of about the same size.
 
     Args:
         array: (H, W) or (H, W, 3). Floats are in 0..1 and rounded to the nearest level; uint8 (for 8 bits) and uint16
             (for 16 bits) are stored unchanged.
         bits: Bits per channel.
-        compress_level: From 1 (fastest, and small enough for smooth maps) to 9.
 
     Raises:
         ValueError: The shape, the dtype or the number of bits is another one.
     """
+    from isal import isal_zlib
+
     pixels = _pixels(array, bits)
     height, width = pixels.shape[:2]
     colour = GREY if pixels.ndim == 2 else RGB
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    # For the differences of 8-bit images, run-length encoding is smaller and faster than zlib's fastest search.
-    # The noisy low bytes of 16-bit maps have few runs.
-    strategy = zlib.Z_RLE if bits == 8 and compress_level == 1 else zlib.Z_DEFAULT_STRATEGY
-    packer = zlib.compressobj(compress_level, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
-    body = packer.compress(_filtered_rows(pixels).data) + packer.flush()
+    body = isal_zlib.compress(_filtered_rows(pixels).data, 1)
     return b"".join((SIGNATURE, _chunk(b"IHDR", header), _chunk(b"IDAT", body), _chunk(b"IEND", b"")))
 
 
@@ -57,9 +57,17 @@ def _filtered_rows(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     samples = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder(">"))
     rows = samples.view(np.uint8).reshape(pixels.shape[0], -1)
     stored = np.empty((rows.shape[0], rows.shape[1] + 1), dtype=np.uint8)
-    stored[:, 0] = UP_FILTER
-    stored[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=stored[1:, 1:])  # modulo 256, as the filter is defined
+    # The differences are modulo 256. For maps of 16 bits, SUB makes files smaller by a quarter than UP; for maps of
+    # 8 bits, UP makes them slightly smaller.
+    if pixels.dtype.itemsize == 2:
+        step = rows.shape[1] // pixels.shape[1]  # bytes per pixel
+        stored[:, 0] = SUB_FILTER
+        stored[:, 1 : 1 + step] = rows[:, :step]
+        np.subtract(rows[:, step:], rows[:, :-step], out=stored[:, 1 + step :])
+    else:
+        stored[:, 0] = UP_FILTER
+        stored[0, 1:] = rows[0]
+        np.subtract(rows[1:], rows[:-1], out=stored[1:, 1:])
     return stored
 
 
