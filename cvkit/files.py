@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from cvkit.errors import DataError, OutputError
 from cvkit.messages import first_line, reason
-from cvkit.temporary import temporary_prefix
+from cvkit.temporary import remove_abandoned_folders, temporary_prefix
 
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no quota error
 
@@ -85,6 +85,20 @@ def atomic_path(path: Path, *, durable: bool = True, keep: Path | None = None) -
             raise
         if durable:
             _flush_folder(path.parent)
+
+
+@contextmanager
+def staging_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder on the file system of ``path``, where a move is a rename, and remove it afterwards.
+
+    The folders that killed processes left in the same place are removed as well.
+    """
+    near = next(folder for folder in path.absolute().parents if folder.is_dir())
+    remove_abandoned_folders(near)
+    with writing(path):
+        temporary = tempfile.TemporaryDirectory(dir=near, prefix=temporary_prefix(), suffix=".tmp")
+    with temporary as folder:
+        yield Path(folder)
 
 
 def _flush(path: Path) -> None:

@@ -22,12 +22,12 @@ from torch import nn
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.commands.cae_embed import cae_embed
 from cvkit.commands.export import ExportResult, export
-from cvkit.commands.export.samples import sample_photographs
 from cvkit.config import CaeEmbedConfig, ExportConfig, TrainSaliencyConfig
 from cvkit.data.images import read_image, resize_image
 from cvkit.engine import checkpoint
 from cvkit.errors import CvkitError
 from cvkit.models.backbones import normalisation
+from cvkit.models.exported.samples import sample_photographs
 from cvkit.models.published import pretrained
 from cvkit.tasks.classification import loading
 from cvkit.tasks.saliency.networks.base import SaliencySpec

@@ -28,7 +28,7 @@ from cvkit.tasks.classification.metrics import Accuracy
 from cvkit.tasks.classification.ranking import ranks_of, top_classes
 from cvkit.tasks.classification.reports import ClassReports, score, write_class_reports
 from cvkit.tasks.classification.truth import Truth, read_truth
-from cvkit.tasks.registry import load_classifier
+from cvkit.tasks.registry import load_classifier, open_runner
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,9 @@ def classify(config: ClassifyConfig, report: Reporter = ignore, stdin: Iterable[
         need_parquet()
     loaded = load_classifier(Request.for_classifier(config, report))
     process = assign_process(config)
-    classifier = loaded.to(process.device, config.precision)
     _check_top(config, loaded.facts.num_classes)
+    classifier = open_runner(loaded, config, process.device, len(inputs), report)
+    assert isinstance(classifier, Classifier)
     truth = _read_truth(config, classifier, inputs, report)
     loaded.report_note(report)
     batch = _batch(config, loaded, classifier)

@@ -21,7 +21,7 @@ from cvkit.inputs import Input
 from cvkit.models.loaded import Request
 from cvkit.progress import Reporter, ignore
 from cvkit.render.jpeg import encode_jpeg
-from cvkit.tasks.registry import load_saliency
+from cvkit.tasks.registry import load_saliency, open_runner
 from cvkit.tasks.saliency.maps import check_map
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
@@ -59,7 +59,8 @@ def predict(config: PredictConfig, report: Reporter = ignore, stdin: Iterable[st
         render.colour_map(config.colormap)  # refuses an unknown name before any work
     process = assign_process(config)
     precision = choose_precision(config.precision, process.device)
-    predictor = loaded.to(process.device, precision)
+    predictor = open_runner(loaded, config, process.device, len(inputs), report)
+    assert isinstance(predictor, SaliencyPredictor)
     batch = BatchJob(
         command="predict",
         folder=Path(config.out),

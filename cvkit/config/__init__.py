@@ -1,6 +1,6 @@
 """Settings of the commands: one frozen dataclass per command, whose fields declare the options."""
 
-from cvkit.config.base import ComputeConfig, Config, DeviceConfig, InferenceConfig
+from cvkit.config.base import ComputeConfig, Config, DeviceConfig, InferenceConfig, RuntimeConfig
 from cvkit.config.classification import ClassifierConfig, ClassifyConfig, GradcamConfig
 from cvkit.config.demo import DemoConfig
 from cvkit.config.embedding import CaeEmbedConfig
@@ -39,6 +39,7 @@ __all__ = [
     "ModelPathConfig",
     "PredictConfig",
     "ResumeConfig",
+    "RuntimeConfig",
     "SampleFixationsConfig",
     "SaveInterval",
     "ShowModelConfig",

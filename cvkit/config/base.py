@@ -11,6 +11,7 @@ from cvkit.messages import did_you_mean, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+RUNTIMES = ("auto", "torch", "onnx")
 MAX_SEED = 2**64 - 1  # PyTorch's generators take 64 bits, as long as a hash that a script turns into a seed
 MAX_WORKERS = 1_024
 MAX_DEVICES = 128
@@ -33,6 +34,14 @@ MaxPixels = Annotated[
         panel=INPUTS,
         minimum=1,
         limit=10**12,
+    ),
+]
+Compile = Annotated[
+    bool,
+    Option(
+        help="Compile the network with torch.compile, which takes about a minute and makes GPUs faster.",
+        panel=COMPUTE,
+        changeable=True,
     ),
 ]
 Overwrite = Annotated[bool, Option(help="Replace results that exist already.", panel=OUTPUT, changeable=True)]
@@ -138,6 +147,27 @@ class DeviceConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RuntimeConfig(DeviceConfig):
+    """Settings of a command that runs a trained network, in PyTorch or in onnxruntime."""
+
+    runtime: Annotated[
+        str,
+        Option(
+            help="Program that runs the network: PyTorch or onnxruntime; auto takes onnxruntime on a processor where "
+            "that saves time.",
+            panel=COMPUTE,
+            choices=RUNTIMES,
+            changeable=True,
+        ),
+    ] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.runtime == "onnx" and self.precision not in ("auto", "fp32"):
+            raise UsageError(f"--runtime onnx computes in fp32: leave out --precision {self.precision}.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComputeConfig(DeviceConfig):
     """Settings of a command that may compute in several processes."""
 
@@ -164,7 +194,7 @@ class ComputeConfig(DeviceConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferenceConfig(ComputeConfig):
+class InferenceConfig(ComputeConfig, RuntimeConfig):
     """Settings of a command that sends many files through a model (``engine.streaming``)."""
 
     inputs: Annotated[

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from cvkit.config.base import PRECISIONS, InferenceConfig
+from cvkit.config.base import PRECISIONS, Compile, InferenceConfig
 from cvkit.config.option import COMPUTE, EXPLANATION, MODEL, OUTPUT, SCORING, Option
 from cvkit.config.shared import Alpha, ColorMap, Labels
 from cvkit.config.values import shown
@@ -112,6 +112,7 @@ class ClassifierConfig(InferenceConfig):
 class ClassifyConfig(ClassifierConfig):
     """Settings of ``cvkit classify``."""
 
+    compile: Compile = False
     top: Annotated[int, Option(help="Number of classes per image.", panel=OUTPUT, minimum=1, limit=MAX_TOP)] = 3
     format: Annotated[
         str,

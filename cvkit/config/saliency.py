@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from cvkit.config.base import MAX_SEED, Config, DeviceConfig, InferenceConfig, MaxPixels, Overwrite, Seed
+from cvkit.config.base import (
+    MAX_SEED,
+    Compile,
+    Config,
+    InferenceConfig,
+    MaxPixels,
+    Overwrite,
+    RuntimeConfig,
+    Seed,
+)
 from cvkit.config.option import DATA, INPUTS, MAX_SIDE, OUTPUT, SCORING, Option
 from cvkit.config.shared import Alpha, ColorMap, NamedWeights, TrainedModel
 from cvkit.config.values import format_size, parse_size
@@ -36,6 +45,7 @@ class PredictConfig(InferenceConfig):
 
     model: TrainedModel
     weights: NamedWeights = None
+    compile: Compile = False
     out: Annotated[
         str,
         Option(
@@ -78,7 +88,7 @@ class PredictConfig(InferenceConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(DeviceConfig):
+class EvaluateConfig(RuntimeConfig):
     """Settings of ``cvkit evaluate``. ``split`` None scores val, else test, else all images."""
 
     data: FixationData
@@ -100,6 +110,7 @@ class EvaluateConfig(DeviceConfig):
         ),
     ] = None
     weights: NamedWeights = None
+    compile: Compile = False
     protocol: Annotated[
         str,
         Option(

@@ -9,14 +9,18 @@ import torch
 from torch import nn
 
 from cvkit import files
+from cvkit.config import ClassifyConfig, EvaluateConfig, PredictConfig
 from cvkit.engine import checkpoint
 from cvkit.errors import UsageError, WeightsError
 from cvkit.messages import last_line, nearest
 from cvkit.models.exported.network import ExportedNetwork, is_exported
 from cvkit.models.exported.reading import read_facts
+from cvkit.models.exported.runtimes import Run
 from cvkit.models.loaded import Exportable, LoadedModel, ModelKind, Request
 from cvkit.models.runner import Runner
+from cvkit.models.runtimes import open_in_onnxruntime, takes_onnxruntime
 from cvkit.models.weights import check_tensors, check_uncompressed, read_tensors
+from cvkit.progress import Reporter
 from cvkit.tasks.attribution.target_layer import default_target
 from cvkit.tasks.classification.kind import KIND as CLASSIFIER_ALONE
 from cvkit.tasks.classification.loading import LoadedClassifier, blueprint, with_labels
@@ -118,6 +122,41 @@ def export_model(loaded: LoadedModel, part: str) -> Exportable:
     return KINDS[loaded.kind].export(loaded, part)
 
 
+def open_runner(
+    loaded: LoadedModel,
+    config: ClassifyConfig | EvaluateConfig | PredictConfig,
+    device: torch.device,
+    images: int,
+    report: Reporter,
+) -> Runner:
+    """Put a model on a device, in the runtime that ``--runtime`` selects, and compile it with ``--compile``.
+
+    Args:
+        loaded: The model.
+        config: The settings.
+        device: Device to compute on.
+        images: Number of inputs of the command.
+        report: Receives the choice.
+
+    Raises:
+        UsageError: If onnxruntime is requested and cannot run the network with these settings.
+        WeightsError: If onnxruntime is requested, and the exported graph differs from the network.
+        OutputError: If onnxruntime is requested, and the cache of graphs cannot be written.
+    """
+    if config.compile:
+        if config.runtime == "onnx" or loaded.is_exported:
+            raise UsageError("--compile is for networks in PyTorch: leave it out, or add --runtime torch.")
+        runner = loaded.to(device, config.precision)
+        runner.network = torch.compile(runner.network)  # type: ignore[assignment]
+        return runner
+    if not loaded.is_exported:
+        exportable = export_model(loaded, "whole")
+        if takes_onnxruntime(exportable, config, device, images):
+            network = open_in_onnxruntime(exportable, config, report)
+            loaded = loaded if network is None else replace(loaded, network=network)
+    return loaded.to(device, config.precision)
+
+
 def rebuild(path: Path) -> nn.Module:
     """Return the network of an exported safetensors file, in float32 and evaluation mode.
 
@@ -132,6 +171,14 @@ def rebuild(path: Path) -> nn.Module:
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"{path}: its weights do not fit the network it describes: {last_line(error)}") from error
     return network.float().eval().requires_grad_(False)
+
+
+def open_exported(path: Path) -> Run:
+    """Return a function that runs an exported file and returns all of its outputs."""
+    if path.suffix == WEIGHTS_SUFFIX:
+        network = rebuild(path)
+        return lambda images: (network(images.float()).float(),)
+    return ExportedNetwork(path).run
 
 
 def _load_exported(path: Path, accepted: Sequence[str]) -> LoadedModel:

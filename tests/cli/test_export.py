@@ -205,7 +205,7 @@ def test_a_signal_ends_it_with_nothing_left(run: Run, monkeypatch: pytest.Monkey
 KILLED = """
 import os
 from pathlib import Path
-from cvkit.commands.export.staging import staging_folder
+from cvkit.files import staging_folder
 with staging_folder(Path("x.safetensors")) as folder:
     (folder / "x.safetensors").touch()
     os._exit(9)

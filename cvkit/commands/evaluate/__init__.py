@@ -78,7 +78,11 @@ def _evaluate(config: EvaluateConfig, out: Path | None, report: Reporter) -> Eva
     data = layout.read_layout(Path(config.data))
     examples = layout.evaluation_examples(data, config.split)
     _warn_about_data(data, examples, config.split, report)
-    maps = {"maps": maps_of_folder(config, examples)} if config.maps else {"model": maps_of_model(config, report)}
+    maps = (
+        {"maps": maps_of_folder(config, examples)}
+        if config.maps
+        else {"model": maps_of_model(config, len(examples), report)}
+    )
     mean = make_mean_map(config, data, examples, report)
     scorer = Scorer(
         config,

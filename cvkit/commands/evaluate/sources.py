@@ -13,26 +13,33 @@ from cvkit.errors import DataError, UsageError
 from cvkit.messages import did_you_mean
 from cvkit.models.loaded import Request
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
-from cvkit.tasks.registry import load_saliency
+from cvkit.tasks.registry import load_saliency, open_runner
 from cvkit.tasks.saliency.data import baselines, layout
 from cvkit.tasks.saliency.data.fixations import Fixations, read_fixations
 from cvkit.tasks.saliency.data.ground_truth import read_truth
 from cvkit.tasks.saliency.data.layout import Example
 from cvkit.tasks.saliency.data.map_folder import MapFolder
 from cvkit.tasks.saliency.maps import check_map
+from cvkit.tasks.saliency.predictor import SaliencyPredictor
 from cvkit.tasks.saliency.scoring import EvaluationSample, MapSource
 
 MIT_NEGATIVE_IMAGES = 10  # images whose fixations are the negatives of shuffled AUC in the MIT protocol
 
 
-def maps_of_model(config: EvaluateConfig, report: Reporter) -> MapSource:
+def maps_of_model(config: EvaluateConfig, images: int, report: Reporter) -> MapSource:
     """Return the maps that a model predicts.
+
+    Args:
+        config: The settings.
+        images: Number of images to score.
+        report: Receives notes about the model.
 
     Raises:
         WeightsError: If the model cannot be loaded.
     """
     loaded = load_saliency(Request(name=config.model or "", weights=config.weights, report=report))
-    predictor = loaded.to(choose_device(config.device), config.precision)
+    predictor = open_runner(loaded, config, choose_device(config.device), images, report)
+    assert isinstance(predictor, SaliencyPredictor)
 
     def predict(sample: EvaluationSample) -> np.ndarray:
         image = resize_image(read_image(sample.example.image, config.max_pixels), predictor.size)

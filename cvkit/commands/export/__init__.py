@@ -11,14 +11,14 @@ from cvkit import files
 from cvkit.commands.export import staging
 from cvkit.commands.export.building import Plan, assemble, default_name, export_files
 from cvkit.commands.export.measuring import ExportedFile, Row, benchmark, true_classes
-from cvkit.commands.export.samples import in_float32, read_samples
-from cvkit.commands.export.verification import choose_tolerance
 from cvkit.config import ExportConfig
 from cvkit.engine.stop import StopSignal, interruptible
 from cvkit.errors import UsageError
 from cvkit.models.exported.comparison import Check
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.reading import read_facts
+from cvkit.models.exported.samples import in_float32, read_samples
+from cvkit.models.exported.verification import choose_tolerance
 from cvkit.models.loaded import Request
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.registry import export_model, load_model
@@ -94,7 +94,7 @@ def _export(config: ExportConfig, report: Reporter) -> ExportResult:
     if config.quantize and len(samples) < MIN_CALIBRATION_IMAGES:
         report(Note(f"the value ranges for {config.quantize} come from only {len(samples)} images", "warning"))
     true = true_classes(facts, samples, config.truth) if config.truth else None
-    with staging.staging_folder(path) as folder:
+    with files.staging_folder(path) as folder:
         plan = Plan(config, exportable.network, graph, facts, samples)
         exported, checks = export_files(plan, folder / path.name, report)
         rows = benchmark(graph, in_float32(facts), exported, samples, true, report) if config.benchmark else []

@@ -8,8 +8,6 @@ from torch import nn
 
 from cvkit import files
 from cvkit.commands.export.measuring import ExportedFile
-from cvkit.commands.export.samples import SampleImages, inputs_of
-from cvkit.commands.export.verification import choose_tolerance, verify
 from cvkit.config import ExportConfig
 from cvkit.config.export import DYNAMIC
 from cvkit.errors import UsageError
@@ -18,9 +16,11 @@ from cvkit.models.exported.comparison import Check
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.graph import AsItIs, FromBytes, Graph, with_cam
 from cvkit.models.exported.quantize import quantize
+from cvkit.models.exported.samples import SampleImages, inputs_of
+from cvkit.models.exported.verification import choose_tolerance, verify
 from cvkit.models.loaded import Exportable
 from cvkit.progress import Reporter, Stage, StageEnd, Step
-from cvkit.tasks.registry import KINDS
+from cvkit.tasks.registry import KINDS, open_exported
 
 EXAMPLES = 2  # images in the traced batch: with one image, a dynamic dimension would be taken for a fixed one
 
@@ -99,7 +99,9 @@ def export_files(plan: Plan, path: Path, report: Reporter) -> tuple[list[Exporte
     report(Step(1))
     # The float32 file that is quantised must meet the default tolerance; --atol and --rtol are for the last file.
     limits = (None, None) if config.quantize else (config.atol, config.rtol)
-    checks = verify(first, plan.graph, facts, plan.samples, choose_tolerance(facts.precision, *limits), report)
+    checks = verify(
+        open_exported(first), plan.graph, facts, plan.samples, choose_tolerance(facts.precision, *limits), report
+    )
     report(Step(2))
     exported = [ExportedFile(path=first, facts=facts)]
     if config.quantize:
@@ -108,7 +110,7 @@ def export_files(plan: Plan, path: Path, report: Reporter) -> tuple[list[Exporte
             quantize(first, path, (inputs_of(image, facts) for image in plan.samples.batches(1)), quantized)
         report(Step(3))
         allowed = choose_tolerance(config.quantize, config.atol, config.rtol)
-        checks = verify(path, plan.graph, quantized, plan.samples, allowed, report)
+        checks = verify(open_exported(path), plan.graph, quantized, plan.samples, allowed, report)
         report(Step(4))
         exported.append(ExportedFile(path=path, facts=quantized))
     report(StageEnd())

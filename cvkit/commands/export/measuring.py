@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cvkit.commands.export.samples import SampleImages, inputs_of
 from cvkit.commands.export.staging import parts_of, size_of
 from cvkit.errors import DataError, UsageError
 from cvkit.messages import first_line
 from cvkit.models.exported.comparison import Outputs
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.network import ExportedNetwork
+from cvkit.models.exported.samples import SampleImages, inputs_of
 from cvkit.models.exported.silence import silent
 from cvkit.models.exported.timing import Opener, median_call_seconds
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step

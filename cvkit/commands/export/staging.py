@@ -1,13 +1,9 @@
-"""Write an exported file and everything that belongs to it in a staging folder, and move it to its destination."""
+"""Check and move an exported file and everything that belongs to it, from a staging folder to its destination."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from cvkit import files
 from cvkit.errors import OutputError
-from cvkit.temporary import remove_abandoned_folders, temporary_prefix
 
 
 def report_path(path: Path) -> Path:
@@ -27,20 +23,6 @@ def check_free(path: Path, overwrite: bool) -> None:
                 raise OutputError(f"{each} is a folder: name another file with --out.")
             if each.exists() and not overwrite:
                 raise OutputError(f"{each} exists already: name another file with --out, or add --overwrite.")
-
-
-@contextmanager
-def staging_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder on the file system of ``path``, where a move is a rename, and remove it afterwards.
-
-    The folders that killed processes left in the same place are removed as well.
-    """
-    near = next(folder for folder in path.absolute().parents if folder.is_dir())
-    remove_abandoned_folders(near)
-    with files.writing(path):
-        temporary = tempfile.TemporaryDirectory(dir=near, prefix=temporary_prefix(), suffix=".tmp")
-    with temporary as folder:
-        yield Path(folder)
 
 
 def parts_of(path: Path) -> list[Path]:

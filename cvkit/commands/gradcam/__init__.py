@@ -8,6 +8,7 @@ from typing import Any
 from cvkit import render
 from cvkit.catalog import TargetLayer
 from cvkit.commands.gradcam.explaining import TOP, ImageExplainer, choose_classes
+from cvkit.commands.gradcam.network import find_target, layer_name, open_explainer
 from cvkit.config import GradcamConfig
 from cvkit.engine.distributed import assign_process
 from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, inputs_of_shard, run_batch
@@ -18,10 +19,8 @@ from cvkit.intervals import MeanInterval
 from cvkit.models.loaded import Request
 from cvkit.processes import is_main_process
 from cvkit.progress import Note, Reporter, ignore
-from cvkit.tasks.attribution import METHODS, Explainer
+from cvkit.tasks.attribution import METHODS
 from cvkit.tasks.attribution.reports import SCORES, mean_scores, write_mean_scores
-from cvkit.tasks.attribution.target_layer import default_target, named_target
-from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.columns import CLASS_COLUMNS
 from cvkit.tasks.classification.loading import LoadedClassifier
 from cvkit.tasks.registry import load_classifier
@@ -87,13 +86,11 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
     choose = choose_classes(config, loaded.facts)
     target = find_target(config, loaded)
     process = assign_process(config)
-    classifier = loaded.to(process.device, config.precision)
-    explainer = Explainer(
-        classifier.network, target, method=config.method, smooth=config.smooth, autocast=classifier.autocast
-    )
+    classifier = loaded.to(process.device, config.precision, keep=(target.name,))
     loaded.report_note(report)
+    explainer = open_explainer(config, loaded, classifier, target, images=len(inputs), report=report)
     batch = _batch(config, loaded, target, classifier.precision)
-    position = f" at {_layer_name(target)}, {target.grid[0]}x{target.grid[1]}"
+    position = f" at {layer_name(target)}, {target.grid[0]}x{target.grid[1]}"
     report(Note(f"{loaded.facts.name}, {config.method}{'' if config.method == 'guided-backprop' else position}"))
     steps = ImageExplainer(config, classifier, explainer, choose)
     stages = Stages(read=steps.read, infer=steps.infer, write=steps.write)
@@ -101,17 +98,7 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
     means = None
     if config.faithfulness and is_main_process():
         means = mean_scores(result.rows(inputs))
-    return GradcamResult(result, _layer_name(target), means, batch.columns, inputs_of_shard(config, inputs))
-
-
-def find_target(config: GradcamConfig, loaded: LoadedClassifier) -> TargetLayer:
-    """Return the layer whose activation is explained: the one that ``--layer`` names, or the model's default."""
-    height, width = loaded.facts.preprocessing.crop
-    build = loading.blueprint(loaded.facts.name, loaded.facts.num_classes)
-    shape = (1, 3, height, width)
-    if config.layer is not None:
-        return named_target(build, shape, config.layer)
-    return default_target(build, shape, loaded.facts.num_classes)
+    return GradcamResult(result, layer_name(target), means, batch.columns, inputs_of_shard(config, inputs))
 
 
 def _batch(config: GradcamConfig, loaded: LoadedClassifier, target: TargetLayer, precision: str) -> BatchJob:
@@ -134,8 +121,4 @@ def _identity(config: GradcamConfig, loaded: LoadedClassifier, target: TargetLay
     settings = {name: getattr(config, name) for name in names}
     if config.classes:
         settings.pop("rank")
-    return loaded.identity | {"precision": precision, "layer": _layer_name(target)} | settings
-
-
-def _layer_name(target: TargetLayer) -> str:
-    return f"{target.name}+relu" if target.relu else target.name
+    return loaded.identity | {"precision": precision, "layer": layer_name(target)} | settings

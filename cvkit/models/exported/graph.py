@@ -99,6 +99,18 @@ def run_with_activation(network: nn.Module, name: str, images: Tensor) -> tuple[
     return output, seen[-1]
 
 
+class UpTo(nn.Module):
+    """A network that ends with one of its layers and returns the output of this layer."""
+
+    def __init__(self, network: nn.Module, layer: str) -> None:
+        super().__init__()
+        self.network, self._layer = network, layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the output of the layer; exporters leave out the layers behind it."""
+        return run_with_activation(self.network, self._layer, images)[1]
+
+
 def with_cam(network: nn.Module, target: TargetLayer, size: tuple[int, int], model: str) -> WithCam:
     """Add the Grad-CAM map to the outputs of a classifier.
 

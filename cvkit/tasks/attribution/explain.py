@@ -17,6 +17,7 @@ from cvkit.tasks.attribution.capture import Capture, frozen_evaluation, to_grid
 from cvkit.tasks.attribution.guided import GuidedBackprop, pixels_to_map
 from cvkit.tasks.attribution.methods import METHODS
 from cvkit.tasks.attribution.scorecam import scorecam
+from cvkit.tasks.attribution.shortcut import Shortcut
 
 # Contrasts at which augmentation smoothing averages the maps of an image and of its mirror image.
 CONTRASTS = (0.9, 1.0, 1.1)
@@ -55,6 +56,7 @@ class Explainer:
         method: str = "gradcam",
         smooth: bool = False,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+        shortcut: Shortcut | None = None,
     ) -> None:
         """Create an explainer.
 
@@ -64,6 +66,8 @@ class Explainer:
             method: Name of a method in ``METHODS``.
             smooth: Average the maps over the image and its mirror image at three contrasts each.
             autocast: Function that returns the context in which the layers before the target layer compute.
+            shortcut: Computes these layers in another runtime. Methods that need gradients of the image, or scores of
+                changed images, do not use it.
 
         Raises:
             UsageError: If the method is unknown.
@@ -71,7 +75,7 @@ class Explainer:
         if method not in METHODS:
             raise UsageError(f"There is no explanation method {method!r}.{did_you_mean(method, METHODS)}")
         self.module, self.target, self.method = module, target, method
-        self.smooth, self.autocast = smooth, autocast
+        self.smooth, self.autocast, self.shortcut = smooth, autocast, shortcut
 
     def __call__(self, images: Tensor, select: ClassSelector) -> Explanation:
         """Explain a batch.
@@ -113,7 +117,8 @@ class Explainer:
         cam = method.cam
         assert cam is not None
         capture = Capture(self.module, self.target)
-        with torch.set_grad_enabled(method.needs == "gradients"):
+        skipping = self.shortcut.skipping(images) if self.shortcut else nullcontext()
+        with torch.set_grad_enabled(method.needs == "gradients"), skipping:
             logits = capture.forward(images, self.autocast)
             classes = select(logits.detach())
             output = self._captured(capture)

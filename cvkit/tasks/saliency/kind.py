@@ -16,6 +16,7 @@ from cvkit.models.exported.comparison import correlation
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.graph import MapAtInput
 from cvkit.models.exported.network import ExportedNetwork, check_kind
+from cvkit.models.folding import fold_batch_norms
 from cvkit.models.loaded import Exportable, LoadedModel, ModelKind, Outputs, Request
 from cvkit.models.weights import fill, read_tensors
 from cvkit.tasks.saliency.networks.base import SaliencySpec
@@ -43,12 +44,18 @@ class LoadedSaliency(LoadedModel):
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device, precision: str) -> SaliencyPredictor:
-        """Put the network on a device; the precision ``auto`` is bf16 on a GPU that supports it, else fp32."""
+        """Put the network on a device; the precision ``auto`` is bf16 on a GPU that supports it, else fp32.
+
+        In fp32, batch norms are folded into convolutions.
+        """
         dtype = autocast_dtype(choose_precision(precision, device)) or torch.float32
         if isinstance(self.network, ExportedNetwork):
             self.network.open(device)
             dtype = torch.float32
-        return SaliencyPredictor(self.network, self.size, device=device, dtype=dtype, normalisation=self.normalisation)
+        network = self.network
+        if dtype == torch.float32 and not self.is_exported:
+            network = fold_batch_norms(network, (1, 3, *self.size))
+        return SaliencyPredictor(network, self.size, device=device, dtype=dtype, normalisation=self.normalisation)
 
 
 def from_checkpoint(content: Mapping[str, Any], path: Path, sha256: str) -> LoadedSaliency:

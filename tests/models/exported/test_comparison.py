@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from cvkit.commands.export.verification import choose_tolerance
 from cvkit.errors import WeightsError
 from cvkit.models.exported.comparison import compare
+from cvkit.models.exported.verification import choose_tolerance
 
 
 def test_differences_are_absolute_and_relative_to_the_largest_value() -> None:

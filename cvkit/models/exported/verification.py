@@ -1,19 +1,16 @@
 """Verify an exported file against its network."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from cvkit.commands.export.samples import SampleImages, in_float32, inputs_of
 from cvkit.errors import WeightsError
 from cvkit.models.exported.comparison import Check, compare, sizes_to_try
 from cvkit.models.exported.facts import Facts
-from cvkit.models.exported.network import ExportedNetwork
+from cvkit.models.exported.runtimes import Run
+from cvkit.models.exported.samples import SampleImages, in_float32, inputs_of
 from cvkit.progress import Note, Reporter
-from cvkit.tasks.registry import rebuild
 
 BATCH_SIZES = (1, 3)  # different from the batch size of the traced example
 QUANTIZED_BATCH_SIZE = 32  # for quantised files as well, which differ a little for every image
@@ -51,14 +48,21 @@ def choose_tolerance(precision: str, atol: float | None, rtol: float | None) -> 
 
 
 def verify(
-    path: Path, graph: nn.Module, facts: Facts, samples: SampleImages, allowed: Tolerance, report: Reporter
+    run: Run, graph: nn.Module, facts: Facts, samples: SampleImages, allowed: Tolerance, report: Reporter
 ) -> list[Check]:
-    """Run an exported file in its runtime, and compare it with the network in float32 at each batch and image size.
+    """Compare an exported file with its network in float32 at each batch and image size.
+
+    Args:
+        run: Runs the file, and returns all of its outputs.
+        graph: The network with its preprocessing and postprocessing.
+        facts: Metadata of the file.
+        samples: Images to compare the outputs for.
+        allowed: The largest differences.
+        report: Receives a warning if the outputs are zeros.
 
     Raises:
         WeightsError: If they differ by more than is allowed.
     """
-    run = open_exported(path)
     sizes = (*BATCH_SIZES, QUANTIZED_BATCH_SIZE) if facts.precision == "int8" else BATCH_SIZES
     checks = []
     any_output = False
@@ -67,11 +71,7 @@ def verify(
             images = samples.batch(batch, size)
             with torch.no_grad():
                 expected = graph(inputs_of(images, in_float32(facts)))
-            if not all(bool(output.isfinite().all()) for output in expected):
-                raise WeightsError(
-                    f"{facts.model}: the network returns NaN or infinite values for the sample images, so its files "
-                    "cannot be verified; nothing was written."
-                )
+            _check_finite(expected, facts)
             any_output |= any(bool(output.any()) for output in expected)
             outputs = run(inputs_of(images, facts))
             checks.append(compare(expected, outputs, size, facts.num_classes is not None))
@@ -86,13 +86,13 @@ def verify(
     return checks
 
 
+def _check_finite(outputs: tuple[Tensor, ...], facts: Facts) -> None:
+    if not all(bool(output.isfinite().all()) for output in outputs):
+        raise WeightsError(
+            f"{facts.model}: the network returns NaN or infinite values for the sample images, so its files cannot be "
+            "verified; nothing was written."
+        )
+
+
 def _shown(value: float | None) -> str:
     return "any" if value is None else f"{value:g}"
-
-
-def open_exported(path: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """Return a function that runs an exported file and returns all of its outputs."""
-    if path.suffix == ".safetensors":
-        network = rebuild(path)
-        return lambda images: (network(images.float()).float(),)
-    return ExportedNetwork(path).run
