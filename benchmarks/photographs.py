@@ -23,7 +23,7 @@ def photograph(seed: int) -> Image.Image:
     """
     rng = np.random.default_rng(seed)
     width, height = SIZE
-    slope, contrast, colour = rng.uniform(0.7, 1.2), rng.uniform(60, 160), rng.uniform(60, 195, 3)
+    slope, contrast, colour = rng.uniform(0.4, 1.8), rng.uniform(20, 250), rng.uniform(10, 245, 3)
     total = np.zeros((height, width, 3), np.float32)
     for cells in OCTAVES:
         grid = rng.integers(0, 256, (cells, cells * width // height, 3), dtype=np.uint8)
@@ -32,7 +32,7 @@ def photograph(seed: int) -> Image.Image:
     levels = colour + contrast * total / np.abs(total).max() + rng.normal(0, GRAIN, total.shape)
     image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
-    for _ in range(4):
+    for _ in range(int(rng.integers(0, 24))):
         x, y = int(rng.integers(0, width - 200)), int(rng.integers(0, height - 150))
         size = rng.integers(40, 200, 2)
         colour = tuple(int(value) for value in rng.integers(0, 256, 3))

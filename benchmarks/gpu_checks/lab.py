@@ -36,11 +36,13 @@ class Amounts:
     files: int = 5_000  # of a speed measurement
     probed: int = 256  # files of the first run, which measures how many fit into the time
     run_seconds: float = 8.0  # of one speed measurement
-    block_seconds: float = 1.0  # of one measurement of a bare network
+    block_seconds: float = 0.2  # of one measured block of a bare network
+    blocks: int = 5  # whose median counts
     batches: tuple[int, ...] = (32, 128)  # of a bare network
     steps: int = 50  # of a training curve
     train_images: int = 960  # of the training speed
     train_batch: int = 32
+    train_size: tuple[int, int] = (224, 224)
     epochs: int = 4
 
 
@@ -54,11 +56,13 @@ QUICK = Amounts(
     files=8,
     probed=4,
     run_seconds=0.2,
-    block_seconds=0.05,
+    block_seconds=0.0,
+    blocks=1,
     batches=(2,),
     steps=3,
     train_images=4,
     train_batch=2,
+    train_size=(96, 96),
     epochs=2,
 )
 
@@ -116,8 +120,8 @@ class Lab:
 
     def free_memory(self) -> None:
         """Return memory of finished checks to the device."""
-        gc.collect()
         if self.is_cuda:
+            gc.collect()
             with suppress(RuntimeError):  # after a fatal error of the GPU; every later check reports it
                 torch.cuda.empty_cache()
 
@@ -199,16 +203,15 @@ def read_json(path: Path) -> Any:
 
 
 def median_rate(function: Callable[[], object], images: int, lab: Lab) -> float:
-    """Return images per second of a function that processes ``images``; the median of five blocks after a warm-up."""
-    function()
+    """Return images per second of a function that processes ``images``; the median of some blocks after a warm-up."""
     function()
     lab.synchronise()
     began = time.perf_counter()
     function()
     lab.synchronise()
-    calls = max(1, int(lab.amounts.block_seconds / 5 / max(1e-6, time.perf_counter() - began)))
+    calls = max(1, int(lab.amounts.block_seconds / max(1e-6, time.perf_counter() - began)))
     rates = []
-    for _ in range(5):
+    for _ in range(lab.amounts.blocks):
         began = time.perf_counter()
         for _ in range(calls):
             function()

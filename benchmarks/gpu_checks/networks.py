@@ -1,7 +1,8 @@
 """Build networks with random weights whose outputs differ from image to image, as those of trained networks do.
 
-With default random weights and batch norms, all images get nearly the same output, which hides errors. Here the
-batch norms get the statistics of photographs, and the logits get a standard deviation of 2 over photographs.
+With default random weights and batch norms, all images get nearly the same output, which hides errors. Here the batch
+norms get the statistics of photographs, and the last layer gets weights in the directions in which the features of
+photographs differ. The logits have a mean of 0 and a standard deviation of 1 over photographs.
 """
 
 from pathlib import Path
@@ -20,7 +21,7 @@ from cvkit.tasks.saliency.networks.build import build
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 SALIENCY_SIZE = (240, 320)
-LOGIT_STD = 2.0
+LOGIT_STD = 1.0
 
 
 def save_classifier(name: str, path: Path, photographs: list[Path]) -> None:
@@ -32,11 +33,16 @@ def save_classifier(name: str, path: Path, photographs: list[Path]) -> None:
     network = classifier.network
     _set_statistics(network, images)
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    features: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
     with torch.no_grad():
-        logits = network(images)
-        factor = LOGIT_STD / logits.std(0).mean().clamp_min(1e-12)
-        last.weight.mul_(factor)
-        last.bias.sub_(logits.mean(0)).mul_(factor)
+        network(images)
+        hook.remove()
+        centred = features[0] - features[0].mean(0)
+        generator = torch.Generator().manual_seed(0)
+        last.weight.copy_(torch.randn(len(last.weight), len(images), generator=generator) @ centred)
+        last.weight.mul_(LOGIT_STD / (centred @ last.weight.T).std())
+        last.bias.copy_(-last.weight @ features[0].mean(0))
     torch.save(network.state_dict(), path)
 
 

@@ -41,7 +41,7 @@ TOLERANCES = {
     "classify": (1e-3, 0.1, 0.6, 0.1),  # mean of the logarithm of a probability, in standard deviations of the logits
     "gradcam": (1e-3, 2e-2, 1e-1, 2e-2),  # mean over a map from 0 to 1
     "predict": (1e-3, 1e-2, 5e-2, 1e-2),  # mean over a map from 0 to 1
-    "evaluate": (1e-3, 1e-2, 5e-2, 1e-2),  # of a mean score, as a fraction of max(1, score)
+    "evaluate": (1e-3, 5e-2, 2e-1, 5e-2),  # of a mean score, as a fraction of max(1, score)
     "cae-embed": (1e-4, 1e-2),  # of a code, as a fraction of the largest one
 }
 MEAN_OF = ("classify", "gradcam", "predict")  # single classes and pixels scatter, so the mean over an output counts
@@ -94,8 +94,9 @@ def differences(
     """
     if expected.keys() != got.keys() or not expected:
         return {"measured": f"{len(got)} outputs in place of {len(expected)}", "tolerance": tolerance, "ok": False}
-    if any(np.ptp(array) == 0 for array in expected.values()):
-        return {"measured": "an output of the processor is constant", "tolerance": tolerance, "ok": False}
+    constant = sum(np.ptp(array) == 0 for array in expected.values())
+    if 2 * constant > len(expected):  # a class may have an empty map, but a comparison of empty maps shows nothing
+        return {"measured": f"{constant} of {len(expected)} outputs of the processor are constant", "ok": False}
     apart = {name: np.abs(np.asarray(got[name], np.float64) - expected[name]) for name in expected}
     largest = max(float(values.max()) for values in apart.values())
     measured = max(float(values.mean()) for values in apart.values()) if mean else largest
@@ -232,7 +233,7 @@ def check_export(lab: Lab) -> list[Row]:
         path = lab.folder / f"{model}.{kind}"
 
         def measure(kind: str = kind, path: Path = path) -> Row:
-            export(ExportConfig(model=model, weights=weights, format=kind, out=str(path)))
+            export(ExportConfig(model=model, weights=weights, format=kind, out=str(path), atol=1e-3))
             if kind == "onnx" and lab.is_cuda:
                 import onnxruntime
 

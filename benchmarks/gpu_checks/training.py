@@ -221,7 +221,7 @@ def check_memory_of_inference(lab: Lab) -> list[Row]:
 
 def check_memory_of_training(lab: Lab) -> list[Row]:
     """Train with a batch size that does not fit, and compare the loss with that of a run with enough memory."""
-    batch, size = (8, (64, 96)) if lab.quick else (96, (240, 320))
+    batch, size = (8, (96, 96)) if lab.quick else (96, (240, 320))
     data = lab.fixations(batch, 4, size)
     notes: list[str] = []
 

@@ -20,7 +20,6 @@ from gpu_checks.training import history, training_config
 
 GOAL = 2.5  # images per second against those of the plain loop
 BUSY_GOAL = 0.95
-SIZE = (224, 224)
 PLAIN = "plain fp32 loop"
 LOOPS: Mapping[str, Mapping[str, bool]] = {
     PLAIN: {"fast": False, "compiled": False},
@@ -36,12 +35,12 @@ class Task:
     Attributes:
         build: Returns the network.
         loss: Returns the scalar loss of (output, target).
-        targets: Returns random targets of a batch.
+        targets: Returns random targets for a batch of images.
     """
 
     build: Callable[[], nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor]
-    targets: Callable[[int, torch.device], Tensor]
+    targets: Callable[[Tensor], Tensor]
 
 
 def tasks() -> dict[str, Task]:
@@ -51,12 +50,12 @@ def tasks() -> dict[str, Task]:
         "salgan": Task(
             build=lambda: build(SaliencySpec.of("salgan")),
             loss=lambda maps, targets: bce(maps.float(), targets, None),
-            targets=lambda count, device: torch.rand(count, 1, *SIZE, device=device),
+            targets=lambda images: torch.rand_like(images[:, :1]),
         ),
         "resnet34": Task(
             build=lambda: loading.make("resnet34"),
             loss=lambda logits, classes: F.cross_entropy(logits.float(), classes),
-            targets=lambda count, device: torch.randint(1000, (count,), device=device),
+            targets=lambda images: torch.randint(1000, (len(images),), device=images.device),
         ),
     }
 
@@ -74,8 +73,8 @@ def loop_rate(lab: Lab, task: Task, *, fast: bool, compiled: bool) -> float:
     batch, device = lab.amounts.train_batch, lab.device
     layout = torch.channels_last if fast else torch.contiguous_format
     model = task.build().to(device).to(memory_format=layout).train()
-    images = torch.randn(batch, 3, *SIZE, device=device).contiguous(memory_format=layout)
-    targets = task.targets(batch, device)
+    images = torch.randn(batch, 3, *lab.amounts.train_size, device=device).contiguous(memory_format=layout)
+    targets = task.targets(images)
     runnable = torch.compile(model) if compiled else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 
@@ -122,9 +121,9 @@ def measure_train_saliency(lab: Lab) -> list[Row]:
     amounts = lab.amounts
     plain = lab.keep(("loop", "salgan", PLAIN), lambda: loop_rate(lab, tasks()["salgan"], **LOOPS[PLAIN]))
     lab.free_memory()
-    data = lab.fixations(amounts.train_images, 4, SIZE)
+    data = lab.fixations(amounts.train_images, 4, amounts.train_size)
     config = training_config(
-        lab, data, model="salgan", size=SIZE, batch_size=amounts.train_batch, epochs=amounts.epochs,
+        lab, data, model="salgan", size=amounts.train_size, batch_size=amounts.train_batch, epochs=amounts.epochs,
         device=str(lab.device), workers=None,
     )  # fmt: skip
     epochs = history(train_saliency(config).folder)[1:]
