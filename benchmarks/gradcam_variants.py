@@ -1,7 +1,7 @@
 """Compute Grad-CAM of a batch with cvkit, with pytorch-grad-cam and with torchcam, for comparisons of their speed."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,34 +11,8 @@ from cvkit.tasks.attribution.target_layer import default_target
 from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.classifier import Classifier
 
+FORWARD = "bare forward pass"
 Explain = Callable[[int], object]  # explains the batch for a number of classes
-
-
-def grad_cam_peers(name: str, weights: str, batch: int, device: torch.device) -> dict[str, Explain]:
-    """Return the forward pass, cvkit, and each peer that is installed, as functions of the number of classes.
-
-    All get the same random float32 batch on the device, and return maps on the processor. cvkit and the forward pass
-    run in the memory layout that cvkit uses, the peers in that in which the network is built.
-
-    Args:
-        name: A torchvision classifier.
-        weights: File with its weights, or ``none``.
-        batch: Images per batch.
-        device: Device to compute on.
-    """
-    makers = {
-        "forward": forward_pass, "cvkit": with_cvkit, "pytorch-grad-cam": with_pytorch_grad_cam,
-        "torchcam": with_torchcam,
-    }  # fmt: skip
-    variants = {}
-    for label, make in makers.items():
-        torch.manual_seed(0)
-        images = torch.randn(batch, 3, 224, 224, device=device)
-        try:
-            variants[label] = make(name, weights, images)
-        except ModuleNotFoundError:
-            continue  # a peer that is not installed
-    return variants
 
 
 def target_of(name: str) -> str:
@@ -106,3 +80,37 @@ def with_torchcam(name: str, weights: str, images: Tensor) -> Explain:
 
 def _network(name: str, weights: str, images: Tensor) -> nn.Module:
     return loading.load(name, weights).network.eval().to(images.device)
+
+
+MAKERS: Mapping[str, Callable[[str, str, Tensor], Explain]] = {
+    FORWARD: forward_pass,
+    "cvkit": with_cvkit,
+    "torchcam": with_torchcam,
+    "pytorch-grad-cam": with_pytorch_grad_cam,
+}
+
+
+def grad_cam_peers(
+    name: str, weights: str, batch: int, device: torch.device, only: Collection[str] = ()
+) -> dict[str, Explain]:
+    """Return the forward pass, cvkit, and each peer that is installed, as functions of the number of classes.
+
+    All get the same random float32 batch on the device, and return maps on the processor. cvkit and the forward pass
+    run in the memory layout that cvkit uses, the peers in that in which the network is built.
+
+    Args:
+        name: A torchvision classifier.
+        weights: File with its weights, or ``none``.
+        batch: Images per batch.
+        device: Device to compute on.
+        only: Names of the variants in ``MAKERS``; empty for all.
+    """
+    variants = {}
+    for label in only or MAKERS:
+        torch.manual_seed(0)
+        images = torch.randn(batch, 3, 224, 224, device=device)
+        try:
+            variants[label] = MAKERS[label](name, weights, images)
+        except ModuleNotFoundError:
+            continue  # a peer that is not installed
+    return variants

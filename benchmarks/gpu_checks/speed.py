@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gradcam_variants import grad_cam_peers
+from gradcam_variants import FORWARD, grad_cam_peers
 from torch import Tensor, nn
 
 from cvkit.commands.classify import classify
@@ -256,6 +256,6 @@ def measure_grad_cam(lab: Lab) -> list[Row]:
             rows.append(
                 {"network": name, "classes": classes, **{f"{label}, images/s": r for label, r in rates.items()}}
             )
-            rows[-1]["cvkit, of the forward pass"] = percent(rates["cvkit"] / rates["forward"])
+            rows[-1]["cvkit, of the forward pass"] = percent(rates["cvkit"] / rates[FORWARD])
         lab.free_memory()
     return rows
