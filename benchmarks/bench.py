@@ -77,14 +77,17 @@ def table(rows: list[dict[str, str]], machine: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks, and return 1 if one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(), help="folder for bench.md and bench.json")
     parser.add_argument("--only", default="", help="scripts to run, separated by commas")
     parser.add_argument("--rounds", help="number of timed rounds of every benchmark")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     wanted = set(filter(None, options.only.split(",")))
+    if unknown := wanted - {each.script for each in BENCHMARKS}:
+        print(f"--only: there is no benchmark {', '.join(sorted(unknown))} in the table.", file=sys.stderr)
+        return 2
     chosen = [each for each in BENCHMARKS if not wanted or each.script in wanted]
     extra = ["--rounds", options.rounds] if options.rounds else []
     machine = describe_machine()

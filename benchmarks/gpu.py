@@ -45,8 +45,7 @@ NOTES = [
 
 def all_checks(lab: Lab) -> list[Check]:
     """Return the checks in order of priority, with their expected seconds on a GPU."""
-    amounts = lab.amounts
-    checks = [
+    return [
         Check("classify", "correctness", OUTPUTS, 25, outputs.check_classify),
         Check("gradcam", "correctness", OUTPUTS, 30, outputs.check_gradcam),
         Check("predict", "correctness", OUTPUTS, 25, outputs.check_predict),
@@ -57,29 +56,34 @@ def all_checks(lab: Lab) -> list[Check]:
         Check("evaluate", "correctness", OUTPUTS, 15, outputs.check_evaluate),
         Check("cae-embed", "correctness", OUTPUTS, 15, outputs.check_embed),
         Check("export", "correctness", OUTPUTS, 45, outputs.check_export),
-        Check("train-salgan", "speed", TRAINING, 30, training_speed.measure_train_saliency),
-    ]
-    jobs = [(f"classify-{name}", partial(speed.classify_job, name=name)) for name in amounts.classifiers]
-    jobs += [(f"predict-{name}", partial(speed.predict_job, backbone=name)) for name in amounts.backbones]
-    for classes in (1, 3):
-        jobs += [
-            (f"gradcam-{name}-{classes}", partial(speed.gradcam_job, name=name, classes=classes))
-            for name in amounts.classifiers
-        ]
-    checks += [
-        Check(f"speed-{name}", "speed", COMMANDS, 30, lambda lab, make=make: speed.measure_command(lab, make(lab)))
-        for name, make in jobs
-    ]
-    return [
-        *checks,
+        Check("speed-train-salgan", "speed", TRAINING, 30, training_speed.measure_train_saliency),
+        *command_checks(lab, gradcam_classes=1),
         Check("speed-gradcam-peers", "speed", GRADCAM, 20, speed.measure_grad_cam),
         Check("speed-loops", "speed", TRAINING, 15, training_speed.measure_loops),
-        Check("decoding", "speed", DECODING, 10, decoding.measure_decoding),
+        Check("speed-decoding", "speed", DECODING, 10, decoding.measure_decoding),
         Check("train-saliency-compiled", "correctness", OUTPUTS, 60, training.check_compiled_training),
         Check("compiled", "correctness", OUTPUTS, 60, outputs.check_compiled),
-        Check("speed-layouts", "speed", BARE, 30, speed.measure_bare),
+        *command_checks(lab, gradcam_classes=3),
         Check("speed-compiled-loops", "speed", TRAINING, 60, training_speed.measure_compiled_loops),
+        Check("speed-layouts", "speed", BARE, 30, speed.measure_bare),
         Check("speed-compiled", "speed", COMPILED, 90, speed.measure_compiled),
+    ]
+
+
+def command_checks(lab: Lab, gradcam_classes: int) -> list[Check]:
+    """Return the speed checks of ``gradcam``, and with one class also those of ``classify`` and ``predict``."""
+    amounts = lab.amounts
+    jobs = []
+    if gradcam_classes == 1:
+        jobs += [(f"classify-{name}", partial(speed.classify_job, name=name)) for name in amounts.classifiers]
+        jobs += [(f"predict-{name}", partial(speed.predict_job, backbone=name)) for name in amounts.backbones]
+    jobs += [
+        (f"gradcam-{name}-{gradcam_classes}", partial(speed.gradcam_job, name=name, classes=gradcam_classes))
+        for name in amounts.classifiers
+    ]
+    return [
+        Check(f"speed-{name}", "speed", COMMANDS, 22, lambda lab, make=make: speed.measure_command(lab, make(lab)))
+        for name, make in jobs
     ]
 
 

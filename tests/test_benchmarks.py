@@ -104,6 +104,73 @@ def test_overlapping_kernels_count_once(gpu: ModuleType) -> None:
     assert union([(5.0, 6.0), (0.0, 2.0), (1.0, 3.0), (1.0, 2.0)]) == 4.0
 
 
+def test_forbidding_tf32_is_undone_after_the_block(gpu: ModuleType) -> None:
+    import torch
+    from gpu_checks.lab import tf32  # type: ignore[import-not-found]
+
+    assert gpu is not None
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    with tf32(False):
+        assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (False, False)
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return the script ``benchmarks/bench.py`` as a module."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import bench
+
+    return bench
+
+
+def test_the_variants_of_a_benchmark_alternate_and_the_first_round_does_not_count(bench: ModuleType) -> None:
+    from side_by_side import time_rounds  # type: ignore[import-not-found]
+
+    assert bench is not None
+    calls: list[str] = []
+    times = time_rounds({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
+    assert calls == ["b", "a", "a", "b", "b", "a"]
+    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 2, "b": 2}
+
+
+def test_rows_hold_the_median_and_the_range_of_ratios_of_one_round(bench: ModuleType) -> None:
+    from side_by_side import faster, throughput
+
+    assert bench is not None
+    times = {"ours": [1.0, 2.0, 4.0], "peer": [2.0, 2.0, 12.0]}
+    row = faster(times, "ours", "peer", "a claim")
+    assert (row.claim, row.measured, row.range, row.peer) == ("a claim", "2.00 times as fast", "1.00 to 3.00", "peer")
+    assert throughput(times, "ours", "peer", "").measured == "200 % of its throughput"
+
+
+def test_make_bench_writes_a_table_also_where_a_benchmark_fails(
+    bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "good.py").write_text(
+        "import json, sys\n"
+        "row = {'claim': 'a claim', 'measured': '2.00 times as fast', 'range': '1.90 to 2.10', 'peer': 'timm'}\n"
+        "open(sys.argv[sys.argv.index('--json') + 1], 'w').write(json.dumps([row]))\n"
+    )
+    (scripts / "bad.py").write_text("raise SystemExit('no such model')\n")
+    monkeypatch.setattr(bench, "HERE", scripts)
+    monkeypatch.setattr(bench, "BENCHMARKS", (bench.Benchmark("bad.py"), bench.Benchmark("good.py", ("--model", "x"))))
+    assert bench.main(["--out", str(tmp_path)]) == 1
+    table = (tmp_path / "bench.md").read_text()
+    assert "| bad.py | failed with exit code 1: no such model | – | – | bad.py |" in table
+    assert "| a claim | 2.00 times as fast | 1.90 to 2.10 | timm | good.py |" in table
+    assert "cores" in table and "torch" in table
+
+
+def test_every_benchmark_exists_and_is_described(bench: ModuleType) -> None:
+    page = (ROOT / "docs/benchmarks.md").read_text()
+    for script in {each.script for each in bench.BENCHMARKS}:
+        assert (ROOT / "benchmarks" / script).is_file()
+        assert f"`{script}`" in page
+
+
 @pytest.mark.slow
 def test_the_whole_gpu_script_passes_on_a_processor(tmp_path: Path) -> None:
     """Run every check, with a killed and resumed run and simulated lack of memory, as a person would."""

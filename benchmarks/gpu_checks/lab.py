@@ -35,7 +35,7 @@ class Amounts:
     compared: int = 24  # photographs whose outputs are compared with those of the processor
     files: int = 5_000  # of a speed measurement
     probed: int = 256  # files of the first run, which measures how many fit into the time
-    run_seconds: float = 8.0  # of one speed measurement
+    run_seconds: float = 5.0  # of one speed measurement
     block_seconds: float = 0.2  # of one measured block of a bare network
     blocks: int = 5  # whose median counts
     batches: tuple[int, ...] = (32, 128)  # of a bare network

@@ -160,7 +160,7 @@ def run_child(lab: Lab, config: TrainSaliencyConfig, kill_at: tuple[int, int] | 
     settings = {"config": config.as_dict(), "kill_at": kill_at}
     path = lab.new_folder().with_suffix(".json")
     path.write_text(json.dumps(settings), encoding="utf-8")
-    done = subprocess.run([sys.executable, CHILD, str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", CHILD, str(path)], capture_output=True, text=True, check=False)
     expected = 0 if kill_at is None else -signal.SIGKILL
     if done.returncode != expected:
         raise RuntimeError(f"the run ended with exit code {done.returncode}: {done.stderr[-400:]}")
