@@ -111,7 +111,8 @@ def bare_rate(lab: Lab, job: Job, precision: str, *, channels_last: bool = True,
     runnable: Any = torch.compile(network) if compiled else network
     dtype = autocast_dtype(precision)
     best = 0.0
-    for batch in lab.amounts.batches:
+    # A compiled network is compiled again, with dynamic shapes, for a second batch size.
+    for batch in lab.amounts.batches[-1:] if compiled else lab.amounts.batches:
         images = torch.randn(batch, 3, *job.size, device=lab.device).contiguous(memory_format=layout)
 
         def forward(images: Tensor = images) -> None:

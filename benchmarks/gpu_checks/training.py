@@ -24,8 +24,9 @@ from gpu_checks.outputs import ON_CPU, differences, log_probabilities, read_logs
 from gpu_checks.report import Row, Skip
 
 # Largest allowed difference of the loss of any step from that on the processor, as a fraction of it. Differences of
-# rounding grow from step to step, so the tolerances are wider than those of one forward pass.
-CURVE_TOLERANCES = {"fp32 without TF32": 0.01, "TF32": 0.03, "bf16": 0.1, "fp16": 0.1}
+# rounding grow from step to step, so the tolerances are wider than those of one forward pass. fp16 also skips its first
+# steps while the scale of the loss adapts.
+CURVE_TOLERANCES = {"fp32 without TF32": 0.01, "TF32": 0.03, "bf16": 0.1, "fp16": 0.2}
 SMALL_MEMORY = 4 * 2**30  # bytes to which the memory of the GPU is limited
 IMAGES_ON_CPU = 4  # at which a convolution reports too little memory, where the device has no limit to set
 VOLATILE = ("seconds", "images_per_second", "busy")  # columns of history.csv that differ from run to run
@@ -173,11 +174,12 @@ def small_memory(lab: Lab) -> Iterator[None]:
     if lab.is_cuda:
         lab.free_memory()
         total = torch.cuda.get_device_properties(lab.device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, SMALL_MEMORY / total), lab.device)
+        # This function takes no device without an index, such as "cuda".
+        torch.cuda.set_per_process_memory_fraction(min(1.0, SMALL_MEMORY / total), lab.device.index)
         try:
             yield
         finally:
-            torch.cuda.set_per_process_memory_fraction(1.0, lab.device)
+            torch.cuda.set_per_process_memory_fraction(1.0, lab.device.index)
         return
     forward = nn.Conv2d.forward
 
