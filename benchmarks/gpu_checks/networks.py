@@ -42,7 +42,10 @@ def save_classifier(name: str, path: Path, photographs: list[Path]) -> None:
         generator = torch.Generator().manual_seed(0)
         last.weight.copy_(torch.randn(len(last.weight), len(images), generator=generator) @ centred)
         last.weight.mul_(LOGIT_STD / (centred @ last.weight.T).std())
-        last.bias.copy_(-last.weight @ features[0].mean(0))
+        # Positive evidence in the mean image: otherwise the Grad-CAM maps of half of the classes are empty.
+        mean = features[0].mean(0)
+        last.weight.mul_(torch.where(last.weight @ mean < 0, -1.0, 1.0)[:, None])
+        last.bias.copy_(-last.weight @ mean)
     torch.save(network.state_dict(), path)
 
 
