@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check install clean
+.PHONY: demo test test-slow check bench install clean
 
 install: $(VENV)/.installed
 
@@ -28,6 +28,10 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Compares cvkit with its peers on this processor, and writes bench.md. It takes most of an hour on an idle machine.
+bench: install
+	$(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf $(VENV) demo

@@ -11,6 +11,7 @@ The script makes three comparisons, each in turn and several times, and prints r
 """
 
 import argparse
+import struct
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
+from memory import PRINT_PEAK_MIB
 from PIL import Image
-from side_by_side import median_seconds, report
+from side_by_side import Row, faster, make_parser, publish, report, slower, throughput, time_rounds, values_row
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_tensor
 
@@ -60,7 +62,7 @@ def untrained(config: CaeEmbedConfig, collection: Collection, device: torch.devi
 def cvkit_epoch(config: CaeEmbedConfig, collection: Collection, fabric: Fabric) -> None:
     with tempfile.TemporaryDirectory() as name:
         embedder = new_embedder(config, collection, fabric.device)
-        train(TrainingRun(config, embedder, collection, RunFolder(Path(name)), ""), fabric, ignore)
+        train(TrainingRun(config, embedder, collection, RunFolder(Path(name)), "", {}), fabric, ignore)
 
 
 def train_epoch(embedder: Embedder, batches, device: torch.device) -> None:
@@ -113,69 +115,93 @@ except SystemExit as end:
 
 def peak_mib(code: str) -> float:
     """Return the peak resident memory of a Python process in MiB."""
-    # getrusage is not used, because the peak that it reports for a new process includes that of its parent.
-    program = f"{code}\nprint(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
+    program = f"{code}\n{PRINT_PEAK_MIB}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1]) / 1024
+    return float(done.stdout.split()[-1])
 
 
-def memory(data: str) -> None:
-    """Print the peak memory of ``import torch`` and of a whole `cae-embed`."""
+def memory(data: str) -> Row:
+    """Return the peak memory of a whole `cae-embed` above that of ``import torch``."""
     with tempfile.TemporaryDirectory() as name:
         arguments = ["--data", data, "--epochs", "1", "--out", f"{name}/r", "--quiet", "--device", "cpu"]
         alone, whole = peak_mib("import torch"), peak_mib(COMMAND.format(arguments=arguments))
     print(f"peak memory: import torch {alone:.0f} MiB, cae-embed {whole:.0f} MiB, {whole - alone:.0f} MiB more")
+    claim = "peak resident memory of a whole `cae-embed`, one epoch"
+    return values_row(claim, [whole - alone], "{:+.0f}", " MiB", "import torch")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="../shared/data/fashion-mnist")
-    parser.add_argument("--images", type=int, default=60_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--loaders", default="0,2", help="numbers of loading processes of the DataLoader")
-    parser.add_argument("--no-memory", action="store_true")
-    parser.add_argument("--only-memory", action="store_true")
-    options = parser.parse_args()
-    if options.only_memory:
-        return memory(options.data)
-    whole = read_collection(find_source(options.data), ReadOptions())
+def find_data(data: str, folder: Path) -> str:
+    """Return the data set, or generated IDX files of the size of Fashion-MNIST if its folder does not exist."""
+    if Path(data).is_dir():
+        return data
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 60_000), ("t10k", 10_000)):
+        coarse = rng.integers(0, 256, (count, 7, 7), dtype=np.uint8)
+        images = coarse.repeat(4, axis=1).repeat(4, axis=2)
+        header = struct.pack(">4B3I", 0, 0, 8, 3, *images.shape)  # unsigned bytes, three dimensions
+        (folder / f"{split}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        labels = rng.integers(0, 10, count, dtype=np.uint8)
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, count) + labels.tobytes())
+    return str(folder)
+
+
+BARE, EPOCH, ENCODER, EMBEDDING = "bare loop, tensor in memory", "cvkit, one epoch", "bare encoder", "cvkit, embedding"
+
+
+def measure_epochs(options: argparse.Namespace, whole: Collection, config: CaeEmbedConfig) -> list[Row]:
+    """Return the rows of a training epoch."""
     pick = np.arange(min(options.images, len(whole.splits["train"])))
     parts = {"train": whole.splits["train"].subset(pick), "test": whole.splits["test"].subset(np.arange(256))}
     collection = Collection(splits=parts, classes=(), failures=[], remarks=[])
-    config = CaeEmbedConfig(data=options.data, epochs=1, batch_size=BATCH, device=options.device, precision="fp32")
     fabric = start_fabric(config)
     device = fabric.device
     images = parts["train"].images
     resident = images.to(device)
     functions = {
-        "bare loop, tensor in memory": lambda: train_epoch(
-            untrained(config, collection, device), resident_batches(resident), device
-        ),
-        "cvkit, one epoch": lambda: cvkit_epoch(config, collection, fabric),
+        BARE: lambda: train_epoch(untrained(config, collection, device), resident_batches(resident), device),
+        EPOCH: lambda: cvkit_epoch(config, collection, fabric),
     }
-    for workers in map(int, options.loaders.split(",")):
-        functions[f"DataLoader + ToTensor, {workers} workers"] = lambda workers=workers: train_epoch(
+    loaders = {f"DataLoader + ToTensor, {count} workers": int(count) for count in options.loaders.split(",")}
+    for label, workers in loaders.items():
+        functions[label] = lambda workers=workers: train_epoch(
             untrained(config, collection, device), loader_batches(images, workers, device), device
         )
-    report(median_seconds(functions, options.rounds), "bare loop, tensor in memory", len(images))
+    times = time_rounds(functions, options.rounds)
+    report(times, BARE, len(images))
+    claim = f"an epoch of `cae-embed`, {len(images)} images of 28x28"
+    return [slower(times, EPOCH, BARE, claim), *(faster(times, EPOCH, label, claim) for label in loaders)]
+
+
+def measure_embedding(options: argparse.Namespace, whole: Collection, config: CaeEmbedConfig) -> list[Row]:
+    """Return the row of the embedding of all images."""
     every = torch.cat([whole.splits[name].images for name in ("train", "test")])
     both = ImageSet(images=every, labels=None, names=[])
-    embedder = new_embedder(config, collection, device)
-    report(
-        median_seconds(
-            {
-                "bare encoder": lambda: bare_codes(embedder, every),
-                "cvkit, embedding": lambda: codes_of(embedder, both, "", ignore),
-            },
-            options.rounds,
-        ),
-        "bare encoder",
-        len(every),
-    )
-    if not options.no_memory:
-        memory(options.data)
-    return None
+    embedder = new_embedder(config, whole, start_fabric(config).device)
+    functions = {
+        ENCODER: lambda: bare_codes(embedder, every),
+        EMBEDDING: lambda: codes_of(embedder, both, "", ignore),
+    }
+    times = time_rounds(functions, options.rounds)
+    report(times, ENCODER, len(every))
+    return [throughput(times, EMBEDDING, ENCODER, f"embedding of {len(every)} images by `cae-embed`")]
+
+
+def main() -> None:
+    parser = make_parser(__doc__, data="../shared/data/fashion-mnist", rounds=3)
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--loaders", default="0,2", help="numbers of loading processes of the DataLoader")
+    parser.add_argument("--only-memory", action="store_true")
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        data = find_data(options.data, Path(name) / "idx")
+        if not options.only_memory:
+            whole = read_collection(find_source(data), ReadOptions())
+            config = CaeEmbedConfig(data=data, epochs=1, batch_size=BATCH, device=options.device, precision="fp32")
+            rows += measure_epochs(options, whole, config) + measure_embedding(options, whole, config)
+        publish([*rows, memory(data)], options.json)
 
 
 if __name__ == "__main__":

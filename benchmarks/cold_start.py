@@ -3,14 +3,14 @@
 Both load the weights of VGG-16 from a file, explain the top class of one photograph, and write the map as a PNG.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import torch
-from side_by_side import median_seconds, report
+from photographs import make_photographs
+from side_by_side import extra_seconds, make_parser, publish, report, time_rounds
 
 from cvkit.tasks.classification import loading
 
@@ -41,13 +41,13 @@ write_png((cam * 255).to(torch.uint8), target)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photo", default="../shared/data/photos/dog.jpg")
+    parser = make_parser(__doc__, rounds=7)
+    parser.add_argument("--photo", help="a JPEG file; a generated one if it is not given")
     parser.add_argument("--model", default="vgg16")
-    parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        photo = options.photo or str(make_photographs(folder / "photo", 1)[0])
         (folder / "bare.py").write_text(SCRIPT)
         weights = str(folder / "weights.pth")
         torch.save(loading.load(options.model, "none").network.state_dict(), weights)
@@ -56,18 +56,21 @@ def main() -> None:
             subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
         out = str(folder / "out")
-        cvkit = ["-m", "cvkit", "gradcam", options.photo, "--model", options.model, "--weights", weights]
+        cvkit = ["-m", "cvkit", "gradcam", photo, "--model", options.model, "--weights", weights]
         functions = {
             "bare script": lambda: process(
-                str(folder / "bare.py"), weights, options.photo, str(folder / "a.png"), options.model
+                str(folder / "bare.py"), weights, photo, str(folder / "a.png"), options.model
             ),
             "cvkit gradcam --save map": lambda: process(*cvkit, "--out", out, "--overwrite", "--save", "map"),
             "cvkit gradcam": lambda: process(*cvkit, "--out", out + "2", "--overwrite"),
         }
-        medians = median_seconds(functions, options.rounds)
-    report(medians, "bare script")
-    for name in list(functions)[1:]:
-        print(f"{name}: {medians[name] - medians['bare script']:+.2f} s")
+        times = time_rounds(functions, options.rounds)
+    report(times, "bare script")
+    rows = [
+        extra_seconds(times, name, "bare script", f"one image as a process, {options.model}, weights loaded: `{name}`")
+        for name in list(functions)[1:]
+    ]
+    publish(rows, options.json)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,26 @@
 """Compare the start of `cvkit --help` and `cvkit train-saliency --help` with that of `python -c "import torch"`."""
 
-import argparse
 import subprocess
 import sys
 
-from side_by_side import median_seconds, report
+from side_by_side import make_parser, publish, report, slower, time_rounds
+
+BASE = 'python -c "import torch"'
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
+    options = make_parser(__doc__, rounds=7).parse_args()
 
     def process(*arguments: str) -> None:
         subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
 
-    functions = {
-        "import torch": lambda: process("-c", "import torch"),
-        "cvkit --help": lambda: process("-m", "cvkit", "--help"),
-        "cvkit train-saliency --help": lambda: process("-m", "cvkit", "train-saliency", "--help"),
-    }
-    report(median_seconds(functions, options.rounds), "import torch")
+    commands = {"cvkit --help": ("--help",), "cvkit train-saliency --help": ("train-saliency", "--help")}
+    functions = {BASE: lambda: process("-c", "import torch")}
+    for name, words in commands.items():
+        functions[name] = lambda words=words: process("-m", "cvkit", *words)
+    times = time_rounds(functions, options.rounds)
+    report(times, BASE)
+    publish([slower(times, name, BASE, f"`{name}`") for name in commands], options.json)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,18 @@ and saves. The script times the training part of an epoch, one epoch of each in 
 of time in which the model is busy, which means that it does not wait for data.
 """
 
-import argparse
 import csv
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import torch
+from side_by_side import make_parser, publish, report, slower, values_row
 from torch import nn
 
+from cvkit.commands.sample_data import sample_fixations
 from cvkit.commands.train_saliency import train_saliency
-from cvkit.config import TrainSaliencyConfig
+from cvkit.config import SampleFixationsConfig, TrainSaliencyConfig
 from cvkit.tasks.saliency.data import layout
 from cvkit.tasks.saliency.data.dataset import SampleSpec, read_sample
 from cvkit.tasks.saliency.losses import make_loss, resize_like
@@ -64,28 +64,41 @@ def cvkit_epoch(data: str, backbone: str, size: tuple[int, int], limit: int) -> 
     return float(row["seconds"]), float(row["busy"])
 
 
+def find_data(data: str, folder: Path, limit: int) -> str:
+    """Return the data set, or a generated one if its folder does not exist."""
+    if Path(data).is_dir():
+        return data
+    sample_fixations(SampleFixationsConfig(out=str(folder), train=limit, val=16))
+    return str(folder)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="../shared/data/osie")
+    parser = make_parser(__doc__, data="../shared/data/osie")
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--size", default="240x320")
     parser.add_argument("--limit", type=int, default=160)
-    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     height, width = map(int, options.size.split("x"))
-    train, _ = layout.train_val_split(layout.read_layout(Path(options.data)), 0.1, 0)
-    samples = [read_sample(example, SampleSpec(size=(height, width))) for example in train[: options.limit]]
-    bare, ours, busy = [], [], []
-    for number in range(options.rounds + 1):
-        one = bare_epoch(samples, options.backbone, (height, width))
-        two, fraction = cvkit_epoch(options.data, options.backbone, (height, width), options.limit)
-        if number:  # the first round warms up
-            bare.append(one)
-            ours.append(two)
-            busy.append(fraction)
-            print(f"round {number}: bare {one:.2f} s, cvkit {two:.2f} s, busy {fraction:.1%}", flush=True)
-    print(f"a cvkit epoch takes {statistics.median(ours) / statistics.median(bare):.3f} of the bare loop (medians)")
-    print(f"the model is busy {statistics.median(busy):.1%} of the time")
+    times: dict[str, list[float]] = {"bare loop": [], "cvkit epoch": []}
+    busy = []
+    with tempfile.TemporaryDirectory() as name:
+        data = find_data(options.data, Path(name) / "displays", options.limit)
+        train, _ = layout.train_val_split(layout.read_layout(Path(data)), 0.1, 0)
+        samples = [read_sample(example, SampleSpec(size=(height, width))) for example in train[: options.limit]]
+        for number in range(options.rounds + 1):
+            one = bare_epoch(samples, options.backbone, (height, width))
+            two, fraction = cvkit_epoch(data, options.backbone, (height, width), options.limit)
+            if number:  # the first round warms up
+                times["bare loop"].append(one)
+                times["cvkit epoch"].append(two)
+                busy.append(100 * fraction)
+    report(times, "bare loop", len(samples))
+    network = f"mlnet on {options.backbone}, {options.size}"
+    rows = [
+        slower(times, "cvkit epoch", "bare loop", f"a training epoch of `train-saliency`, {network}"),
+        values_row(f"time in which `train-saliency` does not wait for data, {network}", busy, "{:.1f}", " %", "–"),
+    ]
+    publish(rows, options.json)
 
 
 if __name__ == "__main__":
