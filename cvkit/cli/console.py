@@ -7,7 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -147,8 +147,10 @@ def show_error(kind: str, message: str, exit_code: int) -> None:
 
 def _as_json(value: Any) -> Any:
     """Convert results to values that JSON can hold; NaN and infinities become null."""
+    if value is None or isinstance(value, (str, int)):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
-        return _as_json(asdict(value))
+        return {field.name: _as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(name): _as_json(part) for name, part in value.items()}
     if isinstance(value, (list, tuple, Iterator)):
