@@ -42,9 +42,7 @@ def listed(library: str) -> Listed:
     if table.get("versions", {}).get(library) != installed_version(library):
         return from_library(library)
     steps = [_preprocessing(values) for values in table["preprocessing"]]
-    return {
-        name: tuple(_entry(name, row, steps) for row in rows) for name, rows in table["libraries"][library].items()
-    }
+    return {name: tuple(_entry(name, row, steps) for row in rows) for name, rows in table["libraries"][library].items()}
 
 
 def from_library(library: str) -> Listed:
