@@ -56,4 +56,3 @@ def list_models(config: ListModelsConfig) -> ListModelsResult:
         hint = f"Did you mean '{near}'?" if near else "`cvkit models list` shows all of them."
         raise UsageError(f"no model matches '{config.pattern}'. {hint}")
     return ListModelsResult(models=(*own, *classifiers))
-

@@ -125,4 +125,5 @@ def _entry(model: str, row: Iterable[Any], steps: list[Preprocessing]) -> Listed
 
 def _preprocessing(values: dict[str, Any]) -> Preprocessing:
     """Return the steps that JSON, which has no tuples, describes by lists."""
-    return Preprocessing(**{name: tuple(part) if isinstance(part, list) else part for name, part in values.items()})
+    typed: dict[str, Any] = {name: tuple(part) if isinstance(part, list) else part for name, part in values.items()}
+    return Preprocessing(**typed)

@@ -15,7 +15,7 @@ from cvkit.errors import DataError, UsageError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.published import pretrained
 from cvkit.models.published.pretrained import facts
-from cvkit.tasks.classification import state_dicts
+from cvkit.tasks.classification import loading, state_dicts
 from cvkit.tasks.classification.loading import base_name, load, make
 
 SMALL = "squeezenet1_1"
