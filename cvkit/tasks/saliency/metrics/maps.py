@@ -166,7 +166,7 @@ class Density(NamedTuple):
 
     def __call__(self, values: Tensor) -> Tensor:
         """Return the density at (N, F) values of the rows, a new (N, F) float64 tensor."""
-        scaled = _minus(values, self.offset if self.shifts else None).mul_(self.factor)
+        scaled = _minus(values, self.offset if self.shifts else None) * self.factor
         return scaled.add_(self.rest) if self.has_rest else scaled
 
 
@@ -180,9 +180,9 @@ def log_in_place(values: Tensor) -> Tensor:
 
 
 def _minus(values: Tensor, offset: Tensor | None) -> Tensor:
-    """Return the values minus the offset of their row, a new float64 tensor."""
-    copy = values.to(torch.float64, copy=True)
-    return copy if offset is None else copy.sub_(offset)
+    """Return the values minus the offset of their row as float64, the values themselves if they are that already."""
+    wide = values.to(torch.float64)
+    return wide if offset is None else wide - offset
 
 
 def _divisor(scale: Tensor) -> Tensor:
