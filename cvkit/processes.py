@@ -11,6 +11,8 @@ from cvkit.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from cvkit.config import ComputeConfig
 
+MAX_THREADS = 16  # more threads wait for the interpreter, which runs one of them at a time
+
 
 def launched_processes() -> tuple[int, int] | None:
     """Return (processes per node, nodes) if torchrun or a Slurm step started this process, else None.
@@ -80,6 +82,11 @@ def cpu_count() -> int:
 def worker_count(requested: int | None) -> int:
     """Return the number of workers that load images: as requested, else one less than the cores, from 1 to 8."""
     return requested if requested is not None else max(1, min(8, cpu_count() // local_processes() - 1))
+
+
+def thread_count(requested: int | None) -> int:
+    """Return the number of threads that compute results of images: as requested, else one per core, from 1 to 16."""
+    return max(1, min(MAX_THREADS, cpu_count() // local_processes()) if requested is None else requested)
 
 
 def free_memory() -> int:

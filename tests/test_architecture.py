@@ -28,6 +28,7 @@ LAYERS = {
     "processes": 2,
     "files": 2,
     "temporary": 1,
+    "imports": 1,
     "inputs": 2,
     "deadline": 2,
     "progress": 2,

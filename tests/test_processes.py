@@ -15,6 +15,7 @@ from cvkit.processes import (
     launched_processes,
     local_processes,
     process_plan,
+    thread_count,
     worker_count,
 )
 from tests.launchers import remove_launcher, set_env
@@ -102,3 +103,11 @@ def test_slurm_tasks_that_differ_between_nodes_are_refused(monkeypatch: pytest.M
     set_env(monkeypatch, SLURM_STEP_NUM_TASKS=3, SLURM_STEP_NUM_NODES=2)
     with pytest.raises(UsageError, match="every node needs the same number of tasks"):
         launched_processes()
+
+
+def test_scoring_threads_are_the_requested_ones_or_one_per_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [thread_count(number) for number in (0, 1, 40)] == [1, 1, 40]
+    monkeypatch.setattr(processes, "cpu_count", lambda: 6)
+    assert thread_count(None) == 6
+    monkeypatch.setattr(processes, "cpu_count", lambda: 96)
+    assert thread_count(None) == 16

@@ -6,6 +6,7 @@ from cvkit.cli.batches import exit_partial
 from cvkit.cli.command import TRAIN, Command
 from cvkit.cli.console import Console
 from cvkit.config import CaeEmbedConfig
+from cvkit.imports import without_collector
 from cvkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ COLUMNS = ("bce", "mse", "knn_accuracy", "trustworthiness", "continuity")
 
 
 def _run(config: CaeEmbedConfig, report: Reporter) -> "CaeEmbedResult":
-    from cvkit.commands.cae_embed import cae_embed
+    with without_collector():
+        from cvkit.commands.cae_embed import cae_embed
 
     return cae_embed(config, report)
 

@@ -6,6 +6,7 @@ from cvkit.cli.batches import public_fields, show_batch
 from cvkit.cli.command import USE, Command
 from cvkit.cli.console import Console, bar
 from cvkit.config import ClassifyConfig
+from cvkit.imports import without_collector
 from cvkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ MAX_SHOWN = 100  # images in the table on the screen; results.csv holds all of t
 
 
 def _run(config: ClassifyConfig, report: Reporter) -> "ClassifyResult":
-    from cvkit.commands.classify import classify
+    with without_collector():
+        from cvkit.commands.classify import classify
 
     return classify(config, report)
 

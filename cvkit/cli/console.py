@@ -150,6 +150,8 @@ def _as_json(value: Any) -> Any:
 
     Fields of dataclasses that are declared with ``repr=False`` are left out.
     """
+    if value is None or isinstance(value, (str, int)):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _as_json(getattr(value, field.name)) for field in fields(value) if field.repr}
     if isinstance(value, Mapping):

@@ -8,6 +8,7 @@ from cvkit.cli.command import USE, Command
 from cvkit.cli.console import Console
 from cvkit.config import EvaluateConfig
 from cvkit.errors import ExitCode
+from cvkit.imports import without_collector
 from cvkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def _run(config: EvaluateConfig, report: Reporter) -> "EvaluateResult":
-    from cvkit.commands.evaluate import evaluate
+    with without_collector():
+        from cvkit.commands.evaluate import evaluate
 
     return evaluate(config, report)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cvkit.cli.command import TOOLS, Command
 from cvkit.cli.console import Console
 from cvkit.config import ExportConfig
+from cvkit.imports import without_collector
 from cvkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ MAX_LISTED = 3  # labels that --inspect prints
 
 
 def _run(config: ExportConfig, report: Reporter) -> "ExportResult | Facts":
-    from cvkit.commands.export import export, inspect
+    with without_collector():
+        from cvkit.commands.export import export, inspect
 
     return export(config, report) if config.inspect is None else inspect(config.inspect)
 

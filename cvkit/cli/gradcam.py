@@ -6,6 +6,7 @@ from cvkit.cli.batches import public_fields, show_batch
 from cvkit.cli.command import INSPECT, Command
 from cvkit.cli.console import Console
 from cvkit.config import GradcamConfig
+from cvkit.imports import without_collector
 from cvkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def _run(config: GradcamConfig, report: Reporter) -> "GradcamResult":
-    from cvkit.commands.gradcam import gradcam
+    with without_collector():
+        from cvkit.commands.gradcam import gradcam
 
     return gradcam(config, report)
 

@@ -18,6 +18,7 @@ from cvkit.cli.tables import (
     percent,
 )
 from cvkit.config import DownloadModelConfig, ListModelsConfig, ModelPathConfig, ShowModelConfig
+from cvkit.imports import without_collector
 from cvkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def _run_list(config: ListModelsConfig, report: Reporter) -> "ListModelsResult":
 
 
 def _run_show(config: ShowModelConfig, report: Reporter) -> "ShowModelResult | Facts":
-    from cvkit.commands.models.showing import show_model
+    with without_collector():
+        from cvkit.commands.models.showing import show_model
 
     del report
     return show_model(config)

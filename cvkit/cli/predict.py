@@ -6,6 +6,7 @@ from cvkit.cli.batches import show_batch
 from cvkit.cli.command import USE, Command
 from cvkit.cli.console import Console
 from cvkit.config import PredictConfig
+from cvkit.imports import without_collector
 from cvkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def _run(config: PredictConfig, report: Reporter) -> "BatchResult":
-    from cvkit.commands.predict import predict
+    with without_collector():
+        from cvkit.commands.predict import predict
 
     return predict(config, report)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from cvkit.cli.command import TRAIN, Command
 from cvkit.cli.console import Console
 from cvkit.config import TrainSaliencyConfig
+from cvkit.imports import without_collector
 from cvkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def _run(config: TrainSaliencyConfig, report: Reporter) -> "TrainSaliencyResult":
-    from cvkit.commands.train_saliency import train_saliency
+    with without_collector():
+        from cvkit.commands.train_saliency import train_saliency
 
     return train_saliency(config, report)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cvkit.config.base import (
     MAX_SEED,
+    MAX_WORKERS,
     Compile,
     Config,
     InferenceConfig,
@@ -13,7 +14,7 @@ from cvkit.config.base import (
     RuntimeConfig,
     Seed,
 )
-from cvkit.config.option import DATA, INPUTS, MAX_SIDE, OUTPUT, SCORING, Option
+from cvkit.config.option import COMPUTE, DATA, INPUTS, MAX_SIDE, OUTPUT, SCORING, Option
 from cvkit.config.shared import Alpha, ColorMap, NamedWeights, TrainedModel
 from cvkit.config.values import format_size, parse_size
 from cvkit.errors import UsageError
@@ -162,6 +163,17 @@ class EvaluateConfig(RuntimeConfig):
             panel=SCORING,
             minimum=1,
             default_text="10 for mit, all for tuebingen",
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        Option(
+            help="Number of threads that read and score images. The scores do not depend on it.",
+            panel=COMPUTE,
+            minimum=0,
+            limit=MAX_WORKERS,
+            default_text="one per core, at most 16",
+            changeable=True,
         ),
     ] = None
     sigma_px: SigmaPx = None

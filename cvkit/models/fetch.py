@@ -18,7 +18,7 @@ from cvkit.deadline import within
 from cvkit.errors import CvkitError, OutputError, WeightsError
 from cvkit.files import atomic_path, sha256, writing
 from cvkit.messages import reason
-from cvkit.models.hub import bytes_in_cache, hash_on_hub, silent_hub
+from cvkit.models.hub import bytes_in_cache, hash_on_hub, repository_folder, silent_hub
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 
 ANSWER_SECONDS = 30.0  # longest wait for the answer of a server, over all its addresses, or for the next byte
@@ -47,9 +47,11 @@ def cached(entry: Pretrained) -> Path | None:
     if _has_url(entry):
         path = _torch_hub_path(entry)
         return path if path.is_file() else None
+    repository, revision, names = _hub_location(entry)
+    if not repository_folder(repository).is_dir():
+        return None  # without the import of the hub's client, which takes 0.15 s
     from huggingface_hub import try_to_load_from_cache
 
-    repository, revision, names = _hub_location(entry)
     for name in names:
         path_or_flag = try_to_load_from_cache(repository, name, revision=revision)
         if isinstance(path_or_flag, str):
@@ -113,10 +115,14 @@ def _has_url(entry: Pretrained) -> bool:
     return "://" in entry.source
 
 
-def _torch_hub_path(entry: Pretrained) -> Path:
-    from torch import hub
+def torch_hub_folder() -> Path:
+    """Return ``torch.hub.get_dir()``, the cache of torch hub, without importing torch."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub"
 
-    return Path(hub.get_dir()).expanduser() / "checkpoints" / file_name(entry.source)
+
+def _torch_hub_path(entry: Pretrained) -> Path:
+    return torch_hub_folder() / "checkpoints" / file_name(entry.source)
 
 
 def _hub_location(entry: Pretrained) -> tuple[str, str | None, tuple[str, ...]]:

@@ -24,13 +24,17 @@ def hash_on_hub(repository: str, name: str, revision: str | None, seconds: float
     return etag if _SHA256.fullmatch(etag) else None
 
 
-def bytes_in_cache(repository: str) -> int:
-    """Return the size of all files of a repository in the cache, which grows while one is downloaded."""
+def repository_folder(repository: str) -> Path:
+    """Return the folder of a repository ("owner/name") in the cache; it may not exist."""
     from huggingface_hub import constants
 
-    blobs = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "blobs"
+    return Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+
+
+def bytes_in_cache(repository: str) -> int:
+    """Return the size of all files of a repository in the cache, which grows while one is downloaded."""
     total = 0
-    for path in blobs.glob("*"):
+    for path in (repository_folder(repository) / "blobs").glob("*"):
         with suppress(OSError):  # a file that has just been renamed
             total += path.stat().st_size
     return total

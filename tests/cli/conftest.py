@@ -15,6 +15,7 @@ from PIL import Image
 
 from cvkit.cli import main as program
 from cvkit.models import fetch
+from cvkit.models.exported.cache import CACHE_VARIABLE
 from cvkit.models.published import pretrained
 from tests.data.test_idx import idx_bytes
 
@@ -146,5 +147,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
-        if name.startswith(("SLURM_", "TORCHELASTIC", "CVKIT_")) or name in ("RANK", "LOCAL_RANK"):
+        of_a_job = name.startswith(("SLURM_", "TORCHELASTIC", "CVKIT_")) or name in ("RANK", "LOCAL_RANK")
+        if of_a_job and name != CACHE_VARIABLE:
             monkeypatch.delenv(name)

@@ -107,3 +107,19 @@ def test_bad_words_get_one_clear_line(run: Run, fixation_data: Path, words: tupl
     assert ended.code in (1, 2)
     assert said in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("protocol", ["mit", "tuebingen"])
+def test_scores_are_the_same_whatever_the_number_of_workers(
+    run: Run, fixation_data: Path, tmp_path: Path, protocol: str
+) -> None:
+    tables = []
+    for workers in (0, 1, 5):
+        out = tmp_path / f"s{workers}"
+        words = ("--protocol", protocol, "--split", "all", "--with-baselines", "--no-emd", "--workers", workers)
+        maps = ("--maps", fixation_data / "maps")
+        ended = run("evaluate", "--data", fixation_data, *maps, *words, "--out", out)
+        assert ended.code == 0, ended.err
+        tables.append({path.name: path.read_bytes() for path in sorted(out.glob("scores*.csv"))})
+    assert len(tables[0]) == 4
+    assert tables[0] == tables[1] == tables[2]

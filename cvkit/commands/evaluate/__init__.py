@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from cvkit.commands.evaluate.sources import (
     choose_baseline,
@@ -18,7 +21,7 @@ from cvkit.engine.scores import ScoreTable, open_scores, write_scores
 from cvkit.engine.streaming.stream import prefetch
 from cvkit.errors import DataError, UsageError
 from cvkit.intervals import MeanInterval
-from cvkit.processes import launched_processes, worker_count
+from cvkit.processes import launched_processes, thread_count, worker_count
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
 from cvkit.tasks.saliency.data import baselines, layout
 from cvkit.tasks.saliency.data.fixations import read_fixations
@@ -28,7 +31,7 @@ from cvkit.tasks.saliency.metrics.protocols import PROTOCOLS
 from cvkit.tasks.saliency.scoring import EvaluationSample, MapSource, Scorer
 
 MAX_WARNINGS = 5  # failed images that are named on stderr
-OBSERVERS = "inter-observer"
+MAPS, MODEL, OBSERVERS = "maps", "model", "inter-observer"  # names of tables
 COMMAND = "evaluate"
 
 
@@ -54,6 +57,8 @@ class EvaluateResult:
 
 
 Outcome = EvaluationSample | tuple[Example, DataError]
+_Task = tuple[Outcome, np.ndarray | None]  # an image to score, and the map of the model
+_Rows = dict[str, dict[str, Any]]  # the row of an image by source
 Failures = list[dict[str, str]]
 
 
@@ -79,9 +84,9 @@ def _evaluate(config: EvaluateConfig, out: Path | None, report: Reporter) -> Eva
     examples = layout.evaluation_examples(data, config.split)
     _warn_about_data(data, examples, config.split, report)
     maps = (
-        {"maps": maps_of_folder(config, examples)}
+        {MAPS: maps_of_folder(config, examples)}
         if config.maps
-        else {"model": maps_of_model(config, len(examples), report)}
+        else {MODEL: maps_of_model(config, len(examples), report)}
     )
     mean = make_mean_map(config, data, examples, report)
     scorer = Scorer(
@@ -130,7 +135,7 @@ def _score_all(
     scorer: Scorer,
     report: Reporter,
 ) -> tuple[dict[str, ScoreTable], Failures]:
-    """Score the images one after the other; return the tables that have rows, and the failures.
+    """Score the images, several at a time; return the tables that have rows, and the failures.
 
     Raises:
         DataError: If no image could be scored.
@@ -138,11 +143,17 @@ def _score_all(
     tables = {name: ScoreTable() for name in (*sources, *([OBSERVERS] if config.with_baselines else []))}
     failed: Failures = []
     report(Stage("scoring", len(examples)))
-    for done, outcome in enumerate(_read_samples(config, examples), start=1):
-        if isinstance(outcome, EvaluationSample):
-            failed += _score_sample(outcome, sources, tables, scorer)
+
+    def score(task: _Task) -> _Rows | tuple[Example, DataError]:
+        return _score_image(task, sources, scorer, observers=config.with_baselines)
+
+    tasks = _prepare(_read_samples(config, examples), sources)
+    for done, scored in enumerate(prefetch(score, tasks, threads=thread_count(config.workers)), start=1):
+        if isinstance(scored, tuple):
+            failed.append(_failure(*scored))
         else:
-            failed.append(_failure(*outcome))
+            for name, row in scored.items():
+                tables[name].rows.append(row)
         report(Step(done, {"failed": len(failed)} if failed else {}))
     report(StageEnd())
     if len(failed) == len(examples):
@@ -154,21 +165,38 @@ def _score_all(
     return {name: table for name, table in tables.items() if table.rows}, failed
 
 
-def _score_sample(
-    sample: EvaluationSample, sources: dict[str, MapSource], tables: dict[str, ScoreTable], scorer: Scorer
-) -> Failures:
-    """Score one image by every source; if one source fails, the image is left out of all tables."""
+def _prepare(outcomes: Iterator[Outcome], sources: dict[str, MapSource]) -> Iterator[_Task]:
+    """Yield each image with the map of the model, which the calling thread computes, or with the error."""
+    model = sources.get(MODEL)
+    for outcome in outcomes:
+        if model is None or not isinstance(outcome, EvaluationSample):
+            yield outcome, None
+            continue
+        try:
+            yield outcome, model(outcome)
+        except DataError as error:
+            yield (outcome.example, error), None
+
+
+def _score_image(
+    task: _Task, sources: dict[str, MapSource], scorer: Scorer, *, observers: bool
+) -> _Rows | tuple[Example, DataError]:
+    """Return the row of every source, or the error of the first that fails: the image is then left out of all tables.
+
+    Threads of a pool call this.
+    """
+    sample, predicted = task
+    if not isinstance(sample, EvaluationSample):
+        return sample
     rows = {}
     for name, source in sources.items():
         try:
-            rows[name] = scorer.row(sample, source(sample))
+            rows[name] = scorer.row(sample, source(sample) if name != MODEL or predicted is None else predicted)
         except DataError as error:
-            return [_failure(sample.example, error)]
-    if OBSERVERS in tables and (row := scorer.observers(sample)) is not None:
+            return sample.example, error
+    if observers and (row := scorer.observers(sample)) is not None:
         rows[OBSERVERS] = row
-    for name, row in rows.items():
-        tables[name].rows.append(row)
-    return []
+    return rows
 
 
 def _failure(example: Example, error: DataError) -> dict[str, str]:

@@ -9,6 +9,7 @@ from cvkit.catalog import SALIENCY_MODELS, TIMM_PREFIX, Preprocessing, Pretraine
 from cvkit.errors import UsageError
 from cvkit.models import fetch
 from cvkit.models.published import pretrained
+from cvkit.models.published.table import LIBRARIES, ListedEntry, listed
 
 LIBRARY = "cvkit"
 
@@ -42,18 +43,18 @@ class Weights:
     preprocessing: Preprocessing
 
 
-def describe_weights(entries: Iterable[Pretrained]) -> tuple[Weights, ...]:
+def describe_weights(entries: Iterable[ListedEntry]) -> tuple[Weights, ...]:
     """Return the entries that have a file, with its path if it is on this machine."""
-    return tuple(_describe(entry) for entry in entries if entry.source)
+    return tuple(_describe(item.entry, item.labelled) for item in entries if item.entry.source)
 
 
-def _describe(entry: Pretrained) -> Weights:
+def _describe(entry: Pretrained, labelled: bool) -> Weights:
     path = fetch.cached(entry)
     return Weights(
         name=entry.name,
         tag=entry.tag,
         classes=entry.num_classes,
-        labels=bool(entry.labels),
+        labels=labelled,
         top1=entry.top1,
         licence=entry.licence,
         bytes=path.stat().st_size if path else entry.file_bytes,
@@ -82,7 +83,8 @@ def check_classifier(name: str, argument: str) -> None:
 def nearest_model(word: str) -> str | None:
     """Return the model whose name is most similar to a word or pattern, or None."""
     bare = re.sub(r"[*?\[\]]", "", word).lower().removeprefix(TIMM_PREFIX)
-    names = {name.removeprefix(TIMM_PREFIX): name for name, _ in reversed(pretrained.names())}
+    published = [name for library in LIBRARIES for name in listed(library)]
+    names = {name.removeprefix(TIMM_PREFIX): name for name in reversed(published)}
     names |= {name: name for name in SALIENCY_MODELS}
     near = difflib.get_close_matches(bare, names, n=1)
     return names[near[0]] if near else None

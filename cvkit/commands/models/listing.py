@@ -1,14 +1,13 @@
 """List the models that can be used by name."""
 
-import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from cvkit.catalog import SALIENCY_MODELS
 from cvkit.commands.models.catalogue import LIBRARY, Weights, describe_weights, nearest_model
 from cvkit.config import ListModelsConfig
 from cvkit.errors import UsageError
-from cvkit.models.published import pretrained
+from cvkit.models.published.pretrained import matches
+from cvkit.models.published.table import LIBRARIES, listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +43,16 @@ def list_models(config: ListModelsConfig) -> ListModelsResult:
     own = [
         ListedModel(name=facts.name, library=LIBRARY, summary=facts.summary, weights=())
         for facts in SALIENCY_MODELS.values()
-        if _matches(facts.name, config.pattern)
+        if matches(facts.name, config.pattern)
     ]
     classifiers = [
-        ListedModel(name=name, library=library, summary="", weights=describe_weights(pretrained.entries(name)))
-        for name, library in pretrained.names(config.pattern)
+        ListedModel(name=name, library=library, summary="", weights=describe_weights(entries))
+        for library in LIBRARIES
+        for name, entries in listed(library).items()
+        if matches(name, config.pattern)
     ]
     if not own and not classifiers:
         near = nearest_model((config.pattern or "").partition(".")[0])
         hint = f"Did you mean '{near}'?" if near else "`cvkit models list` shows all of them."
         raise UsageError(f"no model matches '{config.pattern}'. {hint}")
     return ListModelsResult(models=(*own, *classifiers))
-
-
-def _matches(name: str, pattern: str | None) -> bool:
-    """Return whether a name matches, by the rules of ``pretrained.names``."""
-    glob = (pattern or "*").lower()
-    return fnmatchcase(name, glob if re.search(r"[*?\[]", glob) else f"*{glob}*")

@@ -17,6 +17,7 @@ from cvkit.models.exported.network import is_exported
 from cvkit.models.exported.reading import read_facts
 from cvkit.models.loaded import Request
 from cvkit.models.published import pretrained
+from cvkit.models.published.table import without_labels
 from cvkit.models.summary import Layer, summarise
 from cvkit.tasks.attribution.target_layer import RELU, default_target, list_target_layers, named_target
 from cvkit.tasks.classification import loading
@@ -152,7 +153,7 @@ def _show_classifier(config: ShowModelConfig) -> ShowModelResult:
         library="timm" if facts.model.startswith(TIMM_PREFIX) else "torchvision",
         classes=facts.num_classes,
         preprocessing=facts.preprocessing,
-        weights=describe_weights(pretrained.entries(config.model)),
+        weights=describe_weights(map(without_labels, pretrained.entries(config.model))),
         size=size,
         batch=config.batch,
         default_target=default,

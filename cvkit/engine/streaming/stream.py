@@ -215,9 +215,12 @@ def stream(
 def prefetch(read: Callable[[Any], Loaded], items: Iterable[Any], *, threads: int) -> Iterator[Loaded]:
     """Yield ``read(item)`` for each item in order, reading up to ``2 * threads`` items in advance in threads."""
     remaining = iter(items)
-    with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
+    try:
         reads = deque(pool.submit(read, item) for item in itertools.islice(remaining, 2 * threads))
         while reads:
             result = reads.popleft().result()
             reads.extend(pool.submit(read, item) for item in itertools.islice(remaining, 1))
             yield result
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error or a signal, only the items in progress are finished

@@ -24,7 +24,7 @@ from cvkit.models.exported.verification import TOLERANCES, verify
 from cvkit.models.loaded import Exportable
 from cvkit.progress import Note, Reporter
 
-VARIABLE = "CVKIT_CACHE"  # environment variable with the cache folder
+CACHE_VARIABLE = "CVKIT_CACHE"  # environment variable with the cache folder
 MAX_CACHE_BYTES = 4 * 2**30
 MAX_NETWORK_BYTES = 2**30  # of weights; a file of 2 GB or more is split
 EXAMPLES = 2  # images in the traced batch: with one image, the batch dimension would be taken for a fixed one
@@ -32,7 +32,7 @@ EXAMPLES = 2  # images in the traced batch: with one image, the batch dimension 
 
 def cache_folder() -> Path:
     """Return the folder of the graphs: ``graphs`` in $CVKIT_CACHE, else in cvkit's folder of the user's cache."""
-    folder = os.environ.get(VARIABLE)
+    folder = os.environ.get(CACHE_VARIABLE)
     if folder:
         return Path(folder) / "graphs"
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "cvkit" / "graphs"

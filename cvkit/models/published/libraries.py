@@ -4,9 +4,11 @@ import math
 import re
 from collections.abc import Iterable
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 from cvkit.catalog import TIMM_PREFIX, Preprocessing, Pretrained
+from cvkit.imports import without_collector
 from cvkit.models.published.imagenet import imagenet_ids
 
 Labels = tuple[tuple[str, ...], tuple[str, ...]]  # the labels and the WordNet ids of the classes
@@ -19,8 +21,7 @@ _EMBEDDING_STEP = 128
 
 def torchvision_names() -> list[str]:
     """Return the sorted names of torchvision's image classifiers."""
-    from torchvision import models
-
+    models = _torchvision_models()
     return sorted(models.list_models(module=models))
 
 
@@ -34,8 +35,7 @@ def torchvision_entries(name: str) -> tuple[Pretrained, ...]:
     Args:
         name: One of ``torchvision_names()``.
     """
-    from torchvision import models
-
+    models = _torchvision_models()
     weights = models.get_model_weights(name)
     if not len(weights):
         return (_unpublished(name),)
@@ -129,9 +129,17 @@ def addresses(entry: Pretrained) -> list[str]:
 
 
 @cache
+def _torchvision_models() -> ModuleType:
+    with without_collector():
+        from torchvision import models
+    return models
+
+
+@cache
 def _timm_configs() -> dict[str, list[Any]]:
     """Return {architecture: configurations of its weights, the default first}; without weights, the default alone."""
-    import timm
+    with without_collector():
+        import timm
 
     with_weights: dict[str, list[Any]] = {}
     for name in timm.list_pretrained():

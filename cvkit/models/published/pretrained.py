@@ -84,16 +84,17 @@ def names(pattern: str | None = None) -> list[tuple[str, str]]:
     Returns:
         Pairs of a name and its library, "torchvision" or "timm".
     """
+    ours = [name for name in torchvision_names() if matches(name, pattern) and torchvision_entries(name)]
+    theirs = [TIMM_PREFIX + name for name in timm_names(classifiers=True)]
+    return [(name, "torchvision") for name in ours] + [(name, "timm") for name in theirs if matches(name, pattern)]
+
+
+def matches(name: str, pattern: str | None) -> bool:
+    """Return whether the name of a model, with or without its prefix "timm:", matches a pattern as in ``names``."""
     glob = (pattern or "*").lower()
     if not re.search(r"[*?\[]", glob):
         glob = f"*{glob}*"
-    ours = [name for name in torchvision_names() if fnmatchcase(name.lower(), glob) and torchvision_entries(name)]
-    theirs = [
-        TIMM_PREFIX + name
-        for name in timm_names(classifiers=True)
-        if fnmatchcase(name.lower(), glob) or fnmatchcase(TIMM_PREFIX + name.lower(), glob)
-    ]
-    return [(name, "torchvision") for name in ours] + [(name, "timm") for name in theirs]
+    return any(fnmatchcase(word.lower(), glob) for word in (name, name.removeprefix(TIMM_PREFIX)))
 
 
 def identify(name: str, file: Path) -> tuple[Pretrained, bool]:

@@ -25,7 +25,12 @@ from cvkit.models.weights import read_tensors
 from cvkit.progress import Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.labels import load_labels
-from cvkit.tasks.classification.state_dicts import build_with_weights, infer_num_classes, reject_extra_layers
+from cvkit.tasks.classification.state_dicts import (
+    build_if_equal,
+    build_with_weights,
+    infer_num_classes,
+    reject_extra_layers,
+)
 
 SEED = 0  # of random weights, so that two runs without weights agree
 
@@ -163,8 +168,11 @@ def _load(name: str, weights: str, report: Reporter) -> LoadedClassifier:
     given = read_tensors(file)
     name = facts.name  # the file may be of another entry than the default
     build = partial(make, name)
-    classes = infer_num_classes(build, given, str(file), facts.num_classes)
-    module = build_with_weights(build, classes, given, str(file))
+    classes = facts.num_classes
+    module = build_if_equal(build, classes, given, str(file))
+    if module is None:
+        classes = infer_num_classes(build, given, str(file), classes)
+        module = build_with_weights(build, classes, given, str(file))
     if weights != "pretrained":
         reject_extra_layers(module, given, str(file))
     if classes != facts.num_classes:

@@ -25,6 +25,31 @@ _OLD_NAMES = (
 )
 
 
+def build_if_equal(
+    build: BuildForClasses, num_classes: int, state_dict: Mapping[str, Tensor], label: str
+) -> nn.Module | None:
+    """Build a network and copy the tensors of a file into it, if the file has exactly its names and shapes.
+
+    This is the common case. It needs one network, where ``infer_num_classes`` needs two more.
+
+    Args:
+        build: Function that builds the network with a number of classes.
+        num_classes: Number of classes.
+        state_dict: Tensors of the file, by name.
+        label: Name of the file, for messages.
+
+    Returns:
+        The network, or None if any name or shape differs.
+    """
+    with _SkipInit():
+        module = build(num_classes)
+    shapes = {name: value.shape for name, value in module.state_dict().items()}
+    if shapes != {name: value.shape for name, value in state_dict.items()}:
+        return None
+    fill(module, state_dict, label)
+    return module
+
+
 def infer_num_classes(build: BuildForClasses, state_dict: Mapping[str, Tensor], label: str, default: int) -> int:
     """Return the number of classes that a weights file is for.
 

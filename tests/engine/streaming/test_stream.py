@@ -390,3 +390,20 @@ def test_progress_names_the_slowest_stage(tmp_path: Path, slowest: str) -> None:
     with Ledger(work) as ledger:
         stream(stages, StreamSettings(batch_size=2, readers=1, writers=1), ledger, report, StopSignal())
     assert shown[-1] == slowest
+
+
+def test_prefetch_drops_the_waiting_items_when_its_consumer_stops() -> None:
+    begun: list[int] = []
+    go_on = threading.Event()
+
+    def read(number: int) -> int:
+        begun.append(number)
+        if number:
+            go_on.wait(30)
+        return number
+
+    results = prefetch(read, range(50), threads=2)
+    assert next(results) == 0
+    threading.Timer(0.2, go_on.set).start()
+    results.close()
+    assert len(begun) <= 3  # item 0, and the two that the threads were reading; two more were waiting

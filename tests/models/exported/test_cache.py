@@ -28,7 +28,7 @@ FACTS = Facts(
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path))
     return tmp_path / "graphs"
 
 
@@ -112,7 +112,7 @@ def test_large_networks_are_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_cache_is_in_the_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(cache.VARIABLE)
+    monkeypatch.delenv(cache.CACHE_VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
     assert cache.cache_folder() == Path("/x/cvkit/graphs")
     monkeypatch.delenv("XDG_CACHE_HOME")

@@ -15,7 +15,7 @@ from cvkit.errors import DataError, UsageError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.published import pretrained
 from cvkit.models.published.pretrained import facts
-from cvkit.tasks.classification import state_dicts
+from cvkit.tasks.classification import loading, state_dicts
 from cvkit.tasks.classification.loading import base_name, load, make
 
 SMALL = "squeezenet1_1"
@@ -317,3 +317,14 @@ def test_without_a_network_the_error_names_the_next_step(tmp_path: Path, monkeyp
 def test_base_name_removes_the_tag() -> None:
     assert base_name("vgg16.IMAGENET1K_V1") == base_name("vgg16") == "vgg16"
     assert base_name("timm:resnet18.a1_in1k") == "timm:resnet18"
+
+
+def test_a_file_that_fits_exactly_needs_one_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(loading.load("mobilenet_v3_small", "none").network.state_dict(), path)
+    built, make = [], loading.make
+    monkeypatch.setattr(loading, "make", lambda name, classes=None: built.append(classes) or make(name, classes))
+    loaded = loading.load("mobilenet_v3_small", str(path))
+    assert built == [1000]
+    state = torch.load(path, weights_only=True)
+    assert all(torch.equal(value, state[name]) for name, value in loaded.network.state_dict().items())

@@ -1,5 +1,6 @@
 """Baselines of saliency models: centre prior, mean map, inter-observer maps, and the negatives of shuffled AUC."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -110,6 +111,7 @@ class Negatives:
         self, points: Sequence[Fixations], sizes: Sequence[tuple[int, int]], *, max_images: int | None, seed: int
     ) -> None:
         self.points, self.sizes, self.max_images, self.seed = points, sizes, max_images, seed
+        self._lock = threading.Lock()
         self._totals: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
 
     def for_image(self, index: int) -> np.ndarray | None:
@@ -127,11 +129,16 @@ class Negatives:
             others = np.delete(np.arange(count), index)
             chosen = np.random.default_rng((self.seed, index)).choice(others, self.max_images, replace=False)
             return self._sum(chosen.tolist(), size)
-        if size not in self._totals:
-            self._totals[size] = self._sum(range(count), size)
-            if len(self._totals) > MAX_CACHED_SIZES:
-                self._totals.popitem(last=False)
-        return self._totals[size] - self._sum([index], size)
+        return self._total(size) - self._sum([index], size)
+
+    def _total(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the fixation counts of all images at a size; threads share them."""
+        with self._lock:
+            if size not in self._totals:
+                self._totals[size] = self._sum(range(len(self.points)), size)
+                if len(self._totals) > MAX_CACHED_SIZES:
+                    self._totals.popitem(last=False)
+            return self._totals[size]
 
     def _sum(self, chosen: Sequence[int], size: tuple[int, int]) -> np.ndarray:
         """Count the fixations of the chosen images at once, at a cost that depends on their number alone."""

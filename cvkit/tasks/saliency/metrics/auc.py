@@ -9,8 +9,18 @@ NaN for an image without fixations, without ``others``, or with a value in ``pre
 import torch
 from torch import Tensor
 
-from cvkit.tasks.saliency.metrics.maps import by_chunks, is_constant, is_finite, pixels, unit_range
-from cvkit.tasks.saliency.metrics.points import FixatedValues, ascending, at_fixations, count_below, positions, ranked
+from cvkit.tasks.saliency.metrics.maps import blocks, by_chunks, ends, is_constant, is_finite, unit_range
+from cvkit.tasks.saliency.metrics.points import (
+    FixatedValues,
+    ascending,
+    at_fixations,
+    count_below,
+    count_from,
+    positions,
+    ranked,
+)
+
+STEPS = tuple(0.1 * step for step in range(11))  # thresholds of the sampled areas, as MATLAB computes 0:0.1:1
 
 
 def auc_judd(pred: Tensor, fixations: Tensor) -> Tensor:
@@ -31,8 +41,11 @@ def auc_borji(pred: Tensor, fixations: Tensor) -> Tensor:
     """
 
     def score(maps: Tensor, counts: Tensor) -> Tensor:
-        rows = unit_range(pixels(maps))
-        return _stepped_area(rows, at_fixations(rows, counts, repeats=False), _everywhere(ascending(rows)))
+        rows = maps.flatten(1)
+        bounds = ends(rows)
+        counted = [count_from(unit_range(block, bounds), STEPS) for (block,) in blocks(rows)]
+        false = torch.stack(counted).sum(0).to(torch.float64) / rows.shape[1]
+        return _stepped_area(bounds, at_fixations(rows, counts, repeats=False), false)
 
     return by_chunks(score, pred, fixations)
 
@@ -47,9 +60,10 @@ def auc_shuffled(pred: Tensor, fixations: Tensor, others: Tensor) -> Tensor:
     shared = others.dim() == 2
 
     def score(maps: Tensor, counts: Tensor, negatives: Tensor) -> Tensor:
-        rows = unit_range(pixels(maps))
+        rows = maps.flatten(1)
+        bounds = ends(rows)
         others_here = at_fixations(rows, negatives.int() - counts.int() if shared else negatives, repeats=False)
-        return _stepped_area(rows, at_fixations(rows, counts, repeats=False), others_here.in_order())
+        return _stepped_area(bounds, at_fixations(rows, counts, repeats=False), _rates(others_here, bounds))
 
     return by_chunks(score, pred, fixations, others.expand(len(pred), *others.shape[-2:]))
 
@@ -145,21 +159,21 @@ def _checked(rows: Tensor, area: Tensor) -> Tensor:
     return torch.where(is_finite(rows), area, torch.nan)
 
 
-def _stepped_area(rows: Tensor, positives: FixatedValues, negatives: FixatedValues) -> Tensor:
-    """Return the area for the thresholds 0, 0.1 ... 1, as MATLAB computes 0:0.1:1, (N,) float64.
+def _stepped_area(bounds: tuple[Tensor, Tensor], positives: FixatedValues, false: Tensor) -> Tensor:
+    """Return the area for the thresholds ``STEPS``, (N,) float64; ``false`` are the false-positive rates at them."""
+    area = _area(_rates(positives, bounds), false)
+    both = torch.cat(bounds, 1)
+    return _checked(both, _half_if(is_constant(both), area))
 
-    ``negatives`` must ascend.
+
+def _rates(points: FixatedValues, bounds: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the fraction of values, scaled to 0..1, at or above each of ``STEPS``, (N, 11) float64.
+
+    NaN without any values.
     """
-    steps = torch.arange(11, device=rows.device, dtype=torch.float64) * 0.1
-    steps = steps.expand(rows.shape[0], 11)
-    area = _area(_rates(positives.in_order(), steps), _rates(negatives, steps))
-    return _checked(rows, _half_if(is_constant(rows), area))
-
-
-def _rates(points: FixatedValues, steps: Tensor) -> Tensor:
-    """Return the fraction of ascending values at or above each threshold, (N, T) float64; NaN without any values."""
     number = points.number[:, None].to(torch.float64)
-    return (number - count_below(points.values, steps)) / number
+    steps = torch.tensor(STEPS, dtype=torch.float64, device=number.device).expand(len(number), -1)
+    return (number - count_below(unit_range(points.in_order().values, bounds), steps)) / number
 
 
 def _mann_whitney(positives: FixatedValues, negatives: FixatedValues) -> Tensor:

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from cvkit.tasks.saliency.metrics.maps import EPS, by_chunks, density, is_constant, pixels
-from cvkit.tasks.saliency.metrics.points import at_fixations
+from cvkit.tasks.saliency.metrics.maps import EPS, Density, by_chunks, is_constant
+from cvkit.tasks.saliency.metrics.moments import mean_and_deviation
+from cvkit.tasks.saliency.metrics.points import at_fixations, at_positions, positions
 
 
 def nss(pred: Tensor, fixations: Tensor, *, repeats: bool = False, correction: int = 1) -> Tensor:
@@ -23,10 +24,9 @@ def nss(pred: Tensor, fixations: Tensor, *, repeats: bool = False, correction: i
     """
 
     def score(maps: Tensor, counts: Tensor) -> Tensor:
-        rows = pixels(maps)
+        rows = maps.flatten(1)
         points = at_fixations(rows, counts, repeats=repeats)
-        # A map of one pixel is constant; torch warns of its standard deviation.
-        std, mean = torch.std_mean(rows, dim=1, keepdim=True, correction=min(correction, rows.shape[1] - 1))
+        mean, std = mean_and_deviation(rows, correction=correction)
         flat = is_constant(rows)
         z = (points.values - mean) / torch.where(flat, torch.ones_like(std), std)
         return points.mean(torch.where(flat, torch.zeros_like(z), z))
@@ -54,8 +54,9 @@ def information_gain(
     """
 
     def score(maps: Tensor, counts: Tensor, base: Tensor) -> Tensor:
-        points = at_fixations(density(pixels(maps), stretch=stretch), counts, repeats=repeats)
-        under_base = at_fixations(density(pixels(base), stretch=stretch), counts, repeats=repeats)
-        return points.mean(torch.log2(EPS + points.values) - torch.log2(EPS + under_base.values))
+        listed = positions(counts, repeats=repeats)
+        points, under_base = (at_positions(each.flatten(1), listed) for each in (maps, base))
+        p, b = (Density.fit(each.flatten(1), stretch=stretch) for each in (maps, base))
+        return points.mean(torch.log2(EPS + p(points.values)) - torch.log2(EPS + b(under_base.values)))
 
     return by_chunks(score, pred, fixations, baseline.expand(len(pred), *baseline.shape[-2:]))

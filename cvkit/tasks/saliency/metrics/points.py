@@ -1,6 +1,6 @@
 """Read the values of maps at fixated pixels, and count values below thresholds."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +12,8 @@ class FixatedValues(NamedTuple):
     """Values of maps at the fixations of each image.
 
     Attributes:
-        values: (N, F) in the dtype of the map, padded with +inf at the end, where F is the largest number of fixations
-            of an image, at least 1.
+        values: (N, F) in the dtype of the map, float64 for integers, padded with +inf at the end, where F is the
+            largest number of fixations of an image, at least 1.
         number: (N,) int64, the number of fixations of each image.
     """
 
@@ -34,17 +34,27 @@ def at_fixations(rows: Tensor, fixations: Tensor, *, repeats: bool) -> FixatedVa
     """Read maps at their fixated pixels.
 
     Args:
-        rows: (N, P) float, the pixels of each map.
+        rows: (N, P), the pixels of each map.
         fixations: (N, H, W) integer or bool with H*W = P, the number of fixations of each pixel.
         repeats: Whether a pixel is listed as often as it was fixated, not once.
     """
-    flat = positions(fixations, repeats=repeats)
+    return at_positions(rows, positions(fixations, repeats=repeats))
+
+
+def at_positions(rows: Tensor, flat: Tensor) -> FixatedValues:
+    """Read maps at the positions that ``positions`` returned for all of them.
+
+    Args:
+        rows: (N, P), the pixels of each map.
+        flat: (M,) int64, ascending indices into the N * P pixels.
+    """
     # The positions ascend, image by image, so that the limits between images give the number of each image.
     begins = torch.arange(rows.shape[0] + 1, device=flat.device) * rows.shape[1]
     number = torch.searchsorted(flat, begins).diff()
     real = torch.arange(max(1, int(number.max())), device=flat.device) < number[:, None]
-    values = torch.full_like(real, torch.inf, dtype=rows.dtype)
-    values.masked_scatter_(real, rows.reshape(-1)[flat])
+    read = rows.reshape(-1)[flat]
+    values = torch.full_like(real, torch.inf, dtype=read.dtype if read.is_floating_point() else torch.float64)
+    values.masked_scatter_(real, read.to(values.dtype))
     return FixatedValues(values, number)
 
 
@@ -67,26 +77,33 @@ def ranked(maps: Tensor) -> Tensor:
 def ascending(rows: Tensor) -> Tensor:
     """Sort each row of (N, P) in ascending order, with NaN last.
 
-    On a CPU, numpy's vectorised sort runs on several rows in parallel. It was measured ten times as fast as torch's
-    sort, and several times as fast as searching for each pixel among the few fixated values.
+    On a CPU, numpy's vectorised sort was measured ten times as fast as torch's sort, and several times as fast as
+    searching for each pixel among the few fixated values.
     """
     if rows.device.type != "cpu":
         return rows.sort(1).values
-    source = rows.numpy()
-    ordered = np.empty_like(source)
-
-    def fill(n: int) -> None:
-        ordered[n] = source[n]  # copied one by one, so that a row is in the cache when it is sorted
-        ordered[n].sort()
-
-    workers = min(len(ordered), torch.get_num_threads())
-    if workers <= 1:
-        for n in range(len(ordered)):
-            fill(n)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(fill, range(len(ordered))))
+    ordered = np.empty_like(rows.numpy())
+    for source, row in zip(rows.numpy(), ordered, strict=True):
+        row[:] = source  # copied one by one, so that a row is in the cache when it is sorted
+        row.sort()
     return torch.from_numpy(ordered)
+
+
+def count_from(rows: Tensor, thresholds: Sequence[float]) -> Tensor:
+    """Count the values of each row at or above each threshold.
+
+    Args:
+        rows: (N, P) float64 in any order.
+        thresholds: T numbers.
+
+    Returns:
+        (N, T) int64.
+    """
+    if rows.device.type != "cpu":
+        return torch.stack([(rows >= limit).sum(1) for limit in thresholds], 1)
+    # numpy counts true values several times as fast as torch
+    counts = [[np.count_nonzero(row >= limit) for limit in thresholds] for row in rows.numpy()]
+    return torch.tensor(counts, dtype=torch.int64)
 
 
 def count_below(ordered: Tensor, thresholds: Tensor, *, equal: bool = False) -> Tensor:

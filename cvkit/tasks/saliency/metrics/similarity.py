@@ -6,7 +6,8 @@ Both maps are (N, H, W) of any float or integer dtype, with values >= 0 of any s
 import torch
 from torch import Tensor
 
-from cvkit.tasks.saliency.metrics.maps import EPS, by_chunks, density, is_constant, pixels
+from cvkit.tasks.saliency.metrics.maps import EPS, Density, by_chunks, is_constant, log_in_place, total_over_blocks
+from cvkit.tasks.saliency.metrics.moments import deviation_products
 
 
 def cc(pred: Tensor, target: Tensor) -> Tensor:
@@ -28,11 +29,13 @@ def sim(pred: Tensor, target: Tensor, *, stretch: bool = True) -> Tensor:
         stretch: Whether to scale both maps to 0..1 before they are divided by their sums (MIT, similarity.m), or only
             to divide them (Tuebingen).
     """
-    return by_chunks(
-        lambda a, b: torch.minimum(density(pixels(a), stretch=stretch), density(pixels(b), stretch=stretch)).sum(1),
-        pred,
-        target,
-    )
+
+    def score(a: Tensor, b: Tensor) -> Tensor:
+        a, b = a.flatten(1), b.flatten(1)
+        p, t = Density.fit(a, stretch=stretch), Density.fit(b, stretch=stretch)
+        return total_over_blocks(lambda x, y: torch.minimum(p(x), t(y)), a, b).squeeze(1)
+
+    return by_chunks(score, pred, target)
 
 
 def kl(pred: Tensor, target: Tensor) -> Tensor:
@@ -45,15 +48,20 @@ def kl(pred: Tensor, target: Tensor) -> Tensor:
 
 
 def _cc(pred: Tensor, target: Tensor) -> Tensor:
-    a, b = pixels(pred), pixels(target)
+    a, b = pred.flatten(1), target.flatten(1)
     # Constant maps are found from their values, because the mean of equal floats does not always equal them.
     flat = (is_constant(a) | is_constant(b)).squeeze(1)
-    a = a - a.mean(1, keepdim=True)
-    b = b - b.mean(1, keepdim=True)
-    shared = (a * b).sum(1) / (a.square().sum(1).sqrt() * b.square().sum(1).sqrt())
+    product, square_a, square_b = (value.squeeze(1) for value in deviation_products(a, b))
+    shared = product / (square_a.sqrt() * square_b.sqrt())
     return torch.where(flat, torch.zeros_like(shared), shared)
 
 
 def _kl(pred: Tensor, target: Tensor) -> Tensor:
-    p, t = density(pixels(pred), stretch=False), density(pixels(target), stretch=False)
-    return (t * torch.log(EPS + t / (p + EPS))).sum(1)
+    a, b = pred.flatten(1), target.flatten(1)
+    p, t = Density.fit(a, stretch=False), Density.fit(b, stretch=False)
+
+    def term(x: Tensor, y: Tensor) -> Tensor:
+        true = t(y)
+        return log_in_place((true / p(x).add_(EPS)).add_(EPS)).mul_(true)
+
+    return total_over_blocks(term, a, b).squeeze(1)
