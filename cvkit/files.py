@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 import zipfile
 import zlib
@@ -68,13 +69,9 @@ def atomic_path(path: Path, *, durable: bool = True, keep: Path | None = None) -
             that one of the two names exists at every moment.
     """
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(), suffix=".tmp")
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _create_temporary(path.parent)
         try:
             yield temporary
-            temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes it private; results are not
             if durable:
                 _flush(temporary)
             if keep is not None and path.exists():
@@ -85,6 +82,22 @@ def atomic_path(path: Path, *, durable: bool = True, keep: Path | None = None) -
             raise
         if durable:
             _flush_folder(path.parent)
+
+
+def _create_temporary(folder: Path) -> Path:
+    """Create an empty temporary file in a folder, which is created if it is missing.
+
+    ``tempfile.mkstemp`` takes more time, and its files are private, which results are not.
+    """
+    while True:
+        path = folder / f"{temporary_prefix()}{secrets.token_hex(4)}.tmp"
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            return path
+        except FileExistsError:
+            continue  # another thread has chosen the same name
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -118,15 +131,6 @@ def _flush_folder(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _read_umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-_UMASK = _read_umask()  # read once at import: changing it for a moment is not safe beside other threads
 
 
 def write_atomic(path: Path, content: bytes | str, *, durable: bool = False) -> None:

@@ -112,6 +112,7 @@ def _batch(config: ClassifyConfig, loaded: LoadedClassifier, classifier: Classif
         columns=CLASS_COLUMNS,
         details=loaded.details | {"reports": asdict(reports)},
         write_reports=lambda rows: write_class_reports(folder, rows, reports, classifier.name_class),
+        torch_threads=classifier.torch_threads,
     )
 
 

@@ -67,6 +67,7 @@ def predict(config: PredictConfig, report: Reporter = ignore, stdin: Iterable[st
         identity=_identity(config, loaded.sha256 or "random", precision),
         columns=_columns(config),
         details={"model": loaded.spec, "checkpoint": loaded.file or "random"},
+        torch_threads=predictor.torch_threads,
     )
     return run_batch(config, batch, inputs, _stages(config, predictor), process, report)
 

@@ -51,6 +51,12 @@ class Runner:
         """True if the network is an exported file whose graph contains the normalisation."""
         return isinstance(self.network, ExportedNetwork) and self.network.takes_bytes
 
+    @property
+    def torch_threads(self) -> int | None:
+        """The threads that torch needs beside the network: 1 if its runtime has threads of its own, else None."""
+        own = isinstance(self.network, ExportedNetwork) and self.network.path.suffix != ".pt2"
+        return 1 if own else None
+
     def normalise(self, images: Tensor) -> Tensor:
         """Prepare images for the network.
 

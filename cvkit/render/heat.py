@@ -41,8 +41,10 @@ def dim_outside(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     top, left, bottom, right = max(0, box[0]), max(0, box[1]), min(height, box[2]), min(width, box[3])
     if (top, left, bottom, right) == (0, 0, height, width):
         return image
-    dimmed = (image * np.float32(DIMMED)).astype(np.uint8)
-    dimmed[top:bottom, left:right] = image[top:bottom, left:right]
+    levels = (np.arange(256) * np.float32(DIMMED)).astype(np.uint8)
+    dimmed = image.copy()
+    for part in (dimmed[:top], dimmed[bottom:], dimmed[top:bottom, :left], dimmed[top:bottom, right:]):
+        part[...] = levels[part]
     return dimmed
 
 

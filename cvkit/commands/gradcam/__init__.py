@@ -19,7 +19,7 @@ from cvkit.intervals import MeanInterval
 from cvkit.models.loaded import Request
 from cvkit.processes import is_main_process
 from cvkit.progress import Note, Reporter, ignore
-from cvkit.tasks.attribution import METHODS
+from cvkit.tasks.attribution import METHODS, Explainer
 from cvkit.tasks.attribution.reports import SCORES, mean_scores, write_mean_scores
 from cvkit.tasks.classification.columns import CLASS_COLUMNS
 from cvkit.tasks.classification.loading import LoadedClassifier
@@ -89,7 +89,7 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
     classifier = loaded.to(process.device, config.precision, keep=(target.name,))
     loaded.report_note(report)
     explainer = open_explainer(config, loaded, classifier, target, images=len(inputs), report=report)
-    batch = _batch(config, loaded, target, classifier.precision)
+    batch = _batch(config, loaded, classifier.precision, explainer)
     position = f" at {layer_name(target)}, {target.grid[0]}x{target.grid[1]}"
     report(Note(f"{loaded.facts.name}, {config.method}{'' if config.method == 'guided-backprop' else position}"))
     steps = ImageExplainer(config, classifier, explainer, choose)
@@ -101,17 +101,19 @@ def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[st
     return GradcamResult(result, layer_name(target), means, batch.columns, inputs_of_shard(config, inputs))
 
 
-def _batch(config: GradcamConfig, loaded: LoadedClassifier, target: TargetLayer, precision: str) -> BatchJob:
+def _batch(config: GradcamConfig, loaded: LoadedClassifier, precision: str, explainer: Explainer) -> BatchJob:
     slow = config.faithfulness or METHODS[config.method].needs == "scores"
     folder = Path(config.folder)
     return BatchJob(
         command="gradcam",
         folder=folder,
-        identity=_identity(config, loaded, target, precision),
+        identity=_identity(config, loaded, explainer.target, precision),
         columns=[*CLASS_COLUMNS, *config.save, *(SCORES if config.faithfulness else ())],
         details=loaded.details | {"reports": {"faithfulness": config.faithfulness}},
         write_reports=lambda rows: write_mean_scores(folder, rows) if config.faithfulness else None,
         default_batch_size=1 if slow else None,  # so that a signal stops the command between two images
+        # Faithfulness runs the whole network in torch.
+        torch_threads=1 if explainer.shortcut and not config.faithfulness else None,
     )
 
 

@@ -16,6 +16,7 @@ from cvkit.engine.distributed import Process
 from cvkit.engine.stop import StopSignal
 from cvkit.engine.streaming.ledger import Counts, Ledger, Work
 from cvkit.engine.streaming.records import Records
+from cvkit.engine.streaming.resources import keep_freed_memory, torch_threads
 from cvkit.engine.streaming.stream import Stages, StreamSettings, stream
 from cvkit.engine.streaming.tables import ReportWriter
 from cvkit.errors import StoppedBySignal
@@ -63,6 +64,7 @@ class BatchJob:
         details: Further entries of the manifest.
         write_reports: Writes further reports into the folder from all rows.
         default_batch_size: Images per batch if ``--batch-size`` is auto; None for 32 on a GPU and 4 on a processor.
+        torch_threads: Threads of torch's operations; 1 if another runtime computes the network, None for torch's own.
     """
 
     command: str
@@ -72,6 +74,7 @@ class BatchJob:
     details: Mapping[str, Any]
     write_reports: ReportWriter = lambda _: None
     default_batch_size: int | None = None
+    torch_threads: int | None = None
 
 
 def command_inputs(config: InferenceConfig, stdin: Iterable[str] | None) -> list[Input]:
@@ -116,7 +119,9 @@ def run_batch(
         ProcessError: If another process has died. Everything inferred before is written.
     """
     began = time.perf_counter()
-    with StopSignal() as stop, process.stopping(stop), Ledger(_work(config, job, inputs, process)) as ledger:
+    keep_freed_memory()
+    work, threads = _work(config, job, inputs, process), torch_threads(job.torch_threads)
+    with StopSignal() as stop, process.stopping(stop), threads, Ledger(work) as ledger:
         _report_start(ledger, len(inputs), report)
         try:
             complete = stream(stages, _settings(config, job, process), ledger, report, stop)
@@ -124,16 +129,15 @@ def run_batch(
             own = ledger.finish(job.write_reports)
         # Inside the context, so that no other job gets a part of this one before all processes have ended.
         *totals, stopped = process.total([own.inputs, own.skipped, own.done, own.failed, int(not complete)])
-    seconds = time.perf_counter() - began
-    counts = Counts(*totals)
+    return _result(job, Counts(*totals), bool(stopped), time.perf_counter() - began, ledger.records)
+
+
+def _result(job: BatchJob, counts: Counts, stopped: bool, seconds: float, records: Records) -> BatchResult:
     if stopped:
         left = counts.inputs - counts.skipped - counts.done - counts.failed
         raise StoppedBySignal(f"stopped by a signal with {left} images left: run the same command again to continue.")
-    return BatchResult(job.folder, counts, seconds, _rate(counts, seconds), ledger.records)
-
-
-def _rate(counts: Counts, seconds: float) -> float:
-    return (counts.done + counts.failed) / max(1e-9, seconds)
+    rate = (counts.done + counts.failed) / max(1e-9, seconds)
+    return BatchResult(job.folder, counts, seconds, rate, records)
 
 
 def _report_start(ledger: Ledger, inputs: int, report: Reporter) -> None:

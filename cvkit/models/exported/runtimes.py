@@ -41,6 +41,9 @@ def onnx(path: Path, device: torch.device) -> Run:
     wanted = ["CUDAExecutionProvider"] if device.type == "cuda" and "CUDAExecutionProvider" in there else []
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # Threads that wait for work by spinning take the cores from those that read and write images: without it, classify
+    # with mobilenet_v2 handles 1.4 times as many images per second on two cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(path), options, providers=[*wanted, "CPUExecutionProvider"])
     (given,) = session.get_inputs()
 
