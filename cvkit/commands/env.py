@@ -25,7 +25,7 @@ class EnvResult:
         devices: Description by device name.
         packages: Version of each required package; None if it is not installed.
         optional: Version of each package of the extras; None if it is not installed.
-        caches: Folder by the library that downloads to it.
+        caches: Folder by the library that writes to it, or by its content.
     """
 
     cvkit: str
@@ -91,10 +91,13 @@ def _devices() -> dict[str, str]:
 
 
 def _caches() -> dict[str, str]:
-    """Return the folders that hold downloaded weights, without creating them."""
+    """Return the folders that hold downloaded weights and exported networks, without creating them."""
     from huggingface_hub import constants
     from torch import hub
 
+    from cvkit.models.exported.cache import cache_folder
+
     folders = {"torch hub": str(Path(hub.get_dir()) / "checkpoints"), "Hugging Face hub": constants.HF_HUB_CACHE}
+    folders |= {"exported networks": str(cache_folder())}
     offline = os.environ.get("HF_HUB_OFFLINE")
     return folders | ({"HF_HUB_OFFLINE": offline} if offline else {})
