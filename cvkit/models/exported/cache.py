@@ -95,9 +95,13 @@ def _export(path: Path, network: nn.Module, facts: Facts, report: Reporter) -> N
 
 def _remove_oldest(folder: Path) -> None:
     """Remove the graphs that were not used for the longest time, until the others have less than the limit."""
+    found = []
+    for path in folder.glob("*.onnx"):
+        with contextlib.suppress(OSError):  # another process has just removed it
+            status = path.stat()
+            found.append((status.st_mtime, status.st_size, path))
     kept = 0
-    by_age = sorted(folder.glob("*.onnx"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for number, path in enumerate(by_age):
-        kept += path.stat().st_size
+    for number, (_, size, path) in enumerate(sorted(found, reverse=True)):
+        kept += size
         if number and kept > MAX_CACHE_BYTES:
             path.unlink(missing_ok=True)
