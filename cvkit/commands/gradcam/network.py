@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import torch
+
 from cvkit.catalog import TargetLayer
 from cvkit.config import GradcamConfig
 from cvkit.errors import UsageError
@@ -93,6 +95,8 @@ def _find_shortcut(
     if head is None:
         return None
     shortcut.head = head
+    if not config.faithfulness:  # whose networks run in PyTorch
+        classifier.layout = torch.contiguous_format  # in which onnxruntime takes images
     return shortcut
 
 

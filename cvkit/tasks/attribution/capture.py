@@ -80,17 +80,19 @@ class _SkipRelu(TorchFunctionMode):
 @contextmanager
 def frozen_evaluation(module: nn.Module) -> Iterator[None]:
     """Set a network to evaluation mode without gradients of its parameters, and restore both at the end."""
-    modes = [(layer, layer.training) for layer in module.modules()]
-    gradients = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    training = [layer for layer in module.modules() if layer.training]
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     try:
-        module.eval()
-        module.requires_grad_(False)
+        for layer in training:
+            layer.training = False
+        for parameter in learning:
+            parameter.requires_grad_(False)
         yield
     finally:
-        for layer, training in modes:
-            layer.training = training
-        for parameter, required in gradients:
-            parameter.requires_grad_(required)
+        for layer in training:
+            layer.training = True
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def to_grid(values: Tensor, target: TargetLayer) -> Tensor:
