@@ -95,13 +95,27 @@ class BatchLoader(DataLoader[Any]):
         with signals_deferred():
             batches = super().__iter__()
         while True:
-            with _worker_failures() if self.num_workers else nullcontext():
-                batch = next(batches, None)
+            try:
+                with _worker_failures() if self.num_workers else nullcontext():
+                    batch = next(batches, None)
+            except TrainingError:
+                # The signal of the same end may come later, and would raise an error wherever the program is then.
+                self._forget_workers()
+                raise
             if batch is None:
                 return
             if isinstance(batch, CvkitError):
                 raise batch
             yield batch
+
+    def _forget_workers(self) -> None:
+        """Tell PyTorch to raise no more errors when a loading process ends."""
+        iterator: Any = getattr(self, "_iterator", None)
+        if iterator is not None and iterator._worker_pids_set:
+            from torch.utils.data._utils import signal_handling
+
+            signal_handling._remove_worker_pids(id(iterator))
+            iterator._worker_pids_set = False
 
     def end_workers(self) -> None:
         """End the loading processes now, not when the last reference to the loader is gone.
@@ -112,12 +126,8 @@ class BatchLoader(DataLoader[Any]):
         iterator: Any = getattr(self, "_iterator", None)
         if iterator is None or iterator._shutdown:
             return
+        self._forget_workers()  # their end is no failure
         iterator._shutdown = True
-        if iterator._worker_pids_set:
-            from torch.utils.data._utils import signal_handling
-
-            signal_handling._remove_worker_pids(id(iterator))  # their end is no failure
-            iterator._worker_pids_set = False
         if hasattr(iterator, "_pin_memory_thread"):
             iterator._pin_memory_thread_done_event.set()
             iterator._worker_result_queue.put((None, None))

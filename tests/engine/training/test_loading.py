@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -95,6 +96,15 @@ def test_a_loading_process_that_exits_ends_the_iteration(load: Callable[..., Bat
         list(load(lambda: os._exit(7)))
     message = str(error.value) if isinstance(error.value, TrainingError) else worker_failure(error.value)
     assert "a loading process ended unexpectedly" in str(message)
+
+
+def test_a_signal_that_comes_after_the_failure_is_ignored(load: Callable[..., BatchLoader]) -> None:
+    loader = load(lambda: os._exit(7))
+    with pytest.raises((TrainingError, RuntimeError)) as error:
+        list(loader)
+    if isinstance(error.value, TrainingError):  # otherwise the signal has come already, outside the loader
+        os.kill(os.getpid(), signal.SIGCHLD)  # as for the end that was reported
+        time.sleep(0.1)
 
 
 def test_full_shared_memory_is_reported_and_does_not_hang(
