@@ -188,7 +188,7 @@ class _Recorder(TorchDispatchMode):
 
     def _enter(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         parent = self.running[-1] if self.running else None
-        arguments = list(_tensors((args, kwargs)))
+        arguments = list(tensors_in((args, kwargs)))
         self._add_activations(parent, arguments)
         inputs = [_value(tensor) for tensor in arguments]
         start = len(self.run.steps)
@@ -198,7 +198,7 @@ class _Recorder(TorchDispatchMode):
 
     def _leave(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         call = self.running.pop()
-        call.outputs = list(_tensors(output))
+        call.outputs = list(tensors_in(output))
         self._add_activations(call, call.outputs)
         if isinstance(output, Tensor):
             call.output, call.result = output, _value(output)
@@ -209,14 +209,14 @@ class _Recorder(TorchDispatchMode):
         result = func(*args, **kwargs)
         operation, name = func.overloadpacket, func.overloadpacket.__name__
         call = self.running[-1]
-        for tensor in _tensors((args, kwargs)):
+        for tensor in tensors_in((args, kwargs)):
             call.parameters += self.unused.pop(id(tensor), 0)
         if operation in flop_registry:
             call.multiply_adds += flop_registry[operation](*args, **kwargs, out_val=result) // 2
         if "softmax" in name or "attention" in name:
             (call.parent if call.is_leaf and call.parent else call).attends = True
         if "pool" in name or "relu" in name:
-            self._record(name, args[0], list(_tensors(result)))
+            self._record(name, args[0], list(tensors_in(result)))
         return result
 
     def _record(self, name: str, argument: Tensor, results: list[Tensor]) -> None:
@@ -240,12 +240,13 @@ class _Recorder(TorchDispatchMode):
                 self.run.activations.append(size)
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in the arguments or the result of a call, also those in lists, tuples and mappings."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping | list | tuple):
         for part in value.values() if isinstance(value, Mapping) else value:
-            yield from _tensors(part)
+            yield from tensors_in(part)
 
 
 def _value(tensor: Tensor) -> Value:

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from cvkit.models.dry_run import tensors_in
+
 
 def fold_batch_norms(network: nn.Module, shape: tuple[int, int, int, int], keep: Collection[str] = ()) -> nn.Module:
     """Return a network in which each convolution includes the batch norm that alone uses its output.
@@ -131,7 +133,7 @@ class _Trace(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         result = func(*args, **(kwargs or {}))
-        inputs = list(_tensors((args, kwargs)))
+        inputs = list(tensors_in((args, kwargs)))
         self._kept += [*inputs, result]
         if not _reads_no_values(func):
             self.uses.update(map(id, inputs))
@@ -148,11 +150,3 @@ class _Trace(TorchFunctionMode):
 def _reads_no_values(func: Any) -> bool:
     """Return whether an operation reads only the shape or another attribute of a tensor."""
     return getattr(func, "__name__", "") in ("__get__", "size", "dim", "numel", "stride", "is_contiguous")
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from _tensors(part)
