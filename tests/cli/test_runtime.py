@@ -64,6 +64,7 @@ def test_both_runtimes_give_the_same_results(
     assert ended.code == 0 and "onnxruntime" not in ended.err, ended.err
     ended = run(*words, "--runtime", "onnx", "--out", "onnx")
     assert ended.code == 0 and "runs in onnxruntime; --runtime torch selects PyTorch" in ended.err, ended.err
+    assert ("timm:resnet10t up to " in ended.err) == (command == "gradcam")
     assert "exporting" in ended.err
     results = {name: rows(Path(name, "results.csv")) for name in ("torch", "onnx")}
     for one, other in zip(results["torch"], results["onnx"], strict=True):

@@ -101,5 +101,8 @@ def _find_shortcut(
 
 
 def _up_to(exportable: Exportable, target: TargetLayer) -> Exportable:
-    facts = replace(exportable.facts, spec=exportable.facts.spec | {"up_to": target.name}, outputs=("activation",))
+    """Return the part of a network up to the target layer, with a name that says so in messages."""
+    facts = exportable.facts
+    spec, model = facts.spec | {"up_to": target.name}, f"{facts.model} up to {target.name}"
+    facts = replace(facts, spec=spec, model=model, outputs=("activation",))
     return replace(exportable, network=UpTo(exportable.network, target.name).eval(), facts=facts)
