@@ -3,16 +3,15 @@
 import csv
 import itertools
 import json
-import math
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from cvkit.cli.cells import format_cell
+from cvkit.cli.document import encode_document
 from cvkit.cli.progress_views import PlainView, ProgressView, RichView, write_line
 from cvkit.errors import error_document
 from cvkit.messages import printable
@@ -75,7 +74,7 @@ class Console:
         """Write the result as one JSON document on stdout if ``--json`` is set."""
         self.close()
         if self.writes and self.json_output:
-            sys.stdout.write(json.dumps(_as_json(document), indent=2) + "\n")
+            sys.stdout.write(encode_document(document) + "\n")
 
     def lines(self, *lines: str) -> None:
         """Write lines on stdout unless ``--json`` is set, with control characters as escapes."""
@@ -143,23 +142,3 @@ def show_error(kind: str, message: str, exit_code: int) -> None:
     write_line(f"error: {message}")
     if "--json" in sys.argv and is_main_process():
         sys.stdout.write(json.dumps(error_document(kind, message, exit_code), indent=2) + "\n")
-
-
-def _as_json(value: Any) -> Any:
-    """Convert results to values that JSON can hold; NaN and infinities become null.
-
-    Fields of dataclasses that are declared with ``repr=False`` are left out.
-    """
-    if value is None or isinstance(value, (str, int)):
-        return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _as_json(getattr(value, field.name)) for field in fields(value) if field.repr}
-    if isinstance(value, Mapping):
-        return {str(name): _as_json(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple, Iterator)):
-        return [_as_json(part) for part in value]
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -1,5 +1,6 @@
 """Present ``cvkit gradcam``."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from cvkit.cli.batches import public_fields, show_batch
@@ -21,14 +22,24 @@ def _run(config: GradcamConfig, report: Reporter) -> "GradcamResult":
 
 
 def _document(result: "GradcamResult") -> dict[str, Any]:
-    return {**public_fields(result), "rows": result.rows(), "predictions": dict(result.predictions())}
+    predictions = {}
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for row, top in result.rows_with_predictions():
+            if top:
+                predictions[row["image"]] = top
+            yield row
+
+    # The predictions are complete when the rows before them are encoded, so the records are read once.
+    return {**public_fields(result), "rows": rows(), "predictions": predictions}
 
 
 def _show(console: Console, result: "GradcamResult") -> None:
     if not console.json_output:
-        for image, classes in result.predictions():
-            named = (f"{rank} {label} {probability:.1%}" for rank, label, probability in classes)
-            console.lines(f"{image}: {', '.join(named)}")
+        for row, top in result.rows_with_predictions():
+            if top:
+                named = (f"{rank} {label} {probability:.1%}" for rank, label, probability in top)
+                console.lines(f"{row['image']}: {', '.join(named)}")
         if result.faithfulness:
             scores = [[name, each.mean, each.low, each.high, each.n] for name, each in result.faithfulness.items()]
             console.table(["faithfulness", "mean", "95 % from", "to", "maps"], scores)

@@ -25,6 +25,8 @@ from cvkit.tasks.classification.columns import CLASS_COLUMNS
 from cvkit.tasks.classification.loading import LoadedClassifier
 from cvkit.tasks.registry import load_classifier
 
+Prediction = tuple[int, str, float]  # rank, label or index of a class, probability
+
 NO_GRADIENTS = "gradcam needs gradients: use the network or a .safetensors file, not an exported graph."
 
 
@@ -48,17 +50,17 @@ class GradcamResult:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of ``results.csv`` for the inputs of this job, in their order, read from the folder."""
-        for row in self.batch.rows(self.inputs):
-            yield {name: row[name] for name in self.columns}
+        for row, _ in self.rows_with_predictions():
+            yield row
 
-    def predictions(self) -> Iterator[tuple[str, list[tuple[int, str, float]]]]:
-        """Yield each image with its three most likely classes and the explained ones.
+    def rows_with_predictions(self) -> Iterator[tuple[dict[str, Any], list[Prediction]]]:
+        """Yield each row of ``rows`` with the predictions of its image, or an empty list if an earlier row had them.
 
-        A class is (rank, label or index, probability).
+        The predictions are the three most likely classes of the image and the explained ones.
         """
         for row in self.batch.rows(self.inputs):
-            if TOP in row:
-                yield row["image"], [(rank, label, probability) for rank, label, probability in row[TOP]]
+            top = [(rank, label, probability) for rank, label, probability in row.get(TOP, ())]
+            yield {name: row[name] for name in self.columns}, top
 
 
 def gradcam(config: GradcamConfig, report: Reporter = ignore, stdin: Iterable[str] | None = None) -> GradcamResult:

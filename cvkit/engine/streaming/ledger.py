@@ -4,6 +4,7 @@ Every process appends to its own file (``.cvkit/K-of-N.jsonl``). ``results.csv``
 ``manifest.json`` are written from all of these files, so job arrays and several processes can share one folder.
 """
 
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -92,6 +93,7 @@ class Ledger:
         self.done = self.failed = self.damaged = 0
         self._lock = threading.Lock()
         self._state = work.folder / RESULT_MARK
+        self._folder = str(work.folder)
         self._manifest = work.folder / MANIFEST
         self._open_folder()
         self._part = claim_part(work.folder, work.shard)
@@ -183,9 +185,8 @@ class Ledger:
         if entry is None or "kind" in entry or entry.get("stamp") != _stamp(item.path):
             return False
         try:
-            return all(
-                (self.work.folder / name).stat().st_size == size for name, size in entry.get("files", {}).items()
-            )
+            sizes = entry.get("files", {}).items()
+            return all(os.stat(f"{self._folder}/{name}").st_size == size for name, size in sizes)  # noqa: PTH116 (half the time)
         except OSError:
             return False
 
