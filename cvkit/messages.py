@@ -52,6 +52,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return nearest(word, words) or (f" Known: {', '.join(words)}." if words else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with a noun that gets an "s" in the plural, such as "1 image" and "2 images"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def printable(text: str) -> str:
     """Return text that is safe in one line of a terminal or a log: control characters become escapes such as ``\\x1b``.
 

@@ -83,14 +83,18 @@ class Console:
             sys.stdout.write("".join(f"{printable(str(line))}\n" for line in lines))
 
     def failures(self, path: Path) -> None:
-        """Write the first rows of a ``failures.csv`` to stderr."""
+        """Write the first rows of a ``failures.csv`` to stderr, and the number of the others."""
         if not self.writes or not path.is_file():
             return
         with path.open(encoding="utf-8", newline="") as stream:
-            for row in itertools.islice(csv.DictReader(stream), MAX_FAILURES_SHOWN):
+            rows = csv.DictReader(stream)
+            for row in itertools.islice(rows, MAX_FAILURES_SHOWN):
                 message = row["message"]
                 named = message if row["input"] in message else f"{row['input']}: {message}"
                 self.error_line(f"failed: {named}")
+            more = sum(1 for _ in rows)
+        if more:
+            self.error_line(f"failed: {more} more, listed in {path}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: Sequence[int] = ()) -> None:
         """Write a table on stdout unless ``--json`` is set.

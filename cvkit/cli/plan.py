@@ -10,6 +10,7 @@ from cvkit.config.option import Field, fields_of
 from cvkit.config.sources import as_toml
 from cvkit.config.values import to_text
 from cvkit.inputs import find_inputs, reads_stdin
+from cvkit.messages import counted
 
 
 def show_plan(console: Console, command: str, config: Config) -> None:
@@ -37,7 +38,7 @@ def _reads(config: Config) -> dict[str, str]:
     if isinstance(config, InferenceConfig):
         words = " ".join(config.inputs)
         listed = reads_stdin(config.inputs)
-        found[words] = "a list on stdin" if listed else f"{len(find_inputs(config.inputs))} images"
+        found[words] = "a list on stdin" if listed else counted(len(find_inputs(config.inputs)), "image")
     for field, value in _fields(config, "read"):
         is_name = bool(field.option.complete) and isinstance(value, str) and not _exists(value)
         if isinstance(value, str) and value not in field.option.choices and not is_name:

@@ -18,6 +18,7 @@ from cvkit.engine.streaming.batch import BatchJob, BatchResult, command_inputs, 
 from cvkit.engine.streaming.stream import Stages, WriteResult
 from cvkit.errors import DataError, NonFiniteError, UsageError
 from cvkit.inputs import Input
+from cvkit.messages import counted
 from cvkit.models.loaded import Request
 from cvkit.processes import is_main_process
 from cvkit.progress import Note, Reporter, ignore
@@ -139,7 +140,9 @@ def _read_truth(config: ClassifyConfig, classifier: Classifier, inputs: list[Inp
     if len(unknown) == len(inputs):
         raise DataError(f"--truth {config.truth} names none of the images, such as {unknown[0]}.")
     if unknown:
-        report(Note(f"--truth has no class for {len(unknown)} images, such as {unknown[0]}", level="warning"))
+        report(
+            Note(f"--truth has no class for {counted(len(unknown), 'image')}, such as {unknown[0]}", level="warning")
+        )
     return truth
 
 

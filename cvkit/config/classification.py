@@ -164,7 +164,7 @@ class GradcamConfig(ClassifierConfig):
     classes: Annotated[
         tuple[str, ...],
         Option(
-            help="Class to explain instead of a rank, by name, index or WordNet id; may be repeated.",
+            help="Class to explain in place of the classes of --rank, by name, index or WordNet id; may be repeated.",
             panel=EXPLANATION,
             names=("--class",),
             metavar="CLASS",

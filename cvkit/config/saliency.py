@@ -198,7 +198,7 @@ class SampleFixationsConfig(Config):
     size: Annotated[
         tuple[int, int],
         Option(
-            help="Size of a display in pixels.",
+            help=f"Size of a display in pixels; each side has at least {MIN_DISPLAY_PX}.",
             panel=DATA,
             metavar="HxW",
             minimum=1,

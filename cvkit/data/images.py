@@ -72,7 +72,7 @@ def _identify(stream: BinaryIO, path: Path) -> "Image.Image | tiff.TiffPage":
         image = Image.open(stream, formats=tuple(IMAGE_FORMATS))
     except UnidentifiedImageError as error:
         if not is_tiff(path):
-            formats = ", ".join(IMAGE_FORMATS)
+            formats = ", ".join("PNM" if name == "PPM" else name for name in IMAGE_FORMATS)
             raise DataError(f"{path}: not an image ({_describe_content(stream)}); {formats} are read.") from error
         return tiff.read_header(path)
     except Exception as error:

@@ -96,6 +96,7 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another(run: Run, di
     assert Path("other/embeddings.csv").read_bytes() != (trained / "embeddings.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumed_gives_the_same_file(digits: Path) -> None:
     words = ["cae-embed", "--data", str(digits), "--widths", "4,8", "--epochs", "12", "--batch-size", "16"]
     words += ["--device", "cpu", "--denoise", "--dropout", "0.2", "--compare", "none"]

@@ -71,3 +71,19 @@ def test_nothing_that_the_console_writes_has_control_characters_of_names(
     for text in (captured.out, captured.err):
         assert r"a\x1b[31m" in text
         assert not set(UNSAFE) & set(text) - set("a[31m\n")
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 60])
+def test_failures_beyond_the_first_three_are_counted(
+    count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "failures.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["input", "kind", "message"])
+        writer.writeheader()
+        writer.writerows({"input": f"{n}.jpg", "kind": "data", "message": "is empty\nor not"} for n in range(count))
+    console = Console(ProgressMode.none, quiet=True, json_output=False)
+    console.failures(path)
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("is empty" in line for line in lines) == min(count, 3)
+    assert (f"failed: {count - 3} more, listed in {path}" in lines) == (count > 3)

@@ -177,12 +177,12 @@ def test_settings_printed_as_toml_are_read_back_alike(command: Any, tmp_path: Pa
 def test_a_dry_run_lists_what_would_be_read_and_written(run: Run, photo: Path, trained: Path) -> None:
     words = ("predict", photo.parent, "--model", trained, "--out", "maps")
     lines = run(*words, "--dry-run").out.splitlines()
-    assert f"# reads {photo.parent}: 1 images" in lines
+    assert f"# reads {photo.parent}: 1 image" in lines
     assert f"# reads {trained}: an existing folder" in lines
     assert "# writes maps: no such file or folder yet" in lines
     document = plan(run, *words)
     assert document["command"] == "predict"
-    assert document["reads"] == {str(photo.parent): "1 images", str(trained): "an existing folder"}
+    assert document["reads"] == {str(photo.parent): "1 image", str(trained): "an existing folder"}
     assert document["writes"] == {"maps": "no such file or folder yet"}
     assert document["settings"]["inputs"] == [str(photo.parent)]
 

@@ -21,6 +21,7 @@ from cvkit.engine.streaming.stream import Stages, StreamSettings, stream
 from cvkit.engine.streaming.tables import ReportWriter
 from cvkit.errors import StoppedBySignal
 from cvkit.inputs import RESULT_MARK, Input, check_stdin_is_unshared, find_inputs
+from cvkit.messages import counted
 from cvkit.processes import process_plan, worker_count
 from cvkit.progress import Note, Reporter
 
@@ -135,7 +136,9 @@ def run_batch(
 def _result(job: BatchJob, counts: Counts, stopped: bool, seconds: float, records: Records) -> BatchResult:
     if stopped:
         left = counts.inputs - counts.skipped - counts.done - counts.failed
-        raise StoppedBySignal(f"stopped by a signal with {left} images left: run the same command again to continue.")
+        raise StoppedBySignal(
+            f"stopped by a signal with {counted(left, 'image')} left: run the same command again to continue."
+        )
     rate = (counts.done + counts.failed) / max(1e-9, seconds)
     return BatchResult(job.folder, counts, seconds, rate, records)
 
@@ -145,7 +148,7 @@ def _report_start(ledger: Ledger, inputs: int, report: Reporter) -> None:
     if ledger.damaged:
         lines = f"{ledger.damaged} damaged lines in {folder / RESULT_MARK} are ignored"
         report(Note(f"{lines}: the images they belong to are processed again", level="warning"))
-    report(Note(f"{len(ledger.todo)} of {inputs} images to do, into {folder}"))
+    report(Note(f"{len(ledger.todo)} of {counted(inputs, 'image')} to do, into {folder}"))
 
 
 def inputs_of_shard(config: InferenceConfig, inputs: list[Input]) -> list[Input]:
