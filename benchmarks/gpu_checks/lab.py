@@ -168,11 +168,6 @@ def make_config(kind: type[ConfigType], *, optional: dict[str, Any] | None = Non
     return kind(**settings, **{name: value for name, value in (optional or {}).items() if name in known})
 
 
-def has_option(kind: type[Config], name: str) -> bool:
-    """Return whether a command has an option in this version of cvkit."""
-    return name in {each.name for each in fields(kind)}
-
-
 @contextmanager
 def tf32(enabled: bool) -> Iterator[None]:
     """Allow or forbid TF32 in convolutions and matrix products for the block.

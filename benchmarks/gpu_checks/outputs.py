@@ -23,9 +23,9 @@ from cvkit.config import (
     GradcamConfig,
     PredictConfig,
 )
-from gpu_checks.lab import Lab, attempt, has_option, make_config, tf32
+from gpu_checks.lab import Lab, attempt, make_config, tf32
 from gpu_checks.networks import LOGIT_STD
-from gpu_checks.report import Row, Skip
+from gpu_checks.report import Row
 
 # --precision and whether TF32 is allowed, by the name of a variant. PyTorch allows TF32 in convolutions by default.
 VARIANTS = {
@@ -251,19 +251,27 @@ def check_export(lab: Lab) -> list[Row]:
 
 
 def check_compiled(lab: Lab) -> list[Row]:
-    """Compare the compiled network of the inference commands with the processor."""
-    commands = {"classify": ClassifyConfig, "predict": PredictConfig}
-    if not any(has_option(kind, "compile") for kind in commands.values()):
-        raise Skip("the inference commands of this version have no --compile")
+    """Compare the compiled networks of the inference commands with the processor."""
     lab.need_cuda()
-    model = lab.amounts.classifiers[-1]
-    weights, device = lab.weights(model), str(lab.device)
-    expected = lab.keep(("classify", model), lambda: log_probabilities(lab, model, weights, "cpu", "fp32"))
+    classifier, backbone = lab.amounts.classifiers[-1], lab.amounts.backbones[-1]
+    weights, trained = lab.weights(classifier), lab.checkpoint(backbone)
 
-    def measure() -> Row:
+    def classified(device: str, **more: Any) -> dict[str, np.ndarray]:
+        return log_probabilities(lab, classifier, weights, device, "fp32", **more)
+
+    def predicted(device: str, **more: Any) -> dict[str, np.ndarray]:
+        return saliency_maps(lab, trained, device, "fp32", **more)
+
+    def measure(command: str, model: str, run: Callable[..., dict[str, np.ndarray]]) -> Row:
+        expected = lab.keep((command, model), lambda: run("cpu"))
         with tf32(False):
-            return differences(
-                expected, log_probabilities(lab, model, weights, device, "fp32", compile=True), 1e-2, mean=True
-            )
+            return differences(expected, run(str(lab.device), compile=True), 1e-2, mean=True)
 
-    return [attempt(measure, command="classify --compile", model=model, variant="fp32 without TF32")]
+    variants = (("classify", classifier, classified), ("predict", f"mlnet, {backbone}", predicted))
+    return [
+        attempt(
+            lambda each=variant: measure(*each),
+            command=f"{variant[0]} --compile", model=variant[1], variant="fp32 without TF32",
+        )
+        for variant in variants
+    ]  # fmt: skip
