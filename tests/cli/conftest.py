@@ -63,7 +63,7 @@ def fixation_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-TINY = ("--backbone", "timm:mobilenetv3_small_050", "--weights", "none", "--size", "64x96", "--workers", "0")
+TINY = ("--backbone", "timm:test_resnet", "--weights", "none", "--size", "64x96", "--workers", "0")
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,7 @@ def trained(fixation_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     config = TrainSaliencyConfig(
         data=str(fixation_data),
-        backbone="timm:mobilenetv3_small_050",
+        backbone="timm:test_resnet",
         weights="none",
         size=(64, 96),
         workers=0,

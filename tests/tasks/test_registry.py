@@ -69,7 +69,7 @@ def save(folder: Path, kind: str, runner: Any, network: nn.Module | None = None)
 
 def saliency(folder: Path) -> Example:
     torch.manual_seed(0)
-    network = build(SaliencySpec.of("mlnet", backbone="timm:mobilenetv3_small_050"))
+    network = build(SaliencySpec.of("mlnet", backbone="timm:test_resnet"))
     run = save(folder / "saliency", "saliency", SaliencyPredictor(network, (64, 96)))
     return Example(Request(name=str(run)), (64, 96), 3, str(run))
 
