@@ -97,13 +97,20 @@ def _check(path: Path) -> None:
     reader = torch._C.PyTorchFileReader(str(path))
     if sorted(names) != sorted(reader.get_all_records()) or len(set(names)) < len(names):
         raise _Refused("its members are ambiguous")
-    sizes = {name: reader.get_record_size(name) for name in names}
+    sizes = {name: _record_size(reader, name) for name in names}
     for folder in TENSORS:
         document = json.loads(reader.get_record(f"data/{folder}/model_{folder}_config.json"))
         for name, entry in document["config"].items():
             _check_tensor(folder, name, entry, sizes)
     _check_sample_inputs(reader.get_record(SAMPLE_INPUTS))
     _check_program(json.loads(reader.get_record(PROGRAM)), "")
+
+
+def _record_size(reader: torch._C.PyTorchFileReader, name: str) -> int:
+    """Return the number of bytes of a member."""
+    if hasattr(reader, "get_record_size"):  # torch 2.11 has no such method, 2.15 has it
+        return int(reader.get_record_size(name))
+    return len(reader.get_record(name))
 
 
 def _check_member(member: zipfile.ZipInfo) -> str:

@@ -16,6 +16,7 @@ from torch import nn
 
 from cvkit.errors import WeightsError
 from cvkit.models.exported import writers
+from cvkit.models.exported.archive import check_archive
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.network import ExportedNetwork
 
@@ -224,6 +225,24 @@ def test_an_archive_of_cvkit_is_loaded(archive: Path) -> None:
 def test_a_rewritten_archive_is_loaded(archive: Path, tmp_path: Path) -> None:
     write(tmp_path / "same.pt2", members_of(archive))
     assert ExportedNetwork(tmp_path / "same.pt2")(torch.ones(2, 1, 4, 4)).tolist() == [[3.0] * 4] * 2
+
+
+class ReaderOf211(torch._C.PyTorchFileReader):
+    """The reader of archives without a method that torch 2.11 does not have."""
+
+    @property
+    def get_record_size(self) -> None:
+        raise AttributeError
+
+
+def test_the_reader_of_torch_211_is_enough(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._C, "PyTorchFileReader", ReaderOf211)
+    check_archive(archive)
+    members = members_of(archive)
+    claim_terabytes(members, tmp_path)
+    write(tmp_path / "evil.pt2", members)
+    with pytest.raises(WeightsError, match="is said to be larger than the data"):
+        check_archive(tmp_path / "evil.pt2")
 
 
 def test_a_pickled_weight_would_run_code_in_torch(archive: Path, tmp_path: Path) -> None:
