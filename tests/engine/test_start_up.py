@@ -154,9 +154,10 @@ def test_a_signal_ends_a_process_that_is_blocked_in_a_library() -> None:
 
 def test_a_signal_to_a_forked_process_does_not_end_its_parent() -> None:
     script = (
-        "import time\n"
+        "import time, warnings\n"
         "from cvkit.engine import start_up\n"
         "start_up.BLOCKED_SECONDS = 0.05\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)  # Python 3.12 warns of a fork beside threads\n"
         "child = os.fork()\n"
         "if child == 0:\n"
         "    signal.signal(signal.SIGTERM, lambda *_: os._exit(5))\n"

@@ -36,17 +36,17 @@ def check_same(network: nn.Module, folded: nn.Module, shape: tuple[int, ...] = S
 
 
 def test_the_folded_weights_are_those_of_the_formula() -> None:
-    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, eps=0.0)).eval()
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, eps=1.0)).eval()
     conv, norm = network
     assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and conv.bias is not None
     assert norm.running_mean is not None and norm.running_var is not None
     for tensor, value in zip((conv.weight, conv.bias, norm.weight, norm.bias), (3.0, 5.0, 4.0, 7.0), strict=True):
         nn.init.constant_(tensor, value)
     norm.running_mean.fill_(1.0)
-    norm.running_var.fill_(4.0)
+    norm.running_var.fill_(3.0)
     folded = fold_batch_norms(network, (1, 1, 2, 2))
     assert isinstance(folded, nn.Sequential) and isinstance(folded[0], nn.Conv2d) and folded[0].bias is not None
-    # ((3 x + 5) - 1) / 2 * 4 + 7 = 6 x + 15
+    # ((3 x + 5) - 1) / sqrt(3 + 1) * 4 + 7 = 6 x + 15
     assert (folded[0].weight.item(), folded[0].bias.item()) == (6.0, 15.0)
     assert isinstance(folded[1], nn.Identity)
     assert conv.weight.item() == 3.0 and network[1] is norm  # the network itself has not changed

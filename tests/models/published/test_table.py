@@ -22,10 +22,15 @@ def described_version(library: str) -> str:
     return found
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_the_data_file_equals_the_library(library: str) -> None:
+def need_described_version(library: str) -> None:
+    """Skip a test if the data file describes another version of a library than the installed one."""
     if described_version(library) != installed_version(library):
         pytest.skip(f"the data file describes {library} {described_version(library)}")
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_data_file_equals_the_library(library: str) -> None:
+    need_described_version(library)
     assert listed(library) == from_library(library), REGENERATE
     assert list(listed(library)) == list(from_library(library)), REGENERATE
 
@@ -52,6 +57,8 @@ def test_without_a_matching_data_file_the_library_is_read(
 
 
 def test_the_same_entries_give_the_same_bytes() -> None:
+    for library in LIBRARIES:
+        need_described_version(library)
     tables = {library: listed(library) for library in LIBRARIES}
     assert gzip.decompress(encode(tables)) == gzip.decompress(table.DATA.read_bytes())
     assert table.DATA.read_bytes()[3:8] == bytes(5)  # no file name, no time of modification
@@ -63,6 +70,8 @@ def test_the_data_file_is_in_the_package() -> None:
 
 
 def test_models_list_imports_no_large_library_and_is_quick() -> None:
+    for library in LIBRARIES:
+        need_described_version(library)
     code = f"""
 import contextlib, io, sys, time
 from cvkit.cli import main
