@@ -135,7 +135,7 @@ class _Loop:
         state = self.state
         self.sampler.start(state.epoch, state.batch)
         self.report(Stage(f"epoch {state.epoch + 1}/{self.config.epochs}", self.batches, "batches", state.batch))
-        self.trainer.model.train()
+        self.job.learner.start_epoch(self.trainer.model, state.epoch)
         pending: tuple[Tensor, Batch, int] | None = None
         began = time.perf_counter()
         for batch, waited in timed(self.train_loader if state.batch < self.batches else []):

@@ -153,7 +153,7 @@ def test_a_nan_loss_names_the_files_and_keeps_the_last_finite_state(tmp_path: Pa
 def test_patience_stops_a_run_that_does_not_improve(tmp_path: Path) -> None:
     class Stuck(Line):
         def groups(self) -> list[Group]:
-            return [replace(super().groups()[0], frozen_epochs=1000)]
+            return [replace(super().groups()[0], scales=((0, 0.0),))]
 
     result = run(tmp_path, Stuck(), epochs=20, patience=3)
     assert len(result.history) == 4
