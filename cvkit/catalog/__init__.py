@@ -3,12 +3,13 @@
 import math
 from dataclasses import dataclass
 
+from cvkit.catalog.classifiers import CLASSIFIERS as CLASSIFIERS
+from cvkit.catalog.classifiers import IMAGENET_MEAN, IMAGENET_STD
+from cvkit.catalog.classifiers import ClassifierFacts as ClassifierFacts
+
 TIMM_PREFIX = "timm:"
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")  # of Pillow
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # The image formats that cvkit opens: Pillow's name, and the suffixes by which files are found in folders. Pillow knows
 # more formats, but some of them start other programs (EPS runs Ghostscript) or have decoders that are rarely tested.
