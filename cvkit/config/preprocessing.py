@@ -5,13 +5,12 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from cvkit.catalog import INTERPOLATIONS
+from cvkit.catalog import CROP_MODES, INTERPOLATIONS
 from cvkit.config.base import Config
 from cvkit.config.option import MAX_SIDE, MODEL, PREPROCESSING, Option
 from cvkit.config.values import format_size, is_whole_number, parse_size, shown
 from cvkit.errors import UsageError
 
-CROP_MODES = ("center", "squash", "border")
 DEFAULT_TEXT = "from the weights"
 MAX_ARGUMENT = 1_000  # characters of one KEY=VALUE
 # Arguments of timm.create_model and torchvision.models.get_model that are no property of the network, or that cvkit
