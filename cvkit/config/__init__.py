@@ -13,6 +13,7 @@ from cvkit.config.models import (
     ModelPathConfig,
     ShowModelConfig,
 )
+from cvkit.config.preprocessing import ModelArgumentsConfig, PreprocessingConfig
 from cvkit.config.resume import ResumeConfig
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig
 from cvkit.config.save_interval import SaveInterval
@@ -36,8 +37,10 @@ __all__ = [
     "InferenceConfig",
     "ListModelsConfig",
     "MergeConfig",
+    "ModelArgumentsConfig",
     "ModelPathConfig",
     "PredictConfig",
+    "PreprocessingConfig",
     "ResumeConfig",
     "RuntimeConfig",
     "SampleFixationsConfig",

@@ -1,7 +1,5 @@
 """Export classifiers: their row of the registry."""
 
-from dataclasses import asdict
-
 from torch import Tensor, nn
 
 from cvkit.errors import UsageError
@@ -39,7 +37,7 @@ def _export(loaded: LoadedClassifier, part: str) -> Exportable:
         mean=steps.mean,
         std=steps.std,
         outputs=("logits",),
-        preprocessing=asdict(steps),
+        preprocessing=steps.as_dict(),
         labels=tuple(entry.labels),
         class_ids=tuple(entry.class_ids),
         licence=entry.licence,
