@@ -59,9 +59,7 @@ class ClassImages:
 
     def _images(self, epoch: int, positions: NDArray[np.int64], chosen: NDArray[np.int64]) -> Tensor:
         if self.augmentation is None:
-            if isinstance(self.cached, Tensor):
-                return as_rgb(self.cached[torch.from_numpy(chosen)])
-            return stack([self._stored(int(index)) for index in chosen])
+            return self.images(chosen)
         # By position as well, because a balanced epoch draws an image several times.
         return stack(
             [
@@ -69,6 +67,12 @@ class ClassImages:
                 for position, index in zip(positions, chosen, strict=True)
             ]
         )
+
+    def images(self, indices: NDArray[np.int64]) -> Tensor:
+        """Return the images of (B,) indices without augmentation, (B, 3, h, w) uint8."""
+        if isinstance(self.cached, Tensor):
+            return as_rgb(self.cached[torch.from_numpy(indices)])
+        return stack([self._stored(int(index)) for index in indices])
 
     def _stored(self, index: int) -> Tensor:
         return self.reader(index) if self.cached is None else self.cached[index]
