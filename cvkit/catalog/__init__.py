@@ -275,5 +275,10 @@ METRICS: dict[str, Metric] = {
         Metric(name="top1", label="top-1 accuracy", higher_is_better=True, low=0, high=1),
         Metric(name="top5", label="top-5 accuracy", higher_is_better=True, low=0, high=1),
         Metric(name="balanced", label="balanced accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="accuracy", label="accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="top5_accuracy", label="top-5 accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="ece", label="calibration error", higher_is_better=False, low=0, high=1),
+        Metric(name="macro_f1", label="macro F1", higher_is_better=True, low=0, high=1),
+        Metric(name="log_loss", label="log loss", higher_is_better=False, low=0),
     )
 }
