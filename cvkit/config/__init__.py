@@ -17,6 +17,7 @@ from cvkit.config.preprocessing import ModelArgumentsConfig, PreprocessingConfig
 from cvkit.config.resume import ResumeConfig
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig
 from cvkit.config.save_interval import SaveInterval
+from cvkit.config.train_classifier import TrainClassifierConfig
 from cvkit.config.train_saliency import TrainSaliencyConfig
 from cvkit.config.training import LAST, RunConfig, TrainingConfig
 
@@ -46,6 +47,7 @@ __all__ = [
     "SampleFixationsConfig",
     "SaveInterval",
     "ShowModelConfig",
+    "TrainClassifierConfig",
     "TrainSaliencyConfig",
     "RunConfig",
     "TrainingConfig",

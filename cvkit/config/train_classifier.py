@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from cvkit.catalog import CLASSIFIERS
 from cvkit.config.base import MaxPixels
 from cvkit.config.option import DATA, MAX_EPOCHS, MODEL, OUTPUT, TRAINING, Option
+from cvkit.config.preprocessing import PreprocessingConfig
 from cvkit.config.recipes import RECIPES, Recipe
 from cvkit.config.shared import Limit, Strict
 from cvkit.config.training import LAST, OPTIMIZERS, SCHEDULES, RunConfig, TrainingConfig
@@ -40,7 +41,7 @@ def format_split(parts: tuple[float, ...]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainClassifierConfig(RunConfig):
+class TrainClassifierConfig(RunConfig, PreprocessingConfig):
     """Settings of ``cvkit train-classifier``. ``resolved`` replaces None by the values of the recipe."""
 
     data: Annotated[

@@ -90,8 +90,8 @@ def read_image(path: Path, max_pixels: int | None = None, reduce_to: int | None 
     Args:
         path: The image file.
         max_pixels: Value of --max-pixels, checked before decoding; 178 million if None.
-        reduce_to: A JPEG file may be decoded at a reduced size of which both sides have at least this many pixels, which
-            is faster; None returns the full size.
+        reduce_to: A JPEG file may be decoded at a reduced size, which is faster; both of its sides then have at least
+            this many pixels if the image has. None returns the full size.
 
     Returns:
         (H, W, 3) uint8.

@@ -54,6 +54,17 @@ class ImageReader:
             return self._fit(array[index])
         return self._fit(np.repeat(array[index][..., None], 3, 2))[:1]
 
+    def original(self, index: int) -> np.ndarray:
+        """Return an image as the data has it, (H, W) or (H, W, 3) uint8, for pictures.
+
+        Raises:
+            DataError: If the file cannot be read.
+        """
+        if self.images.array is not None:
+            return self.images.array[index]
+        assert self.images.paths is not None
+        return read_image(self.images.paths[index], self.max_pixels)
+
     @property
     def _reduced_side(self) -> int | None:
         """The shorter side to which JPEG files may be reduced when they are decoded."""
