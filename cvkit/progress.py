@@ -42,7 +42,7 @@ class StageEnd:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence for the user; ``level`` is info or warning."""
+    """A sentence for the user; ``level`` is info, important (bold) or warning."""
 
     text: str
     level: str = "info"

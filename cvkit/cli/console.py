@@ -54,7 +54,8 @@ class Console:
         """Show a progress event."""
         if isinstance(event, Note):
             if self.writes and (not self.quiet or event.level == "warning"):
-                self.error_line(f"warning: {event.text}" if event.level == "warning" else event.text)
+                text = f"warning: {event.text}" if event.level == "warning" else event.text
+                self.error_line(text, bold=event.level == "important")
         elif isinstance(event, Facts):
             if self.writes and not self.quiet:
                 for line in format_facts(event):
@@ -62,10 +63,10 @@ class Console:
         elif self._view is not None:
             self._view.show(event)
 
-    def error_line(self, text: str) -> None:
-        """Write one line to stderr."""
+    def error_line(self, text: str, *, bold: bool = False) -> None:
+        """Write one line to stderr; it is bold on a terminal if ``bold`` is set."""
         if self._view is not None:
-            self._view.write(text)
+            self._view.write(text, bold=bold)
         else:
             write_line(text)
 

@@ -17,7 +17,7 @@ class ProgressView(Protocol):
     def show(self, event: Stage | Step | StageEnd) -> None:
         """Update the display."""
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, *, bold: bool = False) -> None:
         """Write one line to stderr without disturbing the display."""
 
     def stop(self) -> None:
@@ -64,9 +64,10 @@ class RichView:
             self._progress.remove_task(self._task)
             self._task = None
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, *, bold: bool = False) -> None:
         """Write one line above the bars."""
-        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        style = "bold" if bold else None
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True, style=style)
 
     def stop(self) -> None:
         """Remove the bars."""
@@ -89,8 +90,9 @@ class PlainView:
         elif isinstance(event, StageEnd):
             self.stop()
 
-    def write(self, text: str) -> None:
-        """Write one line."""
+    def write(self, text: str, *, bold: bool = False) -> None:
+        """Write one line; a log has no bold text."""
+        del bold
         write_line(text)
 
     def stop(self) -> None:
