@@ -123,9 +123,12 @@ class _Loop:
 
     def run(self) -> None:
         if self.is_main:
-            if self.state.epoch and not self.state.batch:
-                self._write_epoch()  # the process may have been killed between last.pt and these files
+            after_epoch = self.state.epoch > 0 and not self.state.batch
+            if after_epoch:  # the process may have been killed between last.pt and the other files
+                self._draw_epoch()
             self.checkpoints.mend_best(self.state, self.report)
+            if after_epoch:
+                self._write_history()
         self.remaining.start()
         while self._goes_on():
             self._train_epoch()
@@ -236,23 +239,26 @@ class _Loop:
         # The pictures of the best weights come before these.
         self._save()
         if self.is_main:
-            self._write_epoch()
+            self._draw_epoch()
             if state.best_epoch == state.epoch:
                 self.checkpoints.save_best(row)
+            self._write_history()
         best = metric != LAST and state.best_epoch == state.epoch
         remaining = self.remaining.after_epoch(state.epoch)
         self.report(Note(describe_epoch(row, best=best, remaining=remaining if self._goes_on() else "")))
         if self.stop.poll() and state.epoch < self.config.epochs:
             self._leave_if_agreed()
 
-    def _write_epoch(self) -> None:
-        """Write the history and the pictures of the epoch that has just ended."""
-        history = self.state.history
-        write_csv(self.job.folder.history, list(dict.fromkeys(name for row in history for name in row)), history)
+    def _draw_epoch(self) -> None:
+        """Write the pictures of the epoch that has just ended, from the validated weights."""
         # With --best-metric last every epoch is the best one so far, which says nothing.
         best = None if self.config.best_metric == LAST else self.state.best_epoch
         with self.trainer.averaged_weights():
-            self.job.after_epoch(history, best)
+            self.job.after_epoch(self.state.history, best)
+
+    def _write_history(self) -> None:
+        history = self.state.history
+        write_csv(self.job.folder.history, list(dict.fromkeys(name for row in history for name in row)), history)
 
     def _row(self, scores: dict[str, float]) -> dict[str, Any]:
         state = self.state
