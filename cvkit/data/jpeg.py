@@ -22,8 +22,8 @@ def decode_jpeg(image: "Image.Image", reduce_to: int | None = None) -> np.ndarra
             decodes at full size.
 
     Returns:
-        (H, W, 3) uint8 as the file has it or reduced, before its EXIF orientation is applied. None for everything that Pillow must
-        decode: other formats and colour spaces, files with damaged data, and images that may end early.
+        (H, W, 3) uint8 as the file has it or reduced, before its EXIF orientation is applied. None for everything that
+        Pillow must decode: other formats and colour spaces, files with damaged data, and images that may end early.
     """
     stream = getattr(image, "fp", None)
     if image.format not in ("JPEG", "MPO") or image.mode != "RGB" or stream is None:

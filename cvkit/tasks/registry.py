@@ -23,8 +23,9 @@ from cvkit.models.weights import check_tensors, check_uncompressed, read_tensors
 from cvkit.progress import Reporter
 from cvkit.tasks.attribution.target_layer import default_target
 from cvkit.tasks.classification.kind import KIND as CLASSIFIER_ALONE
-from cvkit.tasks.classification.loading import LoadedClassifier, blueprint, with_labels
+from cvkit.tasks.classification.loading import LoadedClassifier, with_labels
 from cvkit.tasks.classification.settings import reject_options
+from cvkit.tasks.classification.specification import spec_of
 from cvkit.tasks.embedding.kind import ENCODER_KIND as ENCODER
 from cvkit.tasks.embedding.kind import KIND as AUTOENCODER
 from cvkit.tasks.saliency.kind import KIND as SALIENCY
@@ -34,10 +35,8 @@ from cvkit.tasks.saliency.kind import LoadedSaliency
 def _export_classifier(loaded: Any, part: str) -> Exportable:
     """Prepare a classifier for export, with the target layer of its class activation map."""
     exportable = CLASSIFIER_ALONE.export(loaded, part)
-    facts = exportable.facts
-    name, classes, shape = facts.spec["name"], facts.spec["classes"], (1, facts.channels, *facts.size)
-    build = blueprint(name, classes, facts.spec.get("arguments", ()))
-    return replace(exportable, cam_target=lambda: default_target(build, shape, classes))
+    spec = spec_of(exportable.facts)
+    return replace(exportable, cam_target=lambda: default_target(spec.build, spec.shape, spec.classes))
 
 
 CLASSIFIER = replace(CLASSIFIER_ALONE, export=_export_classifier)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cvkit.cli.console import Console, ProgressMode
 from cvkit.progress import Note
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import specification
 
 from .conftest import Run
 
@@ -25,7 +25,7 @@ def photos(tmp_path: Path) -> Path:
     for seed, (height, width) in enumerate([(60, 100), (120, 80)]):
         pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{seed}.png")
-    torch.save(loading.make(MODEL, 4).state_dict(), tmp_path / "mine.pth")
+    torch.save(specification.make(MODEL, 4).state_dict(), tmp_path / "mine.pth")
     return folder
 
 

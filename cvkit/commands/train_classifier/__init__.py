@@ -34,7 +34,7 @@ from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.data.dataset import ClassImages, FeatureBatches
 from cvkit.tasks.classification.features import compute_features, find_last_layers
 from cvkit.tasks.classification.freezing import make_plan
-from cvkit.tasks.classification.kind import KIND
+from cvkit.tasks.classification.kind import KIND, describe
 from cvkit.tasks.classification.learner import ClassifierLearner
 from cvkit.tasks.classification.starting import StartedClassifier, start_classifier
 
@@ -99,7 +99,7 @@ def train_classifier(config: TrainClassifierConfig, report: Reporter = ignore) -
         check_same_data(folder, config, data.identity())
         classifier = Classifier(started.network, started.facts, device=fabric.device)
         learner = ClassifierLearner(classifier, settings, plan, data.train, len(found.classes))
-        learner.facts = {**classifier.metadata(), "spec": started.spec.as_dict(), "config": config.as_dict()}
+        learner.facts = {**describe(started.spec, started.facts), "config": config.as_dict()}
         learner.switch_gradients = fabric.world_size == 1
         if fabric.global_rank == 0:
             _write_facts(folder, config, settings, found, data, started)

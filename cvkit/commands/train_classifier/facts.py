@@ -27,7 +27,9 @@ def describe_run(
         at_first = sum(p.numel() for n, p in started.network.named_parameters() if n not in plan.frozen(0))
         trained = f"{at_first:,} of {parameters:,} parameters, {parameters - fixed:,} after epoch {plan.unfreeze_at}"
     assert settings.lr is not None
-    rates = f"{settings.lr:g}" + (f", {settings.lr * plan.later_factor:g} after epoch {plan.unfreeze_at}" * bool(plan.later))
+    rates = f"{settings.lr:g}"
+    if plan.later:
+        rates += f", {settings.lr * plan.later_factor:g} after epoch {plan.unfreeze_at}"
     processes = f" in each of {fabric.world_size} processes" if fabric.world_size > 1 else ""
     return Facts(
         f"{settings.model} on {settings.data}",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cvkit.commands.train_classifier.reading import TrainingData, without_augmentation
 from cvkit.config import TrainClassifierConfig
 from cvkit.data.splits import TEST, TRAIN, VAL
 from cvkit.engine.run_folder import RunFolder
@@ -13,8 +14,6 @@ from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.evaluation import metrics_document
 from cvkit.tasks.classification.kind import KIND
 from cvkit.tasks.classification.scoring import score_images, write_reports
-
-from cvkit.commands.train_classifier.reading import TrainingData, without_augmentation
 
 STOPPED_BEFORE_SCORING = "stopped by a signal; the training is complete: `cvkit resume RUN` scores it."
 
@@ -43,9 +42,7 @@ def score_run(
             images = data.splits()[name]
             images = without_augmentation(images) if name == TRAIN else images
             stoppable(Stage(f"scoring {name} images", len(images)))
-            scored = score_images(
-                classifier, images, settings.batch_size or 1, lambda done: stoppable(Step(done))
-            )
+            scored = score_images(classifier, images, settings.batch_size or 1, lambda done: stoppable(Step(done)))
             stoppable(StageEnd())
             metrics[name] = metrics_document(scored.scores)
             if name == names[-1]:

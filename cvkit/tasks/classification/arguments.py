@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -10,7 +11,8 @@ from torch import nn
 from cvkit.config.preprocessing import RESERVED, parse_arguments
 from cvkit.errors import UsageError
 from cvkit.messages import did_you_mean, last_line
-from cvkit.models.dry_run import Shape, dry_run
+from cvkit.models.dry_run import dry_run
+from cvkit.tasks.classification.specification import NetworkSpec
 
 Build = Callable[[Sequence[str]], nn.Module]  # builds a network with arguments as KEY=VALUE
 
@@ -18,21 +20,19 @@ _UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
 _BUILD_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
-def check_arguments(name: str, build: Build, arguments: tuple[str, ...], shape: Shape) -> None:
-    """Check by a dry run that a network can be built with arguments, and processes images of a shape.
-
-    Args:
-        name: Name of the model, for messages.
-        build: Builds the network.
-        arguments: Arguments as KEY=VALUE.
-        shape: (N, 3, H, W) of the images.
+def check_arguments(spec: NetworkSpec) -> None:
+    """Check by a dry run that a network can be built with its arguments, and processes images of its size.
 
     Raises:
         UsageError: If the network has no such argument, does not take its value, or does not take such images.
     """
-    words = " ".join(arguments)
+    name, arguments, words = spec.name, spec.arguments, " ".join(spec.arguments)
+
+    def build(others: Sequence[str]) -> nn.Module:
+        return replace(spec, arguments=tuple(others)).build()
+
     try:
-        network = dry_run(lambda: build(arguments), shape).network
+        network = dry_run(spec.build, spec.shape).network
     except UsageError as error:
         raise UsageError(f"{name} {f'with {words} ' if words else ''}does not run: {error}") from error
     except _BUILD_ERRORS as error:

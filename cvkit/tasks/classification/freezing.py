@@ -128,8 +128,8 @@ def make_plan(network: nn.Module, head: Sequence[str], settings: TrainClassifier
 def list_blocks(network: nn.Module) -> list[list[str]]:
     """Return the names of a network's parameters by block, in the order of the network.
 
-    A block is a child of the network, or of a sequence in it at any depth. Parameters of the network itself, such as the
-    position embedding of a transformer, belong to the first block.
+    A block is a child of the network, or of a sequence in it at any depth. Parameters of the network itself, such as
+    the position embedding of a transformer, belong to the first block.
     """
     blocks = [names for names in _blocks(network, "") if names]
     own = [name for name, _ in network.named_parameters(recurse=False)]

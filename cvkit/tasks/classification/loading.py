@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import torch
 from torch import nn
 
 from cvkit import files
-from cvkit.catalog import TIMM_PREFIX, Pretrained
+from cvkit.catalog import Pretrained
 from cvkit.config import PreprocessingConfig
-from cvkit.config.preprocessing import parse_arguments
 from cvkit.device import autocast_dtype, choose_precision
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
@@ -30,6 +28,7 @@ from cvkit.tasks.classification.arguments import check_arguments
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.labels import load_labels
 from cvkit.tasks.classification.settings import Settings, assumption, combine, reject_options
+from cvkit.tasks.classification.specification import NetworkSpec, base_name, spec_of
 from cvkit.tasks.classification.state_dicts import (
     build_if_equal,
     build_with_weights,
@@ -46,14 +45,14 @@ class LoadedClassifier(LoadedModel):
 
     Attributes:
         facts: Its preprocessing and the names of its classes.
-        arguments: Arguments of its network as KEY=VALUE.
+        spec: Description from which its network is rebuilt.
         recognised: Whether the weights are published ones.
         sources: Source of each part of the preprocessing; empty for an exported file.
     """
 
     kind: str = "classifier"
     facts: Pretrained
-    arguments: tuple[str, ...] = ()
+    spec: NetworkSpec
     recognised: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -65,7 +64,7 @@ class LoadedClassifier(LoadedModel):
             "weights_sha256": self.sha256 or "random",
             "preprocessing": self.facts.preprocessing.as_dict(),
             "labels_sha256": _digest(self.facts.labels, self.facts.class_ids) if self.facts.labels else "none",
-        } | ({"model_args": list(self.arguments)} if self.arguments else {})
+        } | ({"model_args": list(self.spec.arguments)} if self.spec.arguments else {})
 
     @property
     def details(self) -> dict[str, Any]:
@@ -170,7 +169,7 @@ def from_exported(network: nn.Module, facts: Facts, path: Path, sha256: str) -> 
         facts=entry,
         file=str(path),
         sha256=sha256,
-        arguments=tuple(facts.spec.get("arguments", ())),
+        spec=spec_of(facts),
         recognised=True,
     )
 
@@ -207,7 +206,7 @@ def _load(name: str, weights: str, report: Reporter, options: PreprocessingConfi
         file=str(file),
         sha256=files.sha256(file),
         note=assumption(settings, str(file), name),
-        arguments=settings.arguments,
+        spec=settings.spec(classes),
         recognised=recognised,
         sources=settings.sources,
     )
@@ -215,8 +214,7 @@ def _load(name: str, weights: str, report: Reporter, options: PreprocessingConfi
 
 def _build(settings: Settings, content: WeightsFile, label: str, *, strict: bool) -> tuple[nn.Module, int]:
     """Return the network with the tensors of a file, and its number of classes."""
-    build = partial(make, settings.facts.name, arguments=settings.arguments)
-    classes = settings.facts.num_classes
+    build, classes = lambda count: settings.spec(count).build(), settings.facts.num_classes
     module = build_if_equal(build, classes, content.tensors, label)
     if module is None:
         classes = infer_num_classes(build, content.tensors, label, classes)
@@ -229,62 +227,23 @@ def _build(settings: Settings, content: WeightsFile, label: str, *, strict: bool
 def _check(settings: Settings, options: PreprocessingConfig) -> None:
     """Check the arguments and the input size, if they are not those of the library."""
     if settings.arguments or options.input_size is not None:
-        facts = settings.facts
-        build = partial(make, facts.name, facts.num_classes)
-        check_arguments(facts.name, build, settings.arguments, (1, 3, *facts.preprocessing.crop))
-
-
-def make(name: str, num_classes: int | None = None, arguments: Sequence[str] = ()) -> nn.Module:
-    """Build a classifier of torchvision or timm with random weights.
-
-    Args:
-        name: Name of the model, with or without a tag.
-        num_classes: Number of classes; None keeps the model's own.
-        arguments: Arguments for the library as KEY=VALUE, see ``parse_arguments``.
-    """
-    bare = base_name(name)
-    extra: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
-    given = parse_arguments(tuple(arguments))
-    if name.startswith(TIMM_PREFIX):
-        import timm
-
-        return timm.create_model(name.removeprefix(TIMM_PREFIX), pretrained=False, **extra, **given)
-    from torchvision import models
-
-    if bare in ("inception_v3", "googlenet"):
-        # Their trained weights want the input brought from ImageNet's normalisation to their own; the auxiliary
-        # classifiers are for training only.
-        extra |= {"init_weights": False, "aux_logits": False, "transform_input": True}
-    elif bare.startswith("vit_"):
-        # The one family that is built for an image size, which differs between the entries of its weights.
-        extra["image_size"] = pretrained.facts(name).preprocessing.crop[0]
-    return models.get_model(bare, weights=None, **(extra | given))
-
-
-def blueprint(name: str, num_classes: int | None = None, arguments: Sequence[str] = ()) -> Callable[[], nn.Module]:
-    """Return a function that builds the network, for dry runs on the meta device."""
-    return partial(make, name, num_classes, arguments)
-
-
-def base_name(name: str) -> str:
-    """Return a model's name without the tag of its weights: "vgg16.IMAGENET1K_V1" is "vgg16"."""
-    prefix = TIMM_PREFIX if name.startswith(TIMM_PREFIX) else ""
-    return prefix + name.removeprefix(prefix).split(".")[0]
+        check_arguments(settings.spec(settings.facts.num_classes))
 
 
 def _random(name: str, options: PreprocessingConfig) -> LoadedClassifier:
     """Build a classifier with random weights, the same every time."""
     settings = combine(pretrained.facts(name), options, None, recognised=True)
     _check(settings, options)
+    spec = settings.spec(settings.facts.num_classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = make(name, settings.facts.num_classes, settings.arguments)
+        network = spec.build()
     return LoadedClassifier(
         network=network,
         facts=settings.facts,
         file="",
         sha256="",
-        arguments=settings.arguments,
+        spec=spec,
         sources=settings.sources,
     )
 

@@ -13,6 +13,7 @@ from cvkit.errors import UsageError
 from cvkit.models.published.embedded import EmbeddedConfig
 from cvkit.models.published.libraries import fixed_input_size, published_crop_pct
 from cvkit.models.published.overrides import with_overrides
+from cvkit.tasks.classification.specification import NetworkSpec
 
 OPTION, FILE, PUBLISHED, ASSUMED = "option", "file", "published", "assumed"
 PARTS = ("mean", "std", "input_size", "interpolation", "crop_pct", "crop_mode")
@@ -33,6 +34,12 @@ class Settings:
     crop_pct: float
     arguments: tuple[str, ...]
     sources: Mapping[str, str]
+
+    def spec(self, num_classes: int) -> NetworkSpec:
+        """Return the description of the network with a number of classes."""
+        return NetworkSpec(
+            name=self.facts.name, classes=num_classes, size=self.facts.preprocessing.crop, arguments=self.arguments
+        )
 
 
 def combine(

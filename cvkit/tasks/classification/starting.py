@@ -14,7 +14,7 @@ from cvkit.models.published.overrides import with_overrides
 from cvkit.models.weights import read_tensors
 from cvkit.progress import Reporter
 from cvkit.tasks.classification.loading import load
-from cvkit.tasks.classification.networks.specification import NetworkSpec, own_facts
+from cvkit.tasks.classification.specification import NetworkSpec, own_facts
 from cvkit.tasks.classification.state_dicts import build_with_weights, infer_num_classes, last_layer
 
 

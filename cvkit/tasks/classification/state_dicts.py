@@ -86,9 +86,7 @@ def last_layer(build: BuildForClasses) -> tuple[str, ...]:
 def _last_layer(build: BuildForClasses) -> tuple[nn.Module, dict[str, tuple[tuple[int, ...], tuple[int, ...]]]]:
     """Return a network, and the shapes of the tensors of its last layer for 7 and for 11 classes."""
     networks = [_build_for_shapes(build, count) for count in (7, 11)]
-    seven, eleven = (
-        {key: tuple(value.shape) for key, value in network.state_dict().items()} for network in networks
-    )
+    seven, eleven = ({key: tuple(value.shape) for key, value in network.state_dict().items()} for network in networks)
     return networks[0], {key: (shape, eleven[key]) for key, shape in seven.items() if shape != eleven[key]}
 
 

@@ -17,7 +17,8 @@ from cvkit.models.published.embedded import read_embedded
 from cvkit.models.published.pretrained import facts
 from cvkit.models.weights import read_weights
 from cvkit.progress import Event, Note
-from cvkit.tasks.classification.loading import LoadedClassifier, load, make
+from cvkit.tasks.classification.loading import LoadedClassifier, load
+from cvkit.tasks.classification.specification import make
 from cvkit.tasks.registry import KINDS, export_model, load_model
 
 TINY = "timm:test_efficientnet"

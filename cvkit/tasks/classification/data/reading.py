@@ -20,8 +20,8 @@ class ImageReader:
         images: The images.
         preprocessing: Preprocessing of the network.
         max_pixels: Images with more pixels are refused.
-        whole: Whether to return the whole image, reduced, for random crops, instead of the crop of inference. JPEG files
-            are then decoded at a reduced size.
+        whole: Whether to return the whole image, reduced, for random crops, instead of the crop of inference. JPEG
+            files are then decoded at a reduced size.
     """
 
     images: LabelledImages

@@ -110,7 +110,8 @@ def _empty_folders(folder: Path) -> list[Path]:
 
 
 def _read_idx(source: DataSource) -> LabelledSource:
-    splits, classes = {}, ()
+    splits: dict[str, LabelledImages] = {}
+    classes: tuple[str, ...] = ()
     for split, parts in source.idx.items():
         if "labels" not in parts:
             raise DataError(f"{parts['images']}: there are {split} images, but no {split} labels beside them.")
