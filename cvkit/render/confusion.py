@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvkit.render.figure import FRAME, GRID, INK, QUIET_INK, make_figure, to_png
+from cvkit.render.figure import FRAME, GRID, INK, QUIET_INK, make_figure, to_png, wrap_title
 from cvkit.render.text import class_name, shorten_middle, width_inches
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def confusion_chart(counts: NDArray[np.int64], labels: Sequence[str], *, title: 
         raise ValueError(f"need counts (K, K) and K labels, not {counts.shape} and {len(labels)}")
     matrix = _select(counts, labels)
     pairs = [] if matrix.is_written else _pair_texts(matrix)
-    layout = _layout(matrix, pairs)
+    layout = _layout(matrix, pairs, title)
     rows = int((layout.side + layout.bottom) / PAIR_INCHES)  # of the list
     figure = make_figure(layout.width, layout.height, title)
     figure.set_layout_engine("none")
@@ -131,7 +131,7 @@ def _select(counts: NDArray[np.int64], labels: Sequence[str]) -> _Matrix:
     return _Matrix(selected, indices, shown, len(counts) - len(indices))
 
 
-def _layout(matrix: _Matrix, pairs: Sequence[tuple[str, str]]) -> _Layout:
+def _layout(matrix: _Matrix, pairs: Sequence[tuple[str, str]], title: str) -> _Layout:
     size = len(matrix.names)
     if matrix.is_written:
         side = max(2.4, size * min(1.0, max(6.0 / size, 0.34)))
@@ -145,7 +145,9 @@ def _layout(matrix: _Matrix, pairs: Sequence[tuple[str, str]]) -> _Layout:
     bottom = 0.5 + (widest if upright else points / 72)
     listing = max((width_inches(names, PAIR_POINTS) + 1.15 for _, names in pairs), default=0.0)
     width = max(MIN_FIGURE_INCHES, left + side + BAR_INCHES + listing)
-    return _Layout(side, left, bottom, width, bottom + side + 0.95, points, upright)
+    head = 0.22 * len(wrap_title(title, width)) + 0.35
+    height = (bottom + side + head) / 0.98  # matplotlib leaves 2 % of the height above a title
+    return _Layout(side, left, bottom, width, height, points, upright)
 
 
 def _draw_cells(figure: "Figure", axes: "Axes", matrix: _Matrix, layout: _Layout) -> None:

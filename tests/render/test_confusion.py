@@ -13,7 +13,7 @@ from PIL import Image
 
 from cvkit.render import confusion_chart
 from cvkit.render.confusion import MAX_LABELLED_CLASSES, MAX_WRITTEN_CLASSES
-from tests.render.figures import capture, cut_texts, words_of
+from tests.render.figures import capture, cut_texts, texts_of, words_of
 
 MODULE = sys.modules["cvkit.render.confusion"]
 
@@ -50,6 +50,11 @@ def test_no_text_is_cut_and_no_label_covers_another(classes: int, figures: list[
     assert max(width, height) < 2600
     axes = figures[0].axes[0]
     assert cut_texts(figures[0]) == []
+    title, heading = (
+        next(text for text in texts_of(figures[0]) if words in text.get_text())
+        for words in ("a model", "images correct")
+    )
+    assert title.get_window_extent().y0 > heading.get_window_extent().y1
     assert not overlap(axes.get_yticklabels(), vertical=True)
     assert not overlap(axes.get_xticklabels(), vertical=False)
 
