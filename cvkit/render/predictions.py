@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CORRECT, WRONG = (31, 111, 180), (190, 38, 58)
 BACKGROUND = (241, 243, 245)  # beside an image that is not square
-CELL_PX, GAP_PX, MARGIN_PX = 176, 16, 16
+CELL_PX, GAP_PX, MARGIN_PX = 208, 16, 16
 FONT_PX, TITLE_PX = 13, 17
 LINE_PX = 18
 CAPTION_LINES = 3  # predicted class, true class, name of the image
