@@ -13,11 +13,13 @@ from cvkit.config.models import (
     ModelPathConfig,
     ShowModelConfig,
 )
+from cvkit.config.preprocessing import ModelArgumentsConfig, PreprocessingConfig
 from cvkit.config.resume import ResumeConfig
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig
 from cvkit.config.save_interval import SaveInterval
+from cvkit.config.train_classifier import TrainClassifierConfig
 from cvkit.config.train_saliency import TrainSaliencyConfig
-from cvkit.config.training import LAST, TrainingConfig
+from cvkit.config.training import LAST, RunConfig, TrainingConfig
 
 __all__ = [
     "LAST",
@@ -36,13 +38,17 @@ __all__ = [
     "InferenceConfig",
     "ListModelsConfig",
     "MergeConfig",
+    "ModelArgumentsConfig",
     "ModelPathConfig",
     "PredictConfig",
+    "PreprocessingConfig",
     "ResumeConfig",
     "RuntimeConfig",
     "SampleFixationsConfig",
     "SaveInterval",
     "ShowModelConfig",
+    "TrainClassifierConfig",
     "TrainSaliencyConfig",
+    "RunConfig",
     "TrainingConfig",
 ]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cvkit.config.base import Config
 from cvkit.config.option import INPUTS, MAX_SIDE, MODEL, OUTPUT, Option
+from cvkit.config.preprocessing import ModelArgumentsConfig
 from cvkit.config.values import format_size, parse_size
 
 Name = Annotated[
@@ -54,7 +55,7 @@ class DownloadModelConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowModelConfig(Config):
+class ShowModelConfig(ModelArgumentsConfig):
     """Settings of ``cvkit models show``. ``size`` None takes the model's own input size."""
 
     model: Annotated[

@@ -24,6 +24,7 @@ from cvkit.progress import Reporter
 from cvkit.tasks.attribution.target_layer import default_target
 from cvkit.tasks.classification.kind import KIND as CLASSIFIER_ALONE
 from cvkit.tasks.classification.loading import LoadedClassifier, blueprint, with_labels
+from cvkit.tasks.classification.settings import reject_options
 from cvkit.tasks.embedding.kind import ENCODER_KIND as ENCODER
 from cvkit.tasks.embedding.kind import KIND as AUTOENCODER
 from cvkit.tasks.saliency.kind import KIND as SALIENCY
@@ -35,7 +36,8 @@ def _export_classifier(loaded: Any, part: str) -> Exportable:
     exportable = CLASSIFIER_ALONE.export(loaded, part)
     facts = exportable.facts
     name, classes, shape = facts.spec["name"], facts.spec["classes"], (1, facts.channels, *facts.size)
-    return replace(exportable, cam_target=lambda: default_target(blueprint(name, classes), shape, classes))
+    build = blueprint(name, classes, facts.spec.get("arguments", ()))
+    return replace(exportable, cam_target=lambda: default_target(build, shape, classes))
 
 
 CLASSIFIER = replace(CLASSIFIER_ALONE, export=_export_classifier)
@@ -75,6 +77,7 @@ def load_model(request: Request, kinds: Sequence[str] = ()) -> LoadedModel:
     path = find_file(request.name)
     if path is None:
         return _load_named(request, accepted)
+    reject_options(request.options, request.name, "which has its own preprocessing")
     if is_exported(str(path)) or path.suffix.lower() == WEIGHTS_SUFFIX:
         return _load_exported(path, accepted)
     rows = {kind.checkpoint: kind for kind in KINDS.values() if kind.checkpoint and kind.name in accepted}
@@ -195,6 +198,8 @@ def _load_named(request: Request, accepted: Sequence[str]) -> LoadedModel:
     for name in accepted:
         kind = KINDS[name]
         if kind.from_name is not None and kind.is_model_name(request.name):
+            if kind is not CLASSIFIER:
+                reject_options(request.options, request.name, f"which is {kind.title}")
             return kind.from_name(request)
     other = next((kind for kind in KINDS.values() if kind.is_model_name(request.name)), None)
     if other is not None:

@@ -23,7 +23,7 @@ from cvkit.tasks.registry import export_model
 def find_target(config: GradcamConfig, loaded: LoadedClassifier) -> TargetLayer:
     """Return the layer whose activation is explained: the one that ``--layer`` names, or the model's default."""
     height, width = loaded.facts.preprocessing.crop
-    build = loading.blueprint(loaded.facts.name, loaded.facts.num_classes)
+    build = loading.blueprint(loaded.facts.name, loaded.facts.num_classes, loaded.arguments)
     shape = (1, 3, height, width)
     if config.layer is not None:
         return named_target(build, shape, config.layer)

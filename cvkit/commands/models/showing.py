@@ -21,6 +21,7 @@ from cvkit.models.published.table import without_labels
 from cvkit.models.summary import Layer, summarise
 from cvkit.tasks.attribution.target_layer import RELU, default_target, list_target_layers, named_target
 from cvkit.tasks.classification import loading
+from cvkit.tasks.classification.arguments import check_arguments
 from cvkit.tasks.registry import KINDS, export_model, find_file, load_model
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
@@ -100,6 +101,8 @@ def show_model(config: ShowModelConfig) -> ShowModelResult | Facts:
         WeightsError: If a file cannot be used.
     """
     path = find_file(config.model)
+    if config.model_arg and (path is not None or config.model in SALIENCY_MODELS):
+        raise UsageError(f"--model-arg is for classifiers of torchvision and timm: leave it out for {config.model}.")
     if path is not None:
         return read_facts(path) if is_exported(str(path)) else _show_file(config, path)
     return _show_saliency(config) if config.model in SALIENCY_MODELS else _show_classifier(config)
@@ -145,7 +148,10 @@ def _show_classifier(config: ShowModelConfig) -> ShowModelResult:
     check_classifier(config.model, "MODEL")
     facts = pretrained.facts(config.model)
     size = config.size or facts.preprocessing.crop
-    blueprint = loading.blueprint(facts.name, facts.num_classes)
+    if config.model_arg:
+        build = partial(loading.make, facts.name, facts.num_classes)
+        check_arguments(facts.name, build, config.model_arg, (1, 3, *size))
+    blueprint = loading.blueprint(facts.name, facts.num_classes, config.model_arg)
     costs = _costs(blueprint, (config.batch, 3, *size))
     default, targets = _targets(blueprint, (1, 3, *size), facts.num_classes)
     return ShowModelResult(

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from cvkit.catalog import INTERPOLATIONS, Preprocessing
+from cvkit.catalog import CROP_MODES, INTERPOLATIONS, Preprocessing
 from cvkit.config.export import DYNAMIC, EXPORT_PRECISIONS, QUANTIZED
 from cvkit.errors import WeightsError
 from cvkit.models.plain import have_types, is_input_size, is_normalisation, is_of_type
@@ -131,12 +131,13 @@ class Facts:
 
 def _is_preprocessing(steps: dict[str, Any]) -> bool:
     """Return whether plain values describe the preprocessing of a classifier."""
-    complete = set(steps) == {part.name for part in fields(Preprocessing)}
+    complete = set(steps) | {"crop_mode"} == {part.name for part in fields(Preprocessing)}
     return (
         complete
         and have_types(steps, Preprocessing)
         and is_input_size(steps["crop"])
         and is_input_size([steps["resize"]] * 2 if isinstance(steps["resize"], int) else steps["resize"])
         and steps["interpolation"] in INTERPOLATIONS
+        and steps.get("crop_mode") in (None, *CROP_MODES)
         and is_normalisation(steps["mean"], steps["std"], 3)
     )

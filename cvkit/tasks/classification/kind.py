@@ -1,7 +1,5 @@
 """Export classifiers: their row of the registry."""
 
-from dataclasses import asdict
-
 from torch import Tensor, nn
 
 from cvkit.errors import UsageError
@@ -22,7 +20,7 @@ def _is_model_name(name: str) -> bool:
 
 
 def _from_name(request: Request) -> LoadedClassifier:
-    return load(request.name, request.weights or "pretrained", request.labels, request.report)
+    return load(request.name, request.weights or "pretrained", request.labels, request.report, request.options)
 
 
 def _export(loaded: LoadedClassifier, part: str) -> Exportable:
@@ -32,14 +30,15 @@ def _export(loaded: LoadedClassifier, part: str) -> Exportable:
     facts = Facts(
         kind="classifier",
         # The tag names published weights; random weights and unknown files are not those.
-        model=entry.name if loaded.file and not loaded.note else entry.model,
-        spec={"name": entry.name, "classes": entry.num_classes},
+        model=entry.name if loaded.recognised else entry.model,
+        spec={"name": entry.name, "classes": entry.num_classes}
+        | ({"arguments": list(loaded.arguments)} if loaded.arguments else {}),
         channels=3,
         size=steps.crop,
         mean=steps.mean,
         std=steps.std,
         outputs=("logits",),
-        preprocessing=asdict(steps),
+        preprocessing=steps.as_dict(),
         labels=tuple(entry.labels),
         class_ids=tuple(entry.class_ids),
         licence=entry.licence,
@@ -65,7 +64,7 @@ KIND = ModelKind(
     name="classifier",
     title="a classifier",
     output="logits",
-    rebuild=lambda facts: make(facts.spec["name"], facts.spec["classes"]),
+    rebuild=lambda facts: make(facts.spec["name"], facts.spec["classes"], facts.spec.get("arguments", ())),
     from_exported=from_exported,
     is_model_name=_is_model_name,
     from_name=_from_name,

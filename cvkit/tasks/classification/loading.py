@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from torch import nn
 
 from cvkit import files
 from cvkit.catalog import TIMM_PREFIX, Pretrained
+from cvkit.config import PreprocessingConfig
+from cvkit.config.preprocessing import parse_arguments
 from cvkit.device import autocast_dtype, choose_precision
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
@@ -21,10 +23,13 @@ from cvkit.models.exported.network import ExportedNetwork, check_kind, is_export
 from cvkit.models.folding import fold_batch_norms
 from cvkit.models.loaded import LoadedModel
 from cvkit.models.published import pretrained
-from cvkit.models.weights import read_tensors
-from cvkit.progress import Reporter, ignore
+from cvkit.models.published.embedded import read_embedded
+from cvkit.models.weights import WeightsFile, read_weights
+from cvkit.progress import Note, Reporter, ignore
+from cvkit.tasks.classification.arguments import check_arguments
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.labels import load_labels
+from cvkit.tasks.classification.settings import Settings, assumption, combine, reject_options
 from cvkit.tasks.classification.state_dicts import (
     build_if_equal,
     build_with_weights,
@@ -41,10 +46,16 @@ class LoadedClassifier(LoadedModel):
 
     Attributes:
         facts: Its preprocessing and the names of its classes.
+        arguments: Arguments of its network as KEY=VALUE.
+        recognised: Whether the weights are published ones.
+        sources: Source of each part of the preprocessing; empty for an exported file.
     """
 
     kind: str = "classifier"
     facts: Pretrained
+    arguments: tuple[str, ...] = ()
+    recognised: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -52,16 +63,17 @@ class LoadedClassifier(LoadedModel):
         return {
             "model": self.facts.model,
             "weights_sha256": self.sha256 or "random",
-            "preprocessing": asdict(self.facts.preprocessing),
+            "preprocessing": self.facts.preprocessing.as_dict(),
             "labels_sha256": _digest(self.facts.labels, self.facts.class_ids) if self.facts.labels else "none",
-        }
+        } | ({"model_args": list(self.arguments)} if self.arguments else {})
 
     @property
     def details(self) -> dict[str, Any]:
         """Further facts about the weights, for manifests."""
-        tag = self.facts.tag if self.file and not self.note else None  # only published weights have a tag
+        tag = self.facts.tag if self.recognised else None  # only published weights have a tag
         found = {"weights": self.file or "random", "tag": tag, "classes": self.facts.num_classes}
-        return found | ({"note": self.note} if self.note else {})
+        sources = {"preprocessing_from": dict(self.sources)} if self.sources else {}
+        return found | sources | ({"note": self.note} if self.note else {})
 
     def to(self, device: torch.device, precision: str, keep: Collection[str] = ()) -> Classifier:
         """Put the classifier on a device; the precision ``auto`` is fp32.
@@ -81,7 +93,11 @@ class LoadedClassifier(LoadedModel):
 
 
 def load(
-    name: str, weights: str = "pretrained", labels: str | None = None, report: Reporter = ignore
+    name: str,
+    weights: str = "pretrained",
+    labels: str | None = None,
+    report: Reporter = ignore,
+    options: PreprocessingConfig | None = None,
 ) -> LoadedClassifier:
     """Load a classifier of torchvision or timm, or an exported one.
 
@@ -92,19 +108,23 @@ def load(
             classes. An exported file given here replaces the network as well.
         labels: File with the names of the classes.
         report: Receives notes about a download.
+        options: Preprocessing and arguments of the network; None and () leave them to the weights.
 
     Raises:
-        UsageError: If the name is unknown, or the labels do not match the number of classes.
+        UsageError: If the name is unknown, the labels do not match the number of classes, or the network cannot be
+            built with the options.
         WeightsError: If the weights are not available or do not fit.
         DataError: If the labels cannot be read.
     """
+    options = options or PreprocessingConfig()
     file = next((word for word in (weights, name) if is_exported(word)), None)
     if file is not None:
+        reject_options(options, file, "an exported file, which has its own preprocessing")
         network = ExportedNetwork(Path(file))
         loaded = from_exported(network, network.facts, Path(file), files.sha256(Path(file)))
     else:
         pretrained.check_name(name)
-        loaded = _random(name) if weights == "none" else _load(name, weights, report)
+        loaded = _random(name, options) if weights == "none" else _load(name, weights, report, options)
     return with_labels(loaded, labels, name)
 
 
@@ -145,16 +165,23 @@ def from_exported(network: nn.Module, facts: Facts, path: Path, sha256: str) -> 
         class_ids=facts.class_ids,
         licence=facts.licence,
     )
-    return LoadedClassifier(network=network, facts=entry, file=str(path), sha256=sha256)
+    return LoadedClassifier(
+        network=network,
+        facts=entry,
+        file=str(path),
+        sha256=sha256,
+        arguments=tuple(facts.spec.get("arguments", ())),
+        recognised=True,
+    )
 
 
 def _digest(labels: Sequence[str], class_ids: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps([labels, class_ids]).encode()).hexdigest()
 
 
-def _load(name: str, weights: str, report: Reporter) -> LoadedClassifier:
-    note = ""
-    if weights == "pretrained":
+def _load(name: str, weights: str, report: Reporter, options: PreprocessingConfig) -> LoadedClassifier:
+    recognised = weights == "pretrained"
+    if recognised:
         facts = pretrained.facts(name)
         file = fetch.download(facts, report)
     else:
@@ -162,32 +189,66 @@ def _load(name: str, weights: str, report: Reporter) -> LoadedClassifier:
         if not file.is_file():
             what = "is a folder, not a file." if file.is_dir() else "no such file."
             raise WeightsError(f"--weights {weights}: {what}{_meant_a_tag(name, weights)}")
-        facts, known = pretrained.identify(name, file)
-        if not known:
-            note = f"{file} is none of the published files of {name}: images are prepared as for {facts.name}."
-    given = read_tensors(file)
-    name = facts.name  # the file may be of another entry than the default
-    build = partial(make, name)
-    classes = facts.num_classes
-    module = build_if_equal(build, classes, given, str(file))
-    if module is None:
-        classes = infer_num_classes(build, given, str(file), classes)
-        module = build_with_weights(build, classes, given, str(file))
-    if weights != "pretrained":
-        reject_extra_layers(module, given, str(file))
+        facts, recognised = pretrained.identify(name, file)
+    content = read_weights(file)
+    embedded = None if recognised else read_embedded(file, content.extras)
+    settings = combine(facts, options, embedded, recognised=recognised)
+    if embedded is not None:
+        unused = f" It also sets {', '.join(embedded.ignored)}, which cvkit cannot use." if embedded.ignored else ""
+        report(Note(f"{file}: images are prepared as {embedded.source} says.{unused}"))
+    _check(settings, options)
+    module, classes = _build(settings, content, str(file), strict=weights != "pretrained")
+    facts = settings.facts  # the file may be of another entry than the default
     if classes != facts.num_classes:
         facts = replace(facts, num_classes=classes, labels=(), class_ids=(), top1=None)
-    return LoadedClassifier(network=module, facts=facts, file=str(file), sha256=files.sha256(file), note=note)
+    return LoadedClassifier(
+        network=module,
+        facts=facts,
+        file=str(file),
+        sha256=files.sha256(file),
+        note=assumption(settings, str(file), name),
+        arguments=settings.arguments,
+        recognised=recognised,
+        sources=settings.sources,
+    )
 
 
-def make(name: str, num_classes: int | None = None) -> nn.Module:
-    """Build a classifier of torchvision or timm with random weights; None keeps its own number of classes."""
+def _build(settings: Settings, content: WeightsFile, label: str, *, strict: bool) -> tuple[nn.Module, int]:
+    """Return the network with the tensors of a file, and its number of classes."""
+    build = partial(make, settings.facts.name, arguments=settings.arguments)
+    classes = settings.facts.num_classes
+    module = build_if_equal(build, classes, content.tensors, label)
+    if module is None:
+        classes = infer_num_classes(build, content.tensors, label, classes)
+        module = build_with_weights(build, classes, content.tensors, label)
+    if strict:
+        reject_extra_layers(module, content.tensors, label)
+    return module, classes
+
+
+def _check(settings: Settings, options: PreprocessingConfig) -> None:
+    """Check the arguments and the input size, if they are not those of the library."""
+    if settings.arguments or options.input_size is not None:
+        facts = settings.facts
+        build = partial(make, facts.name, facts.num_classes)
+        check_arguments(facts.name, build, settings.arguments, (1, 3, *facts.preprocessing.crop))
+
+
+def make(name: str, num_classes: int | None = None, arguments: Sequence[str] = ()) -> nn.Module:
+    """Build a classifier of torchvision or timm with random weights.
+
+    Args:
+        name: Name of the model, with or without a tag.
+        num_classes: Number of classes; None keeps the model's own.
+        arguments: Arguments for the library as KEY=VALUE, see ``parse_arguments``.
+    """
     bare = base_name(name)
     extra: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    given = parse_arguments(tuple(arguments))
     if name.startswith(TIMM_PREFIX):
         import timm
 
-        return timm.create_model(name.removeprefix(TIMM_PREFIX), pretrained=False, **extra)
+        return timm.create_model(name.removeprefix(TIMM_PREFIX), pretrained=False, **extra, **given)
     from torchvision import models
 
     if bare in ("inception_v3", "googlenet"):
@@ -197,12 +258,12 @@ def make(name: str, num_classes: int | None = None) -> nn.Module:
     elif bare.startswith("vit_"):
         # The one family that is built for an image size, which differs between the entries of its weights.
         extra["image_size"] = pretrained.facts(name).preprocessing.crop[0]
-    return models.get_model(bare, weights=None, **extra)
+    return models.get_model(bare, weights=None, **(extra | given))
 
 
-def blueprint(name: str, num_classes: int | None = None) -> Callable[[], nn.Module]:
+def blueprint(name: str, num_classes: int | None = None, arguments: Sequence[str] = ()) -> Callable[[], nn.Module]:
     """Return a function that builds the network, for dry runs on the meta device."""
-    return partial(make, name, num_classes)
+    return partial(make, name, num_classes, arguments)
 
 
 def base_name(name: str) -> str:
@@ -211,12 +272,21 @@ def base_name(name: str) -> str:
     return prefix + name.removeprefix(prefix).split(".")[0]
 
 
-def _random(name: str) -> LoadedClassifier:
+def _random(name: str, options: PreprocessingConfig) -> LoadedClassifier:
     """Build a classifier with random weights, the same every time."""
-    facts = pretrained.facts(name)
+    settings = combine(pretrained.facts(name), options, None, recognised=True)
+    _check(settings, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        return LoadedClassifier(network=make(name, facts.num_classes), facts=facts, file="", sha256="")
+        network = make(name, settings.facts.num_classes, settings.arguments)
+    return LoadedClassifier(
+        network=network,
+        facts=settings.facts,
+        file="",
+        sha256="",
+        arguments=settings.arguments,
+        sources=settings.sources,
+    )
 
 
 def _meant_a_tag(name: str, weights: str) -> str:

@@ -323,7 +323,7 @@ def test_a_file_that_fits_exactly_needs_one_network(tmp_path: Path, monkeypatch:
     path = tmp_path / "weights.pth"
     torch.save(loading.load("mobilenet_v3_small", "none").network.state_dict(), path)
     built, make = [], loading.make
-    monkeypatch.setattr(loading, "make", lambda name, classes=None: built.append(classes) or make(name, classes))
+    monkeypatch.setattr(loading, "make", lambda name, classes=None, **_: built.append(classes) or make(name, classes))
     loaded = loading.load("mobilenet_v3_small", str(path))
     assert built == [1000]
     state = torch.load(path, weights_only=True)

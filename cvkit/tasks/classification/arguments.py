@@ -1,0 +1,66 @@
+"""Check that a network can be built with its arguments, and that it takes images of its input size."""
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+from cvkit.config.preprocessing import RESERVED, parse_arguments
+from cvkit.errors import UsageError
+from cvkit.messages import did_you_mean, last_line
+from cvkit.models.dry_run import Shape, dry_run
+
+Build = Callable[[Sequence[str]], nn.Module]  # builds a network with arguments as KEY=VALUE
+
+_UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
+_BUILD_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def check_arguments(name: str, build: Build, arguments: tuple[str, ...], shape: Shape) -> None:
+    """Check by a dry run that a network can be built with arguments, and processes images of a shape.
+
+    Args:
+        name: Name of the model, for messages.
+        build: Builds the network.
+        arguments: Arguments as KEY=VALUE.
+        shape: (N, 3, H, W) of the images.
+
+    Raises:
+        UsageError: If the network has no such argument, does not take its value, or does not take such images.
+    """
+    words = " ".join(arguments)
+    try:
+        network = dry_run(lambda: build(arguments), shape).network
+    except UsageError as error:
+        raise UsageError(f"{name} {f'with {words} ' if words else ''}does not run: {error}") from error
+    except _BUILD_ERRORS as error:
+        unknown = _UNKNOWN.search(str(error))
+        if unknown:
+            raise _no_such_argument(name, unknown[1], _on_meta(build, ())) from error
+        raise UsageError(f"{name} cannot be built with {words}: {last_line(error)}") from error
+    for key in parse_arguments(arguments).keys() - set(_parameters(network)):
+        # Some classes take and drop any argument. Others of the library are for functions that this one calls.
+        others = [word for word in arguments if word.partition("=")[0].strip() != key]
+        if repr(_on_meta(build, others)) == repr(network):
+            raise _no_such_argument(name, key, network)
+
+
+def _no_such_argument(name: str, key: str, network: nn.Module) -> UsageError:
+    return UsageError(f"--model-arg {key}: {name} has no such argument.{did_you_mean(key, _parameters(network))}")
+
+
+def _parameters(network: nn.Module) -> list[str]:
+    """Return the arguments of the class of a network that ``--model-arg`` can set."""
+    parameters = inspect.signature(type(network).__init__).parameters.values()
+    named = (each.name for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD)
+    return [name for name in named if name != "self" and name not in RESERVED]
+
+
+def _on_meta(build: Build, arguments: Sequence[str]) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return build(arguments)
+    except RuntimeError:  # RegNet computes with tensors when it is built
+        return build(arguments)
