@@ -75,7 +75,7 @@ class ClassificationScores:
     def confusion(self) -> NDArray[np.int64]:
         """Return the confusion matrix, (K, K) int64: the number of images by true class (row) and predicted class.
 
-        It takes 8 MB for 1,000 classes and 3.8 GB for the 21,841 classes of ImageNet-22k, so it is not kept.
+        It has 8 MB for 1,000 classes and 3.8 GB for the 21,841 classes of ImageNet-22k, so it is not kept.
         """
         size = len(self.classes)
         return np.bincount(self.truth * size + self.predicted, minlength=size * size).reshape(size, size)
