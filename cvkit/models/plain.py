@@ -63,8 +63,5 @@ def read_preprocessing(steps: Any) -> Preprocessing | None:
         and steps.get("crop_mode") in (None, *CROP_MODES)
         and is_normalisation(steps["mean"], steps["std"], 3)
     )
-    return (
-        Preprocessing(**{name: tuple(value) if isinstance(value, list) else value for name, value in steps.items()})
-        if valid
-        else None
-    )
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in steps.items()}
+    return Preprocessing(**values) if valid else None

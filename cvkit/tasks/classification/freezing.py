@@ -55,19 +55,23 @@ class TrainingPlan:
             grouped.setdefault((first, *second), []).append(parameter)
         return [Group(parameters, scales) for scales, parameters in grouped.items()]
 
+    def require_gradients(self, network: nn.Module) -> None:
+        """Require gradients of all parameters that are trained at any time, and of no others."""
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name not in self.never)
+
     def set_mode(self, network: nn.Module, epoch: int, *, switch_gradients: bool) -> None:
         """Put the trained layers into training mode and the frozen ones into evaluation mode.
 
         Args:
             network: The network.
             epoch: The epoch, counted from 0.
-            switch_gradients: Whether frozen parameters of ``later`` stop requiring gradients, which saves their cost.
+            switch_gradients: Whether parameters of ``later`` require gradients only while they are trained, which saves
+                the cost.
         """
         frozen = self.frozen(epoch)
-        for name, parameter in network.named_parameters():
-            if name in self.never:
-                parameter.requires_grad_(False)
-            elif switch_gradients:
+        if switch_gradients:
+            for name, parameter in network.named_parameters():
                 parameter.requires_grad_(name not in frozen)
         network.train()
         # A layer without parameters, such as dropout, has the mode of the next layer that has some.

@@ -42,6 +42,7 @@ class ClassifierLearner:
         self.last_layers: nn.Module | None = None
         self.facts: Mapping[str, Any] = {}
         self.switch_gradients = True
+        plan.require_gradients(self.model)
         self._mixing = make_mixing(settings, num_classes)
         self._weights = class_weights(data.labels, num_classes) if settings.balance == "loss" else None
 

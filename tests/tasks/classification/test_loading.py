@@ -325,9 +325,12 @@ def test_a_file_that_fits_exactly_needs_one_network(tmp_path: Path, monkeypatch:
     torch.save(loading.load("mobilenet_v3_small", "none").network.state_dict(), path)
     built: list[int] = []
     original = specification.make
-    monkeypatch.setattr(
-        specification, "make", lambda name, classes, arguments: built.append(classes) or original(name, classes, arguments)
-    )
+
+    def make(name: str, classes: int, arguments: tuple[str, ...]) -> nn.Module:
+        built.append(classes)
+        return original(name, classes, arguments)
+
+    monkeypatch.setattr(specification, "make", make)
     loaded = loading.load("mobilenet_v3_small", str(path))
     assert built == [1000]
     state = torch.load(path, weights_only=True)

@@ -17,8 +17,8 @@ from cvkit.models.published.imagenet import imagenet_ids
 from cvkit.models.published.libraries import timm_names, torchvision_entries, torchvision_names
 from cvkit.tasks.attribution.target_layer import list_target_layers
 from cvkit.tasks.classification import names
-from cvkit.tasks.classification.specification import make
 from cvkit.tasks.classification.resolver import ClassResolver
+from cvkit.tasks.classification.specification import make
 from tests.test_architecture import HEAVY
 
 ROOT = Path(__file__).resolve().parents[3]
