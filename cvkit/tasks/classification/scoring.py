@@ -11,10 +11,10 @@ from torch import Tensor
 from cvkit.errors import NonFiniteError
 from cvkit.files import write_atomic, write_csv
 from cvkit.messages import counted
-from cvkit.render.confusion import confusion
+from cvkit.render.confusion import confusion_chart
 from cvkit.render.png import encode_png
 from cvkit.render.predictions import ClassifiedImage, prediction_sheet
-from cvkit.render.reliability import reliability
+from cvkit.render.reliability import reliability_diagram
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.data.dataset import ClassImages
 from cvkit.tasks.classification.evaluation import (
@@ -82,8 +82,8 @@ def write_reports(folder: Path, scored: ScoredImages, labels: Sequence[str], tit
     """
     scores = scored.scores
     write_csv(folder / "report.csv", REPORT_COLUMNS, report_rows(scores, labels))
-    write_atomic(folder / "confusion.png", confusion(scores.confusion(), labels, title=title))
-    write_atomic(folder / "reliability.png", reliability(scores.bins, ece=scores.ece, title=title))
+    write_atomic(folder / "confusion.png", confusion_chart(scores.confusion(), labels, title=title))
+    write_atomic(folder / "reliability.png", reliability_diagram(scores.bins, ece=scores.ece, title=title))
     mistakes = worst_mistakes(scores, scored.probabilities, MAX_MISTAKES)
     items = [
         ClassifiedImage(
