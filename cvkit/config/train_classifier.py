@@ -4,7 +4,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Self
 
 from cvkit.catalog import CLASSIFIERS
+from cvkit.config.augmentation import FROM_RECIPE, AugmentationConfig
 from cvkit.config.base import MaxPixels
+from cvkit.config.freezing import FreezingConfig
 from cvkit.config.option import DATA, MAX_EPOCHS, MODEL, OUTPUT, TRAINING, Option
 from cvkit.config.preprocessing import PreprocessingConfig
 from cvkit.config.recipes import RECIPES, Recipe
@@ -15,10 +17,8 @@ from cvkit.errors import UsageError
 
 BALANCES = ("none", "sampler", "loss")
 CACHES = ("auto", "ram", "none")
-AUTO_AUGMENTS = ("none", "trivial", "rand", "augmix")
 BEST_METRICS = ("accuracy", "loss", LAST)
 BATCH_SIZE = 32
-FROM_RECIPE = "from the recipe"
 
 
 def parse_split(flag: str, text: str) -> tuple[float, ...]:
@@ -41,7 +41,7 @@ def format_split(parts: tuple[float, ...]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainClassifierConfig(RunConfig, PreprocessingConfig):
+class TrainClassifierConfig(RunConfig, PreprocessingConfig, AugmentationConfig, FreezingConfig):
     """Settings of ``cvkit train-classifier``. ``resolved`` replaces None by the values of the recipe."""
 
     data: Annotated[
@@ -88,78 +88,6 @@ class TrainClassifierConfig(RunConfig, PreprocessingConfig):
     strict: Strict = False
     limit: Limit = None
     max_pixels: MaxPixels = 178_000_000
-    flip: Annotated[
-        bool | None, Option(help="Mirror half of the training images.", panel=DATA, default_text=FROM_RECIPE)
-    ] = None
-    crop_scale: Annotated[
-        float | None,
-        Option(
-            help="Smallest area of a random crop as a fraction of the training image; 1 takes the crop of inference.",
-            panel=DATA,
-            above=0,
-            maximum=1,
-            default_text=FROM_RECIPE,
-        ),
-    ] = None
-    rotation: Annotated[
-        float | None,
-        Option(
-            help="Largest random rotation of training images as a fraction of a full turn.",
-            panel=DATA,
-            minimum=0,
-            maximum=0.5,
-            default_text=FROM_RECIPE,
-        ),
-    ] = None
-    contrast: Annotated[
-        float | None,
-        Option(
-            help="Largest random change of the contrast of training images, as a fraction.",
-            panel=DATA,
-            minimum=0,
-            maximum=1,
-            default_text=FROM_RECIPE,
-        ),
-    ] = None
-    auto_augment: Annotated[
-        str | None,
-        Option(
-            help="Random augmentation: TrivialAugment, RandAugment or AugMix.",
-            panel=DATA,
-            choices=AUTO_AUGMENTS,
-            default_text=FROM_RECIPE,
-        ),
-    ] = None
-    erase: Annotated[
-        float | None,
-        Option(
-            help="Probability of erasing a random rectangle of a training image.",
-            panel=DATA,
-            minimum=0,
-            maximum=1,
-            default_text=FROM_RECIPE,
-        ),
-    ] = None
-    mixup: Annotated[
-        float | None,
-        Option(
-            help="Parameter alpha of mixup; 0 switches it off. With --cutmix each batch takes one of them at random.",
-            panel=DATA,
-            minimum=0,
-            limit=100,
-            default_text=FROM_RECIPE,
-        ),
-    ] = None
-    cutmix: Annotated[
-        float | None,
-        Option(
-            help="Parameter alpha of cutmix; 0 switches it off. With --mixup each batch takes one of them at random.",
-            panel=DATA,
-            minimum=0,
-            limit=100,
-            default_text=FROM_RECIPE,
-        ),
-    ] = None
     model: Annotated[
         str,
         Option(
@@ -178,54 +106,6 @@ class TrainClassifierConfig(RunConfig, PreprocessingConfig):
             other="FILE",
             access="read",
             default_text="imagenet if such weights are published, else none",
-        ),
-    ] = None
-    freeze: Annotated[
-        str | None,
-        Option(
-            help="Layers to keep fixed: none, backbone (all but the last layer), or all up to the named layer.",
-            panel=MODEL,
-            choices=("none", "backbone"),
-            other="LAYER",
-            default_text=FROM_RECIPE,
-        ),
-    ] = None
-    unfreeze_at: Annotated[
-        int | None,
-        Option(
-            help="Number of epochs after which frozen layers are trained too; 0 keeps them frozen.",
-            panel=MODEL,
-            minimum=0,
-            limit=MAX_EPOCHS,
-            default_text=FROM_RECIPE,
-        ),
-    ] = None
-    unfreeze_from: Annotated[
-        str | None,
-        Option(
-            help="First frozen layer that --unfreeze-at trains; all trains every layer.",
-            panel=MODEL,
-            choices=("all",),
-            other="LAYER",
-            default_text="the middle of the network",
-        ),
-    ] = None
-    unfreeze_lr: Annotated[
-        float | None,
-        Option(
-            help="Learning rate of all layers after --unfreeze-at.",
-            panel=TRAINING,
-            above=0,
-            default_text="from the recipe, else a tenth of --lr",
-        ),
-    ] = None
-    norm_stats: Annotated[
-        str | None,
-        Option(
-            help="Statistics of batch norms: fixed keeps those of the weights, update trains them.",
-            panel=MODEL,
-            choices=("fixed", "update"),
-            default_text="fixed for pretrained weights",
         ),
     ] = None
     recipe: Annotated[
@@ -367,7 +247,6 @@ class TrainClassifierConfig(RunConfig, PreprocessingConfig):
             "unfreeze_at": 0 if self.freeze == "none" else None,
             "lr": self.lr or (recipe.scratch_lr if scratch else recipe.fine_tuning_lr),
             "layer_decay": 1.0 if scratch else None,
-            "norm_stats": "update" if scratch else "fixed",
             "batch_size": BATCH_SIZE,
         }
         names = {field.name for field in fields(Recipe)} & {field.name for field in fields(self)}

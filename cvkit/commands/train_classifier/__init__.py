@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
+from cvkit.commands.train_classifier.batches import choose_batches, choose_workers
 from cvkit.commands.train_classifier.facts import describe_run
 from cvkit.commands.train_classifier.finishing import score_run
 from cvkit.commands.train_classifier.pictures import RunPictures
@@ -20,20 +21,14 @@ from cvkit.commands.train_classifier.reading import (
 )
 from cvkit.config import TrainClassifierConfig
 from cvkit.config.train_classifier import training_config
-from cvkit.data.splits import TEST
 from cvkit.engine.distributed import start_fabric
 from cvkit.engine.run_folder import RunFolder, check_same_data, opened_run, write_config
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.engine.training.fit import fit
-from cvkit.engine.training.job import Job
-from cvkit.engine.training.learner import Data
-from cvkit.errors import DataError
-from cvkit.processes import worker_count
-from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
+from cvkit.engine.training.job import FitResult, Job
+from cvkit.progress import Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
-from cvkit.tasks.classification.data.dataset import ClassImages, FeatureBatches
-from cvkit.tasks.classification.features import compute_features, find_last_layers
-from cvkit.tasks.classification.freezing import make_plan
+from cvkit.tasks.classification.freezing import TrainingPlan, make_plan
 from cvkit.tasks.classification.kind import KIND, describe
 from cvkit.tasks.classification.learner import ClassifierLearner
 from cvkit.tasks.classification.starting import StartedClassifier, start_classifier
@@ -81,129 +76,108 @@ def train_classifier(config: TrainClassifierConfig, report: Reporter = ignore) -
     """
     settings = config.resolved()
     fabric = start_fabric(config, deterministic=config.deterministic)
-    own_report = report if fabric.global_rank == 0 else ignore
+    is_main = fabric.global_rank == 0
+    own_report = report if is_main else ignore
     # In this order, so that a mistake in --data shows before weights are downloaded, and one in --weights before all
     # images are read.
     found = find_images(settings, own_report)
-    if config.test and TEST not in found.splits.images:
-        raise DataError(f"--test: {config.data} has no test images; add a third part to --split, such as 75/15/10.")
     started = start_classifier(settings, found.classes, own_report)
     plan = make_plan(started.network, started.head, settings)
     with opened_run(config, Path(f"runs/{COMMAND}/{config.model.replace(':', '-')}"), fabric) as folder:
         own_report(class_counts(found))
-        if started.note:
-            own_report(Note(started.note, "warning"))
         with StopSignal() as stop:
             stoppable = interruptible(stop, own_report, STOPPED_BEFORE_TRAINING)
             data = read_images(settings, found, started.facts.preprocessing, stoppable)
         check_same_data(folder, config, data.identity())
-        classifier = Classifier(started.network, started.facts, device=fabric.device)
-        learner = ClassifierLearner(classifier, settings, plan, data.train, len(found.classes))
-        learner.facts = {**describe(started.spec, started.facts), "config": config.as_dict()}
-        learner.switch_gradients = fabric.world_size == 1
-        if fabric.global_rank == 0:
-            _write_facts(folder, config, settings, found, data, started)
+        learner = _make_learner(config, fabric, plan, data, started)
+        if is_main:
+            _write_facts(folder, config, found, data, started)
         own_report(describe_run(settings, fabric, data, started, learner))
-        pictures = RunPictures(folder, config, classifier, data.val)
-        if fabric.global_rank == 0 and folder.has_state:
-            pictures.draw_missing()  # before the training loads the weights of last.pt
-        train, val = _batches(settings, fabric, learner, data, started, own_report)
-        result = fit(_make_job(settings, learner, (train, val), data, folder, pictures), fabric, report)
-        metrics = score_run(folder, classifier, data, settings, own_report) if fabric.global_rank == 0 else {}
+        result = _train(config, fabric, folder, data, learner, report)
+        metrics = score_run(folder, learner.classifier, data, settings, own_report) if is_main else {}
         fabric.barrier()
+    return _make_result(folder, result, data, learner, metrics)
+
+
+def _make_result(
+    folder: RunFolder,
+    result: FitResult,
+    data: TrainingData,
+    learner: ClassifierLearner,
+    metrics: Mapping[str, Mapping[str, Any]],
+) -> TrainClassifierResult:
     return TrainClassifierResult(
         folder=folder.path,
         best_epoch=result.best_epoch,
         best=result.best,
         epochs=len(result.history),
-        classes=found.classes,
+        classes=learner.classifier.facts.labels,
         images={name: len(part) for name, part in data.splits().items()},
-        parameters=sum(p.numel() for p in classifier.network.parameters()),
+        parameters=sum(p.numel() for p in learner.model.parameters()),
         unreadable=len(data.failures),
         metrics=metrics,
     )
 
 
+def _make_learner(
+    config: TrainClassifierConfig, fabric: Fabric, plan: TrainingPlan, data: TrainingData, started: StartedClassifier
+) -> ClassifierLearner:
+    return ClassifierLearner(
+        Classifier(started.network, started.facts, device=fabric.device),
+        config.resolved(),
+        plan,
+        data.train,
+        facts={**describe(started.spec, started.facts), "config": config.as_dict()},
+        switch_gradients=fabric.world_size == 1,
+    )
+
+
+def _train(
+    config: TrainClassifierConfig,
+    fabric: Fabric,
+    folder: RunFolder,
+    data: TrainingData,
+    learner: ClassifierLearner,
+    report: Reporter,
+) -> FitResult:
+    settings = config.resolved()
+    assert settings.lr is not None and settings.batch_size is not None
+    pictures = RunPictures(folder, config, learner.classifier, data.val)
+    if fabric.global_rank == 0 and folder.has_state:
+        pictures.draw_missing()  # before the training loads the weights of last.pt
+    train, val = choose_batches(learner, data, report) if fabric.world_size == 1 else (data.train, data.val)
+    job = Job(
+        learner=learner,
+        train=train,
+        val=val,
+        folder=folder,
+        config=training_config(settings),
+        lr=settings.lr,
+        batch_size=settings.batch_size,
+        workers=choose_workers(settings.workers, train),
+        kind=KIND.checkpoint,
+        after_epoch=pictures.draw_epoch,
+        data=data.identity(),
+    )
+    return fit(job, fabric, report)
+
+
 def _write_facts(
     folder: RunFolder,
     config: TrainClassifierConfig,
-    settings: TrainClassifierConfig,
     found: FoundImages,
     data: TrainingData,
     started: StartedClassifier,
 ) -> None:
     """Write ``config.json`` and ``splits.csv``."""
-    changed = {name: value for name, value in settings.as_dict().items() if value != config.as_dict()[name]}
+    given = config.as_dict()
     facts = {
-        **changed,
+        **{name: value for name, value in config.resolved().as_dict().items() if value != given[name]},
         "preprocessing": started.facts.preprocessing.as_dict(),
         "weights_file": started.weights or "random",
         "classes": list(found.classes),
         "parameters": sum(p.numel() for p in started.network.parameters()),
         **data.identity(),
     }
-    write_config(folder, COMMAND, config.as_dict(), facts)
+    write_config(folder, COMMAND, given, facts)
     write_splits(folder, found)
-
-
-def _batches(
-    settings: TrainClassifierConfig,
-    fabric: Fabric,
-    learner: ClassifierLearner,
-    data: TrainingData,
-    started: StartedClassifier,
-    report: Reporter,
-) -> tuple[Data, Data]:
-    """Return the training and validation data: images, or features where all other layers stay fixed."""
-    is_fixed = learner.plan.never == {name for name, _ in learner.model.named_parameters()} - set(started.head)
-    mixes = bool(settings.mixup or settings.cutmix)
-    if not is_fixed or data.train.augmentation is not None or mixes or fabric.world_size > 1:
-        return data.train, data.val
-    classifier = learner.runner
-    module = find_last_layers(classifier.network, started.head, (3, *started.spec.size))
-    if module is None:
-        return data.train, data.val
-    parts = []
-    for name, images in (("training", data.train), ("validation", data.val)):
-        report(Stage(f"computing features of {name} images", len(images)))
-        plain = ClassImages(images.reader, cached=images.cached, seed=images.seed)
-        features = compute_features(classifier, module, plain, lambda done: report(Step(done)))
-        report(StageEnd())
-        parts.append(FeatureBatches(images, features))
-    learner.last_layers = module
-    report(Note("the frozen layers were run once: each epoch trains the last layer on their features"))
-    return parts[0], parts[1]
-
-
-def _make_job(
-    settings: TrainClassifierConfig,
-    learner: ClassifierLearner,
-    batches: tuple[Data, Data],
-    data: TrainingData,
-    folder: RunFolder,
-    pictures: RunPictures,
-) -> Job:
-    assert settings.lr is not None and settings.batch_size is not None
-    return Job(
-        learner=learner,
-        train=batches[0],
-        val=batches[1],
-        folder=folder,
-        config=training_config(settings),
-        lr=settings.lr,
-        batch_size=settings.batch_size,
-        workers=_choose_workers(settings, batches[0]),
-        kind=KIND.checkpoint,
-        after_epoch=pictures.draw_epoch,
-        data=data.identity(),
-    )
-
-
-def _choose_workers(settings: TrainClassifierConfig, train: Data) -> int:
-    """Return the number of loading processes: none by default if batches are in memory without augmentation."""
-    if isinstance(train, FeatureBatches):
-        return 0
-    assert isinstance(train, ClassImages)
-    if settings.workers is None and train.cached is not None and train.augmentation is None:
-        return 0
-    return worker_count(settings.workers)

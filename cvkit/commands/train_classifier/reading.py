@@ -20,7 +20,7 @@ from cvkit.tasks.classification.data.augment import Augmentation
 from cvkit.tasks.classification.data.dataset import ClassImages
 from cvkit.tasks.classification.data.prepare import Prepared, fits_in_memory, prepare
 from cvkit.tasks.classification.data.reading import ImageReader
-from cvkit.tasks.classification.data.source import LabelledImages, LabelledSource, read_source
+from cvkit.tasks.classification.data.source import LabelledSource, read_source
 from cvkit.tasks.classification.data.splitting import Splits, split_images
 
 MAX_LISTED = 3  # unreadable files that a message names
@@ -82,6 +82,8 @@ def find_images(config: TrainClassifierConfig, report: Reporter) -> FoundImages:
     """
     source = read_source(config.data)
     splits = split_images(source, config.split, config.limit, config.seed)
+    if config.test and TEST not in splits.images:
+        raise DataError(f"--test: {config.data} has no test images; add a third part to --split, such as 75/15/10.")
     for remark in (*source.remarks, *splits.remarks):
         report(Note(remark, "warning"))
     return FoundImages(source=source, splits=splits)
@@ -129,15 +131,7 @@ def read_images(
         DataError: If no image of a split can be read, or with ``strict`` if any image cannot be read.
     """
     augmentation = Augmentation(config, preprocessing)
-    readers = {
-        name: ImageReader(
-            images=images,
-            preprocessing=preprocessing,
-            max_pixels=config.max_pixels,
-            whole=name == TRAIN and augmentation.crops,
-        )
-        for name, images in found.splits.images.items()
-    }
+    readers = _readers(config, found, preprocessing, augmentation)
     cache = config.cache == "ram" or (config.cache == "auto" and fits_in_memory(list(readers.values())))
     prepared = {name: _prepare(name, reader, cache, report) for name, reader in readers.items()}
     failures = [failure for part in prepared.values() for failure in part.failures]
@@ -159,6 +153,20 @@ def read_images(
         failures=failures,
         sha256=sha256_of(" ".join([prepared[TRAIN].sha256, prepared[VAL].sha256, *found.classes]).encode()),
     )
+
+
+def _readers(
+    config: TrainClassifierConfig, found: FoundImages, preprocessing: Preprocessing, augmentation: Augmentation
+) -> dict[str, ImageReader]:
+    return {
+        name: ImageReader(
+            images=images,
+            preprocessing=preprocessing,
+            max_pixels=config.max_pixels,
+            whole=name == TRAIN and augmentation.crops,
+        )
+        for name, images in found.splits.images.items()
+    }
 
 
 def _prepare(name: str, reader: ImageReader, cache: bool, report: Reporter) -> Prepared:
@@ -191,8 +199,3 @@ def without_augmentation(data: ClassImages) -> ClassImages:
     reader: ImageReader = replace(data.reader, whole=False)
     cached = None if data.reader.whole else data.cached
     return ClassImages(reader, cached=cached, seed=data.seed)
-
-
-def labelled(data: ClassImages) -> LabelledImages:
-    """Return the files and classes of a split."""
-    return data.reader.images

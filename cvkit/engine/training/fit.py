@@ -267,7 +267,7 @@ class _Loop:
         return {
             "epoch": state.epoch,
             "step": state.step,
-            "lr": self.trainer.learning_rate(state.step),
+            "lr": self.trainer.largest_rate(state.step, state.epoch - 1),
             "train_loss": loss_sum / max(1, images),
             **{f"val_{name}": value for name, value in scores.items()},
             "seconds": round(state.seconds, 3),

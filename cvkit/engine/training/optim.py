@@ -110,6 +110,11 @@ def drop_frozen_gradients(optimizer: torch.optim.Optimizer, epoch: int) -> None:
                 parameter.grad = None
 
 
+def largest_scale(optimizer: torch.optim.Optimizer, epoch: int) -> float:
+    """Return the largest factor on the learning rate of the run in an epoch, counted from 0."""
+    return max(_scale_at(group["scales"], epoch) for group in optimizer.param_groups)
+
+
 def _scale_at(scales: Sequence[tuple[int, float]], epoch: int) -> float:
     return [scale for first, scale in scales if first <= epoch][-1]
 

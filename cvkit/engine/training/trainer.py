@@ -18,6 +18,7 @@ from cvkit.engine.training.learner import Batch, Learner
 from cvkit.engine.training.optim import (
     WeightAverage,
     drop_frozen_gradients,
+    largest_scale,
     load_averages,
     make_optimizer,
     schedule_factor,
@@ -77,8 +78,12 @@ class Trainer:
         self.steps_per_epoch = math.ceil(batches / config.accumulate)
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of an optimiser step, counted from 0."""
+        """Return the learning rate of the run at an optimiser step, counted from 0."""
         return self.lr * schedule_factor(self.config, step, self.steps_per_epoch)
+
+    def largest_rate(self, step: int, epoch: int) -> float:
+        """Return the largest learning rate of any parameter group at a step of an epoch, both counted from 0."""
+        return self.learning_rate(step) * largest_scale(self.optimizer.optimizer, epoch)
 
     def train_batch(self, batch: Batch, state: State, weight: float = 1.0) -> Tensor:
         """Run one batch forward and backward, and update the weights after the last batch of a group.

@@ -25,6 +25,7 @@ class TrainingPlan:
         unfreeze_at: Epoch from which ``later`` is trained; 0 if there are none.
         later_factor: Factor on all learning rates from that epoch on.
         fixed_norm: Whether batch norms keep their statistics.
+        only_head: Whether the parameters of the last layer are the only ones that are ever trained.
     """
 
     never: frozenset[str]
@@ -33,15 +34,11 @@ class TrainingPlan:
     unfreeze_at: int
     later_factor: float
     fixed_norm: bool
+    only_head: bool
 
     def frozen(self, epoch: int) -> frozenset[str]:
         """Return the names of the parameters that are fixed in an epoch, counted from 0."""
         return self.never if epoch >= self.unfreeze_at else self.never | self.later
-
-    @property
-    def only_last_layer(self) -> bool:
-        """True if the parameters that are fixed at the start are fixed for the whole run."""
-        return bool(self.never) and not self.later
 
     def groups(self, network: nn.Module) -> list[Group]:
         """Return the parameters to train, grouped by their learning rates."""
@@ -125,8 +122,20 @@ def make_plan(network: nn.Module, head: Sequence[str], settings: TrainClassifier
         scales={name: settings.layer_decay ** depth[name] for name in names},
         unfreeze_at=settings.unfreeze_at if later else 0,
         later_factor=lr / settings.lr if later else 1.0,
-        fixed_norm=settings.norm_stats == "fixed",
+        only_head=set(names) - (frozen - later) <= set(head),
+        fixed_norm=settings.norm_stats == "fixed" or (settings.norm_stats is None and _is_folded(network, settings)),
     )
+
+
+def _is_folded(network: nn.Module, settings: TrainClassifierConfig) -> bool:
+    """Return whether pretrained weights have no statistics of batch norms, because they are folded into convolutions.
+
+    Normalising by the statistics of a batch would then change every activation.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    means, variances = ([getattr(norm, name) for norm in norms] for name in ("running_mean", "running_var"))
+    trivial = all(not mean.any() for mean in means) and all(bool((value == 1).all()) for value in variances)
+    return settings.weights != "none" and trivial
 
 
 def list_blocks(network: nn.Module) -> list[list[str]]:

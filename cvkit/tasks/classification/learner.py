@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cvkit.config import TrainClassifierConfig
 from cvkit.engine.training.optim import Group
-from cvkit.models.runner import Runner
+from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.data.augment import make_mixing
 from cvkit.tasks.classification.data.dataset import ClassImages
 from cvkit.tasks.classification.freezing import TrainingPlan
@@ -22,34 +22,39 @@ class ClassifierLearner:
     """Training and validation of a classifier by cross-entropy.
 
     Args:
-        runner: The network with its normalisation.
+        classifier: The network with its preprocessing.
         settings: Resolved settings of the command.
         plan: The layers that are trained.
         data: Training images, which name the files of a batch and count the classes.
-        num_classes: Number of classes.
+        facts: Plain values that rebuild the classifier.
+        switch_gradients: Whether layers that are frozen at first need no gradients until then; DDP does not allow it.
+
+    Attributes:
+        last_layers: The module that takes ``features`` in place of images; None if all batches have images.
     """
 
     def __init__(
         self,
-        runner: Runner,
+        classifier: Classifier,
         settings: TrainClassifierConfig,
         plan: TrainingPlan,
         data: ClassImages,
-        num_classes: int,
+        *,
+        facts: Mapping[str, Any],
+        switch_gradients: bool = True,
     ) -> None:
-        self.runner, self.settings, self.plan, self.data = runner, settings, plan, data
-        self.num_classes = num_classes
+        self.classifier, self.settings, self.plan, self.data = classifier, settings, plan, data
+        self.facts, self.switch_gradients = facts, switch_gradients
+        self.num_classes: int = facts["spec"]["classes"]
         self.last_layers: nn.Module | None = None
-        self.facts: Mapping[str, Any] = {}
-        self.switch_gradients = True
         plan.require_gradients(self.model)
-        self._mixing = make_mixing(settings, num_classes)
-        self._weights = class_weights(data.labels, num_classes) if settings.balance == "loss" else None
+        self._mixing = make_mixing(settings, self.num_classes)
+        self._weights = class_weights(data.labels, self.num_classes) if settings.balance == "loss" else None
 
     @property
     def model(self) -> nn.Module:
         """The network."""
-        return self.runner.network
+        return self.classifier.network
 
     def start_epoch(self, model: nn.Module, epoch: int) -> None:
         """Put the layers that are trained in this epoch into training mode, and the others into evaluation mode."""
@@ -61,14 +66,14 @@ class ClassifierLearner:
         if "features" in batch:
             assert self.last_layers is not None
             return self.last_layers(batch["features"]).float()
-        return model(self.runner.normalise(batch["image"]) if images is None else images).float()
+        return model(self.classifier.normalise(batch["image"]) if images is None else images).float()
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean cross-entropy of a batch, with label smoothing, class weights and mixing of the settings."""
         assert self.settings.label_smoothing is not None
         target, images = batch["label"], None
         if self._mixing is not None and "image" in batch:
-            images, target = self._mixing(self.runner.normalise(batch["image"]), target)
+            images, target = self._mixing(self.classifier.normalise(batch["image"]), target)
         weights = None if self._weights is None else self._weights.to(target.device)
         logits = self._logits(model, batch, images)
         return F.cross_entropy(logits, target, weights, label_smoothing=self.settings.label_smoothing)

@@ -12,7 +12,7 @@ from cvkit.errors import UsageError, WeightsError
 from cvkit.models.published import pretrained
 from cvkit.models.published.overrides import with_overrides
 from cvkit.models.weights import read_tensors
-from cvkit.progress import Reporter
+from cvkit.progress import Note, Reporter
 from cvkit.tasks.classification.loading import load
 from cvkit.tasks.classification.specification import NetworkSpec, own_facts
 from cvkit.tasks.classification.state_dicts import build_with_weights, infer_num_classes, last_layer
@@ -28,7 +28,6 @@ class StartedClassifier:
         head: Names of the parameters of the last layer.
         facts: Its preprocessing, and the names of the classes.
         weights: File of the initial weights; empty for random weights.
-        note: An assumption about the weights; empty if there is none.
     """
 
     network: nn.Module
@@ -36,7 +35,6 @@ class StartedClassifier:
     head: tuple[str, ...]
     facts: Pretrained
     weights: str
-    note: str
 
 
 def start_classifier(settings: TrainClassifierConfig, classes: tuple[str, ...], report: Reporter) -> StartedClassifier:
@@ -62,14 +60,14 @@ def start_classifier(settings: TrainClassifierConfig, classes: tuple[str, ...], 
         arguments=settings.model_arg,
     )
     torch.manual_seed(settings.seed)
+    if initial.note:
+        report(Note(initial.note, "important"))
     network = spec.build().train()
     head = last_layer(lambda count: replace(spec, classes=count).build())
     if initial.network is not None:
         values = {name: value for name, value in initial.network.state_dict().items() if name not in head}
         network.load_state_dict({name: value for name, value in network.state_dict().items() if name in head} | values)
-    return StartedClassifier(
-        network=network, spec=spec, head=head, facts=facts, weights=initial.file, note=initial.note
-    )
+    return StartedClassifier(network=network, spec=spec, head=head, facts=facts, weights=initial.file)
 
 
 @dataclass(frozen=True)
