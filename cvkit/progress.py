@@ -48,7 +48,20 @@ class Note:
     level: str = "info"
 
 
-Event = Stage | Step | StageEnd | Note
+@dataclass(frozen=True)
+class Facts:
+    """The settings of a piece of work, to print once as a block before it starts.
+
+    Attributes:
+        title: Heading of the block.
+        rows: Labels with their values.
+    """
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+
+
+Event = Stage | Step | StageEnd | Note | Facts
 Reporter = Callable[[Event], None]
 
 

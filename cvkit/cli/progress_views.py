@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from cvkit.cli.cells import format_cell
 from cvkit.messages import printable
-from cvkit.progress import Stage, StageEnd, Step
+from cvkit.progress import Facts, Stage, StageEnd, Step
 
 PLAIN_SECONDS = 10.0  # shortest time between two lines of a stage
 
@@ -129,6 +129,12 @@ def _line_bar(stage: Stage) -> Any:
         bar_format=f"{{desc}}: {amount} {stage.unit}, {{rate_noinv_fmt}}{remaining}{{postfix}}",
         unit="",
     )
+
+
+def format_facts(facts: Facts) -> list[str]:
+    """Return the lines of a block of facts: the title, and each label with its value in an aligned column."""
+    width = max((len(printable(label)) for label, _ in facts.rows), default=0)
+    return [facts.title, *(f"  {printable(label).ljust(width)}  {value}" for label, value in facts.rows)]
 
 
 def format_figures(figures: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from cvkit.config.resume import ResumeConfig
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig
 from cvkit.config.save_interval import SaveInterval
 from cvkit.config.train_saliency import TrainSaliencyConfig
-from cvkit.config.training import LAST, TrainingConfig
+from cvkit.config.training import LAST, RunConfig, TrainingConfig
 
 __all__ = [
     "LAST",
@@ -47,5 +47,6 @@ __all__ = [
     "SaveInterval",
     "ShowModelConfig",
     "TrainSaliencyConfig",
+    "RunConfig",
     "TrainingConfig",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import cvkit
-from cvkit.config import TrainingConfig
+from cvkit.config import RunConfig
 from cvkit.config.option import fields_of
 from cvkit.config.values import to_text
 from cvkit.engine.locks import sole_writer
@@ -63,7 +63,7 @@ class RunFolder:
         return self.path / "config.json"
 
 
-def open_run(out: str, config: TrainingConfig) -> RunFolder:
+def open_run(out: str, config: RunConfig) -> RunFolder:
     """Create the folder of a new run, or check the one to resume.
 
     A run that ended before anything was saved starts anew, with or without ``resume``.
@@ -95,7 +95,7 @@ def open_run(out: str, config: TrainingConfig) -> RunFolder:
 
 
 @contextmanager
-def opened_run(config: TrainingConfig, base: Path, fabric: "Fabric") -> Iterator[RunFolder]:
+def opened_run(config: RunConfig, base: Path, fabric: "Fabric") -> Iterator[RunFolder]:
     """Open the run folder of several processes, and hold its lock inside the context.
 
     The first process chooses, opens and locks the folder, and removes the temporary files of processes that were
@@ -131,7 +131,7 @@ def make_next(base: Path) -> Path:
     raise AssertionError("there is always a next number")
 
 
-def differing_options(source: Path, document: Any, config: TrainingConfig) -> list[str]:
+def differing_options(source: Path, document: Any, config: RunConfig) -> list[str]:
     """List the options that differ from those of a run and change what it learns, each as ``"--lr was 1, is 2"``.
 
     An option that the run did not record had its default value: the option is newer than the run.
@@ -160,7 +160,7 @@ def differing_options(source: Path, document: Any, config: TrainingConfig) -> li
     ]
 
 
-def fixed_options(config: TrainingConfig) -> dict[str, Any]:
+def fixed_options(config: RunConfig) -> dict[str, Any]:
     """Return the settings that a resumed run may not change, as plain values."""
     fields = fields_of(type(config))
     return {name: value for name, value in config.as_dict().items() if not fields[name].option.changeable}
@@ -184,7 +184,7 @@ def differing_data(recorded: Any, data: Mapping[str, Any]) -> list[str]:
     return ["as many images, with other content or in another order"]
 
 
-def check_same_data(folder: RunFolder, config: TrainingConfig, data: Mapping[str, Any]) -> None:
+def check_same_data(folder: RunFolder, config: RunConfig, data: Mapping[str, Any]) -> None:
     """Check that a run to resume was started with the same images and the same split. Their paths may differ.
 
     Args:

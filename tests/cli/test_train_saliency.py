@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cvkit.engine import checkpoint
+from cvkit.engine.training import fit
+from cvkit.engine.training.checkpoints import Checkpoints
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 from .conftest import TINY, Run
@@ -39,6 +42,37 @@ def test_a_run_leaves_its_folder(run: Run, fixation_data: Path, tmp_path: Path) 
         assert np.asarray(sheet).std() > 10  # something is drawn
     predictor = SaliencyPredictor.from_metadata(checkpoint.load(folder / "best.pt", "saliency"))
     assert predictor.size == (64, 96)
+
+
+def test_the_picture_of_the_best_weights_is_there_before_best_pt(
+    run: Run, fixation_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = []
+    save_best = Checkpoints.save_best
+
+    def save_and_look(self: Checkpoints, row: dict[str, Any]) -> None:
+        pictures.append((tmp_path / "r/samples/best.png").is_file())
+        save_best(self, row)
+
+    monkeypatch.setattr(Checkpoints, "save_best", save_and_look)
+    ended = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 2, "--samples", 1, "--out", "r")
+    assert ended.code == 0, ended.err
+    assert pictures and all(pictures)
+
+
+def test_a_resumed_run_draws_the_missing_picture_of_the_best_weights(
+    run: Run, fixation_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "best_epoch", lambda _history, _metric: 1)  # not the last one, whose weights last.pt has
+    words = ("--data", fixation_data, *TINY, "--epochs", 2, "--samples", 1, "--out", "r")
+    assert run("train-saliency", *words).code == 0
+    best, latest = (tmp_path / f"r/samples/{name}.png" for name in ("best", "latest"))
+    before = best.read_bytes()
+    assert before != latest.read_bytes()
+    best.unlink()
+    ended = run("resume", "r")
+    assert ended.code == 0, ended.err
+    assert best.read_bytes() == before
 
 
 def test_the_default_folder_counts_up(run: Run, fixation_data: Path, tmp_path: Path) -> None:

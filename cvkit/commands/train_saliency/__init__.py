@@ -85,9 +85,9 @@ def train_saliency(config: TrainSaliencyConfig, report: Reporter = ignore) -> Tr
             facts = {name: getattr(settings, name) for name in RESOLVED}
             write_config(folder, COMMAND, config.as_dict(), {**facts, "parameters": parameters, **data.identity()})
         pictures = RunPictures(folder, config, predictor, data.val)
+        if fabric.global_rank == 0 and folder.has_state:
+            pictures.draw_missing()  # before the training loads the weights of last.pt
         result = fit(_make_job(config, predictor, data, folder, pictures), fabric, report)
-        if fabric.global_rank == 0:
-            pictures.draw_best()
     return TrainSaliencyResult(
         folder=folder.path,
         best_epoch=result.best_epoch,

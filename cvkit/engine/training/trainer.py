@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from cvkit.config import TrainingConfig
 from cvkit.device import is_out_of_memory
 from cvkit.engine.training.learner import Batch, Learner
-from cvkit.engine.training.optim import WeightAverage, load_averages, make_optimizer, schedule_factor, set_rates
+from cvkit.engine.training.optim import (
+    WeightAverage,
+    drop_frozen_gradients,
+    load_averages,
+    make_optimizer,
+    schedule_factor,
+    set_rates,
+)
 from cvkit.engine.training.state import State
 from cvkit.engine.training.tensors import check_tensors
 from cvkit.errors import TrainingError, WeightsError
@@ -138,14 +145,9 @@ class Trainer:
             return None
         return total
 
-    def _seed(self, epoch: int, batch: int, part: int) -> None:
-        """Seed dropout and noise for a part of a batch; the first part has the seed of the whole batch."""
-        key = (self.config.seed, epoch, batch, self.fabric.global_rank)
-        sequence = np.random.SeedSequence((*key, part) if part else key)
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
-
     def _update_weights(self, state: State) -> None:
         set_rates(self.optimizer, self.learning_rate(state.step), state.epoch)
+        drop_frozen_gradients(self.optimizer, state.epoch)
         if self.config.clip_norm:
             self.fabric.clip_gradients(
                 self.model, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,14 +48,14 @@ class LoadedClassifier(LoadedModel):
         facts: Its preprocessing and the names of its classes.
         arguments: Arguments of its network as KEY=VALUE.
         recognised: Whether the weights are published ones.
-        sources: Source of each part of the preprocessing; empty for an exported file.
+        settings: Sources of its preprocessing; None for an exported file.
     """
 
     kind: str = "classifier"
     facts: Pretrained
     arguments: tuple[str, ...] = ()
     recognised: bool = False
-    sources: Mapping[str, str] = field(default_factory=dict)
+    settings: Settings | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class LoadedClassifier(LoadedModel):
         """Further facts about the weights, for manifests."""
         tag = self.facts.tag if self.recognised else None  # only published weights have a tag
         found = {"weights": self.file or "random", "tag": tag, "classes": self.facts.num_classes}
-        sources = {"preprocessing_from": dict(self.sources)} if self.sources else {}
+        sources = {"preprocessing_from": dict(self.settings.sources)} if self.settings else {}
         return found | sources | ({"note": self.note} if self.note else {})
 
     def to(self, device: torch.device, precision: str, keep: Collection[str] = ()) -> Classifier:
@@ -209,7 +209,7 @@ def _load(name: str, weights: str, report: Reporter, options: PreprocessingConfi
         note=assumption(settings, str(file), name),
         arguments=settings.arguments,
         recognised=recognised,
-        sources=settings.sources,
+        settings=settings,
     )
 
 
@@ -285,7 +285,7 @@ def _random(name: str, options: PreprocessingConfig) -> LoadedClassifier:
         file="",
         sha256="",
         arguments=settings.arguments,
-        sources=settings.sources,
+        settings=settings,
     )
 
 

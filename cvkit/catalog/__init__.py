@@ -4,13 +4,14 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cvkit.catalog.classifiers import CLASSIFIERS as CLASSIFIERS
+from cvkit.catalog.classifiers import IMAGENET_MEAN, IMAGENET_STD
+from cvkit.catalog.classifiers import ClassifierFacts as ClassifierFacts
+
 TIMM_PREFIX = "timm:"
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")  # of Pillow
 CROP_MODES = ("center", "squash", "border")  # of timm
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # The image formats that cvkit opens: Pillow's name, and the suffixes by which files are found in folders. Pillow knows
 # more formats, but some of them start other programs (EPS runs Ghostscript) or have decoders that are rarely tested.
@@ -274,5 +275,10 @@ METRICS: dict[str, Metric] = {
         Metric(name="top1", label="top-1 accuracy", higher_is_better=True, low=0, high=1),
         Metric(name="top5", label="top-5 accuracy", higher_is_better=True, low=0, high=1),
         Metric(name="balanced", label="balanced accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="accuracy", label="accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="top5_accuracy", label="top-5 accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="ece", label="calibration error", higher_is_better=False, low=0, high=1),
+        Metric(name="macro_f1", label="macro F1", higher_is_better=True, low=0, high=1),
+        Metric(name="log_loss", label="log loss", higher_is_better=False, low=0),
     )
 }

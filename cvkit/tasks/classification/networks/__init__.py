@@ -1,0 +1,1 @@
+"""Classification networks that torchvision and timm lack."""
