@@ -7,6 +7,7 @@ from cvkit.config.embedding import CaeEmbedConfig
 from cvkit.config.export import ExportConfig
 from cvkit.config.merge import MergeConfig
 from cvkit.config.models import (
+    CheckModelConfig,
     DownloadModelConfig,
     EnvConfig,
     ListModelsConfig,
@@ -24,6 +25,7 @@ from cvkit.config.training import LAST, RunConfig, TrainingConfig
 __all__ = [
     "LAST",
     "CaeEmbedConfig",
+    "CheckModelConfig",
     "ClassifierConfig",
     "ClassifyConfig",
     "ComputeConfig",

@@ -12,6 +12,7 @@ from cvkit.config.values import format_size, is_whole_number, parse_size, shown
 from cvkit.errors import UsageError
 
 DEFAULT_TEXT = "from the weights"
+MAX_MEAN = 2  # of values from 0 to 1; larger ones are meant for values from 0 to 255
 MAX_ARGUMENT = 1_000  # characters of one KEY=VALUE
 # Arguments of timm.create_model and torchvision.models.get_model that are no property of the network, or that cvkit
 # sets itself.
@@ -102,6 +103,7 @@ class PreprocessingConfig(ModelArgumentsConfig):
             metavar="R,G,B",
             parse=parse_rgb,
             format=format_rgb,
+            minimum=-MAX_MEAN,
             default_text=DEFAULT_TEXT,
         ),
     ] = None
@@ -167,7 +169,7 @@ class PreprocessingConfig(ModelArgumentsConfig):
 def _check_unit(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> None:
     """Refuse a normalisation for values from 0 to 255: the result would be nearly constant images."""
     for flag, values in (("--mean", mean), ("--std", std)):
-        if values is not None and max(values) > 2:
+        if values is not None and max(values) > MAX_MEAN:
             given, scaled = format_rgb(values), format_rgb(tuple(round(value / 255, 4) for value in values))
             raise UsageError(f"{flag} {given} is for values from 0 to 255; pixels are scaled to 0..1: write {scaled}.")
 

@@ -41,7 +41,7 @@ def test_one_number_stands_for_both_sides(text: str, size: tuple[int, int]) -> N
     [
         ({"mean": (127.5, 127.5, 127.5)}, r"--mean 127.5 is for values from 0 to 255.*write 0.5\."),
         ({"std": (58.4, 57.1, 57.4)}, r"--std 58.4,57.1,57.4 is for values from 0 to 255.*write 0.229,0.2239,0.2251"),
-        ({"mean": (float("nan"), 0.0, 0.0)}, "--mean must be a finite number"),
+        ({"mean": (float("nan"), 0.0, 0.0)}, "--mean must be -2 or more, not nan"),
         ({"std": (0.0, 0.5, 0.5)}, "--std must be above 0, not 0"),
         ({"std": (0.5,)}, "--std needs 3 values, not 1"),
         ({"input_size": (0, 224)}, "--input-size"),

@@ -38,27 +38,28 @@ def check_arguments(spec: NetworkSpec) -> None:
     except _BUILD_ERRORS as error:
         unknown = _UNKNOWN.search(str(error))
         if unknown:
-            raise _no_such_argument(name, unknown[1], _on_meta(build, ())) from error
+            raise _no_such_argument(name, unknown[1], build_on_meta(build, ())) from error
         raise UsageError(f"{name} cannot be built with {words}: {last_line(error)}") from error
-    for key in parse_arguments(arguments).keys() - set(_parameters(network)):
+    for key in parse_arguments(arguments).keys() - set(argument_names(network)):
         # Some classes take and drop any argument. Others of the library are for functions that this one calls.
         others = [word for word in arguments if word.partition("=")[0].strip() != key]
-        if repr(_on_meta(build, others)) == repr(network):
+        if repr(build_on_meta(build, others)) == repr(network):
             raise _no_such_argument(name, key, network)
 
 
 def _no_such_argument(name: str, key: str, network: nn.Module) -> UsageError:
-    return UsageError(f"--model-arg {key}: {name} has no such argument.{did_you_mean(key, _parameters(network))}")
+    return UsageError(f"--model-arg {key}: {name} has no such argument.{did_you_mean(key, argument_names(network))}")
 
 
-def _parameters(network: nn.Module) -> list[str]:
+def argument_names(network: nn.Module) -> list[str]:
     """Return the arguments of the class of a network that ``--model-arg`` can set."""
     parameters = inspect.signature(type(network).__init__).parameters.values()
     named = (each.name for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD)
     return [name for name in named if name != "self" and name not in RESERVED]
 
 
-def _on_meta(build: Build, arguments: Sequence[str]) -> nn.Module:
+def build_on_meta(build: Build, arguments: Sequence[str]) -> nn.Module:
+    """Build a network of which only the structure is used."""
     try:
         with torch.device("meta"):
             return build(arguments)

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,14 @@ class LoadedClassifier(LoadedModel):
         facts: Its preprocessing and the names of its classes.
         spec: Description from which its network is rebuilt.
         recognised: Whether the weights are published ones.
-        sources: Source of each part of the preprocessing; empty for an exported file.
+        settings: Sources of its preprocessing; None for an exported file.
     """
 
     kind: str = "classifier"
     facts: Pretrained
     spec: NetworkSpec
     recognised: bool = False
-    sources: Mapping[str, str] = field(default_factory=dict)
+    settings: Settings | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class LoadedClassifier(LoadedModel):
         """Further facts about the weights, for manifests."""
         tag = self.facts.tag if self.recognised else None  # only published weights have a tag
         found = {"weights": self.file or "random", "tag": tag, "classes": self.facts.num_classes}
-        sources = {"preprocessing_from": dict(self.sources)} if self.sources else {}
+        sources = {"preprocessing_from": dict(self.settings.sources)} if self.settings else {}
         return found | sources | ({"note": self.note} if self.note else {})
 
     def to(self, device: torch.device, precision: str, keep: Collection[str] = ()) -> Classifier:
@@ -208,7 +208,7 @@ def _load(name: str, weights: str, report: Reporter, options: PreprocessingConfi
         note=assumption(settings, str(file), name),
         spec=settings.spec(classes),
         recognised=recognised,
-        sources=settings.sources,
+        settings=settings,
     )
 
 
@@ -244,7 +244,7 @@ def _random(name: str, options: PreprocessingConfig) -> LoadedClassifier:
         file="",
         sha256="",
         spec=spec,
-        sources=settings.sources,
+        settings=settings,
     )
 
 

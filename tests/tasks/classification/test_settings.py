@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ def options(**values: Any) -> PreprocessingConfig:
     return PreprocessingConfig(**values)
 
 
+def sources_of(loaded: LoadedClassifier) -> Mapping[str, str]:
+    assert loaded.settings is not None
+    return loaded.settings.sources
+
+
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, torch.Tensor]:
     with torch.random.fork_rng(devices=[]):
@@ -62,7 +68,7 @@ def assert_configured(loaded: LoadedClassifier) -> None:
     steps = loaded.facts.preprocessing
     assert (steps.crop, steps.resize, steps.mode) == ((128, 128), (142, 142), "border")
     assert (steps.mean, steps.std, steps.interpolation) == (HALF, (0.25,) * 3, "bilinear")
-    assert set(loaded.sources.values()) == {"file"}
+    assert set(sources_of(loaded).values()) == {"file"}
     assert loaded.note == ""
 
 
@@ -82,7 +88,7 @@ def test_options_win_over_the_file(folder: Path) -> None:
     given = options(std=HALF, crop_mode="center", model_arg=("pad_type=",))
     loaded = load(TINY, str(folder / "model.safetensors"), options=given)
     assert (loaded.facts.preprocessing.std, loaded.facts.preprocessing.resize) == (HALF, 142)
-    assert (loaded.sources["std"], loaded.sources["mean"]) == ("option", "file")
+    assert (sources_of(loaded)["std"], sources_of(loaded)["mean"]) == ("option", "file")
     assert loaded.arguments == ("pad_type=",)
     assert type(loaded.network.conv_stem).__name__ == "Conv2d"
 
@@ -90,7 +96,7 @@ def test_options_win_over_the_file(folder: Path) -> None:
 def test_a_config_beside_a_file_of_another_name_is_not_read(folder: Path) -> None:
     other = (folder / "model.safetensors").rename(folder / "mine.safetensors")
     loaded = load(TINY, str(other))
-    assert set(loaded.sources.values()) == {"assumed"}
+    assert set(sources_of(loaded).values()) == {"assumed"}
     assert "is none of the published files" in loaded.note
 
 
@@ -105,7 +111,7 @@ def test_the_first_form_of_configs_is_read(folder: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"architectures": ["ViT"]}', "\udcff"])
 def test_a_config_of_another_kind_is_left_out(folder: Path, content: str) -> None:
     (folder / "config.json").write_text(content, errors="surrogateescape")
-    assert set(load(TINY, str(folder / "model.safetensors")).sources.values()) == {"assumed"}
+    assert set(sources_of(load(TINY, str(folder / "model.safetensors"))).values()) == {"assumed"}
 
 
 def test_a_pretrained_cfg_inside_a_file_is_read(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
@@ -133,7 +139,7 @@ def test_the_settings_of_a_training_run_of_timm_are_read(tmp_path: Path, tensors
     loaded = load(TINY, str(tmp_path / "best.pth.tar"))
     assert (loaded.facts.preprocessing.mean, loaded.facts.preprocessing.crop) == (HALF, (128, 128))
     assert loaded.arguments == ("pad_type='same'",)
-    assert {part for part, source in loaded.sources.items() if source == "file"} == {"mean", "input_size"}
+    assert {part for part, source in sources_of(loaded).items() if source == "file"} == {"mean", "input_size"}
     assert "std 0.229,0.224,0.225" in loaded.note
     assert "mean" not in loaded.note
 
