@@ -76,7 +76,6 @@ def _rates(config: TrainSaliencyConfig) -> str:
     backbone = config.lr * (1.0 if config.weights == RANDOM else config.backbone_lr)
     if config.freeze == "backbone" or backbone == 0:
         return f"{config.lr:g} (head), backbone frozen"
-    frozen = (
-        f" after {counted(config.freeze, 'frozen epoch')}" if isinstance(config.freeze, int) and config.freeze else ""
-    )
+    epochs = config.freeze if isinstance(config.freeze, int) else 0
+    frozen = f", frozen for {counted(epochs, 'epoch')}" if epochs else ""
     return f"{config.lr:g} (head), {backbone:g} (backbone{frozen})"
