@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +14,18 @@ import cvkit
 from cvkit.config import RunConfig
 from cvkit.config.option import fields_of
 from cvkit.config.values import to_text
-from cvkit.engine.locks import sole_writer
+from cvkit.engine.locks import WRITER, sole_writer
 from cvkit.engine.result_folder import claim_folder, mark_as_result
 from cvkit.errors import OutputError, UsageError
 from cvkit.files import make_folder, read_json, write_json, writing
+from cvkit.inputs import RESULT_MARK
 from cvkit.temporary import remove_abandoned
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 DATA_DIGEST = "data_sha256"
+SUMMARY = "summary.txt"  # the layers of the network, if the command writes them
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def opened_run(config: RunConfig, base: Path, fabric: "Fabric") -> Iterator[RunF
     """Open the run folder of several processes, and hold its lock inside the context.
 
     The first process chooses, opens and locks the folder, and removes the temporary files of processes that were
-    killed in it.
+    killed in it. If the context ends with an error before anything is trained, it removes the folders that it created.
 
     Args:
         config: Settings of the run; ``out`` None takes the next free folder.
@@ -112,12 +114,44 @@ def opened_run(config: RunConfig, base: Path, fabric: "Fabric") -> Iterator[RunF
     out = config.out
     with ExitStack() as held:
         if fabric.global_rank == 0:
-            out = out or str(make_next(base))
+            created = missing_folders(base.parent if out is None else Path(out) / RESULT_MARK)
+            if out is None:
+                out = str(make_next(base))
+                created = [Path(out) / RESULT_MARK, Path(out), *created]
             folder = open_run(out, config)  # before anything is written into a folder that is not ours
             if held.enter_context(sole_writer(folder.path)).exclusive:
                 remove_abandoned(folder.path, exclusive=True)
             open_run(out, config)  # again, because the process that held the lock may have written to it
+            held.enter_context(_removed_if_nothing_is_trained(folder, created))
         yield RunFolder(Path(str(fabric.broadcast(out))))
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """Return a folder and those of its parents that do not exist, the innermost first."""
+    return list(itertools.takewhile(lambda each: not each.exists(), (path, *path.parents)))
+
+
+@contextmanager
+def _removed_if_nothing_is_trained(folder: RunFolder, created: Sequence[Path]) -> Iterator[None]:
+    """Remove the folders that this start created if it fails before it has saved anything.
+
+    The lock of the folder must be held. Its settings and the table of its layers alone are nothing to keep.
+
+    Args:
+        folder: The run folder.
+        created: The folders that this start created, the innermost first; the mark of the run folder is among them.
+    """
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # another process uses one of them
+            unimportant = {RESULT_MARK, folder.config.name, SUMMARY}
+            if created and {path.name for path in folder.path.iterdir()} <= unimportant:
+                for path in (folder.config, folder.path / SUMMARY, folder.path / RESULT_MARK / WRITER):
+                    path.unlink(missing_ok=True)
+                for path in created:
+                    path.rmdir()
+        raise
 
 
 def make_next(base: Path) -> Path:

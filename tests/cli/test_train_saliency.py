@@ -44,6 +44,45 @@ def test_a_run_leaves_its_folder(run: Run, fixation_data: Path, tmp_path: Path) 
     assert predictor.size == (64, 96)
 
 
+def test_the_settings_of_a_run_and_its_splits_are_shown_before_it_starts(
+    run: Run, fixation_data: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "m.csv"
+    splits = {"train": "fold1", "val": "holdout"}
+    rows = ["image,map,split"]
+    for old, new in splits.items():
+        for path in sorted((fixation_data / "images" / old).iterdir()):
+            rows.append(f"{path},{fixation_data}/maps/{old}/{path.name},{new}")
+    rows += [rows[-1].replace("holdout", "test"), rows[-1].replace("holdout", "other")]
+    manifest.write_text("\n".join(rows))
+    words = ("train-saliency", "--data", manifest, *TINY, "--train-split", "fold1", "--val-split", "holdout")
+    ended = run(*words, "--epochs", 1, "--freeze", 1, "--out", "r", "--samples", 0)
+    assert ended.code == 0, ended.err
+    lines = ended.err.splitlines()
+    block = lines[lines.index("training") + 1 : lines.index("training") + 17]
+    assert [line[17:] for line in block] == [
+        str(manifest),
+        "6 images, split fold1",
+        "3 images, split holdout",
+        "test (1 image), other (1 image)",
+        "64x96 pixels, kept in memory, augmentation flip",
+        "mlnet",
+        "timm:test_resnet",
+        "random",
+        "544,081, all of them trained",
+        "kl-cc-nss",
+        "0.0001 (head), 0.0001 (backbone, frozen for 1 epoch)",
+        "8",
+        "cpu",
+        "fp32",
+        "1, adamw, cosine schedule",
+        "r",
+    ]
+    assert "warning: the split other (1 image) is not used." in ended.err
+    quiet = run(*words, "--epochs", 1, "--out", "q", "--samples", 0, "--quiet")
+    assert quiet.code == 0 and "adamw" not in quiet.err
+
+
 def test_the_picture_of_the_best_weights_is_there_before_best_pt(
     run: Run, fixation_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
