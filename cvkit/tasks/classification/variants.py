@@ -13,7 +13,7 @@ from cvkit.models.published import pretrained
 from cvkit.models.published.libraries import fixed_input_size
 from cvkit.models.published.overrides import with_overrides
 from cvkit.tasks.classification.arguments import argument_names, build_on_meta
-from cvkit.tasks.classification.loading import LoadedClassifier, make
+from cvkit.tasks.classification.loading import LoadedClassifier
 from cvkit.tasks.classification.settings import PARTS
 
 NORMALISATIONS = (
@@ -104,13 +104,15 @@ def _paddings(loaded: LoadedClassifier, given: PreprocessingConfig) -> list[str]
     if not loaded.facts.model.startswith(TIMM_PREFIX) or "pad_type" in parse_arguments(given.model_arg):
         return []
 
-    def build(arguments: Sequence[str]) -> Any:
-        return build_on_meta(lambda words: make(loaded.facts.name, loaded.facts.num_classes, words), arguments)
+    spec = loaded.spec
 
-    own = build(loaded.arguments)
+    def build(arguments: Sequence[str]) -> Any:
+        return build_on_meta(lambda words: replace(spec, arguments=tuple(words)).build(), arguments)
+
+    own = build(spec.arguments)
     if "pad_type" not in argument_names(own):
         return []
-    others = tuple(word for word in loaded.arguments if word.partition("=")[0].strip() != "pad_type")
+    others = tuple(word for word in spec.arguments if word.partition("=")[0].strip() != "pad_type")
     words = [f"pad_type={padding}" for padding in PADDINGS]
     return [word for word in words if repr(build((*others, word))) != repr(own)]
 

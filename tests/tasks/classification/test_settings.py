@@ -76,7 +76,7 @@ def test_a_config_beside_the_file_sets_preprocessing_arguments_and_labels(folder
     events: list[Event] = []
     loaded = load(TINY, str(folder / "model.safetensors"), report=events.append)
     assert_configured(loaded)
-    assert loaded.arguments == ("pad_type='same'",)
+    assert loaded.spec.arguments == ("pad_type='same'",)
     assert type(loaded.network.conv_stem).__name__ == "Conv2dSame"
     assert loaded.facts.labels == ("cat", "dog", "eel")
     assert [e.text for e in events if isinstance(e, Note)] == [
@@ -89,7 +89,7 @@ def test_options_win_over_the_file(folder: Path) -> None:
     loaded = load(TINY, str(folder / "model.safetensors"), options=given)
     assert (loaded.facts.preprocessing.std, loaded.facts.preprocessing.resize) == (HALF, 142)
     assert (sources_of(loaded)["std"], sources_of(loaded)["mean"]) == ("option", "file")
-    assert loaded.arguments == ("pad_type=",)
+    assert loaded.spec.arguments == ("pad_type=",)
     assert type(loaded.network.conv_stem).__name__ == "Conv2d"
 
 
@@ -138,7 +138,7 @@ def test_the_settings_of_a_training_run_of_timm_are_read(tmp_path: Path, tensors
     torch.save({"state_dict": tensors, "arch": "test_efficientnet", "args": run, "epoch": 3}, tmp_path / "best.pth.tar")
     loaded = load(TINY, str(tmp_path / "best.pth.tar"))
     assert (loaded.facts.preprocessing.mean, loaded.facts.preprocessing.crop) == (HALF, (128, 128))
-    assert loaded.arguments == ("pad_type='same'",)
+    assert loaded.spec.arguments == ("pad_type='same'",)
     assert {part for part, source in sources_of(loaded).items() if source == "file"} == {"mean", "input_size"}
     assert "std 0.229,0.224,0.225" in loaded.note
     assert "mean" not in loaded.note
@@ -231,7 +231,7 @@ def test_a_size_that_the_network_cannot_process_is_refused() -> None:
 def test_a_network_of_fixed_size_is_built_for_the_input_size(tmp_path: Path) -> None:
     torch.save(make("timm:test_vit", 3).state_dict(), tmp_path / "a.pth")
     loaded = load("timm:test_vit", str(tmp_path / "a.pth"), options=options(input_size=(96, 128)))
-    assert loaded.arguments == ("img_size=(96, 128)",)
+    assert loaded.spec.arguments == ("img_size=(96, 128)",)
     classifier = loaded.to(torch.device("cpu"), "fp32")
     assert classifier.logits(torch.zeros(1, 3, 96, 128, dtype=torch.uint8)).shape == (1, 3)
 
@@ -259,7 +259,7 @@ def test_an_exported_file_keeps_arguments_and_preprocessing(tmp_path: Path) -> N
     write_safetensors(path, exportable.network, exportable.facts)
     again = load_model(Request(name=str(path)))
     assert isinstance(again, LoadedClassifier)
-    assert (again.facts.preprocessing, again.arguments) == (loaded.facts.preprocessing, loaded.arguments)
+    assert (again.facts.preprocessing, again.arguments) == (loaded.facts.preprocessing, loaded.spec.arguments)
     images = torch.zeros(1, 3, 160, 160, dtype=torch.uint8)
     ours, theirs = (each.to(torch.device("cpu"), "fp32").logits(images) for each in (loaded, again))
     assert torch.equal(ours, theirs)
