@@ -24,7 +24,7 @@ from cvkit.commands import gradcam as gradcam_command
 from cvkit.config import ClassifyConfig, GradcamConfig
 from cvkit.data.fit import fit_crop
 from cvkit.data.images import read_image
-from cvkit.tasks.classification import kind, loading
+from cvkit.tasks.classification import kind, loading, specification
 from cvkit.tasks.classification.classifier import Classifier
 
 BARE, CLASSIFY, GRADCAM, TIMM = "bare forward pass", "cvkit classify", "cvkit gradcam", "timm's inference loop"
@@ -69,7 +69,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Row]:
 
 def bare_loop(options: argparse.Namespace, loaded: loading.LoadedClassifier, paths: list[Path]) -> Callable[[], None]:
     """Return the forward pass over as many normalised batches in memory as there are photographs."""
-    network = loading.make(options.model)
+    network = specification.make(options.model)
     network.load_state_dict(loaded.network.state_dict())
     classifier = Classifier(network, loaded.facts, device=options.device)
     distinct = paths[: 4 * options.batch]
@@ -88,7 +88,7 @@ def timm_loop(options: argparse.Namespace, folder: Path, loaded: loading.LoadedC
     """Return the loop of timm's inference script."""
     from timm.data import create_dataset, create_loader
 
-    model = loading.make(options.model)
+    model = specification.make(options.model)
     model.load_state_dict(loaded.network.state_dict())
     model.eval().to(options.device)
     preprocessing = loaded.facts.preprocessing

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cvkit.tasks.attribution import Explainer
 from cvkit.tasks.attribution.target_layer import default_target
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import loading, specification
 from cvkit.tasks.classification.classifier import Classifier
 
 FORWARD = "bare forward pass"
@@ -17,7 +17,7 @@ Explain = Callable[[int], object]  # explains the batch for a number of classes
 
 def target_of(name: str) -> str:
     """Return the name of the target layer."""
-    return default_target(loading.blueprint(name), (1, 3, 224, 224), 1000).name
+    return default_target(specification.blueprint(name), (1, 3, 224, 224), 1000).name
 
 
 def forward_pass(name: str, weights: str, images: Tensor) -> Explain:
@@ -39,7 +39,7 @@ def with_cvkit(name: str, weights: str, images: Tensor) -> Explain:
     loaded = loading.load(name, weights)
     classifier = Classifier(loaded.network, loaded.facts, device=images.device)
     images = images.contiguous(memory_format=classifier.layout)
-    explainer = Explainer(classifier.network, default_target(loading.blueprint(name), (1, 3, 224, 224), 1000))
+    explainer = Explainer(classifier.network, default_target(specification.blueprint(name), (1, 3, 224, 224), 1000))
     return lambda classes: explainer(images, lambda logits: logits.topk(classes).indices).maps.cpu()
 
 

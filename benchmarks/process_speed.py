@@ -19,7 +19,7 @@ from photographs import find_photographs, repeat_photographs
 from side_by_side import Row, faster, make_parser, publish, rate, report, time_rounds
 
 from cvkit.tasks.attribution.target_layer import default_target
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import loading, specification
 
 TIMM_SCRIPT = """
 import csv, sys, warnings
@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Row]:
     weights = str(folder / "weights.pth")
     torch.save(loading.load(name, "none").network.state_dict(), weights)
     (folder / "scripts").mkdir()
-    layer = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000).name
+    layer = default_target(specification.blueprint(name), (1, 3, 224, 224), 1000).name
     batch = str(options.batch)
     model = ["--model", name, "--weights", weights, "--batch-size", batch, "--device", "cpu", "--quiet", "--out"]
     out = str(folder / "out")

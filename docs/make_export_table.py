@@ -29,7 +29,7 @@ from cvkit.errors import CvkitError
 from cvkit.models.backbones import normalisation
 from cvkit.models.exported.samples import sample_photographs
 from cvkit.models.published import pretrained
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import specification
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
@@ -139,7 +139,7 @@ def source(name: str, folder: Path) -> dict[str, str]:
         cae_embed(CaeEmbedConfig(data=str(folder / "data"), epochs=1, out=str(folder / "run"), device="cpu"))
         return {"model": str(folder / "run"), "part": name.split()[-1]}
     torch.manual_seed(0)
-    network = loading.make(name)
+    network = specification.make(name)
     spread_weights(network, pretrained.facts(name).preprocessing.crop)
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / "weights.safetensors")
     return {"model": name, "weights": str(folder / "weights.safetensors")}

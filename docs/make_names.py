@@ -39,7 +39,7 @@ from cvkit.models.published import pretrained
 from cvkit.models.published.imagenet import imagenet_ids
 from cvkit.models.published.libraries import timm_names, torchvision_names
 from cvkit.tasks.attribution.target_layer import list_target_layers
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import specification
 from cvkit.tasks.classification.names import DATA
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,7 +120,7 @@ def attempt(work: Callable[[], Any]) -> tuple[Any, str]:
 def layer_names(name: str) -> list[str]:
     """Return the names that ``gradcam --layer`` takes, in the order the layers run."""
     facts = pretrained.facts(name)
-    build = loading.blueprint(facts.name, facts.num_classes)
+    build = specification.blueprint(facts.name, facts.num_classes)
     return [layer for layer, _, _ in list_target_layers(build, (1, 3, *facts.preprocessing.crop))]
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvkit.commands.train_saliency import train_saliency
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import specification
 from cvkit.tasks.saliency.losses import make_loss
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
@@ -53,7 +53,7 @@ def tasks() -> dict[str, Task]:
             targets=lambda images: torch.rand_like(images[:, :1]),
         ),
         "resnet34": Task(
-            build=lambda: loading.make("resnet34"),
+            build=lambda: specification.make("resnet34"),
             loss=lambda logits, classes: F.cross_entropy(logits.float(), classes),
             targets=lambda images: torch.randint(1000, (len(images),), device=images.device),
         ),

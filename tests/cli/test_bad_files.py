@@ -22,7 +22,7 @@ from cvkit.data.collection import ReadOptions, find_source, read_collection
 from cvkit.data.images import image_size, read_image
 from cvkit.errors import DataError
 from cvkit.inputs import find_inputs
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import specification
 from cvkit.tasks.saliency.data.dataset import SampleSpec, prepare
 from cvkit.tasks.saliency.data.layout import MAP_SUFFIXES, read_layout
 from tests import corpus
@@ -65,7 +65,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a small classifier."""
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("weights") / "three.pth"
-    torch.save(loading.make("squeezenet1_1", 3).state_dict(), path)
+    torch.save(specification.make("squeezenet1_1", 3).state_dict(), path)
     return path
 
 

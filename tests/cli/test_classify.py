@@ -14,7 +14,7 @@ from PIL import Image
 
 from cvkit.cli import classify as command
 from cvkit.models import fetch
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import specification
 
 from .conftest import Outcome, Run
 
@@ -28,7 +28,7 @@ def save_network(folder: Path) -> tuple[Path, Path]:
     """Write the weights of a network of eight classes, and their names."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        tensors = loading.make(MODEL, len(LABELS)).state_dict()
+        tensors = specification.make(MODEL, len(LABELS)).state_dict()
         tensors["classifier.1.weight"] = torch.randn_like(tensors["classifier.1.weight"])
         tensors["classifier.1.bias"] = torch.linspace(2, 2.5, len(LABELS))
     torch.save(tensors, folder / "eight.pth")
@@ -243,7 +243,7 @@ def test_of_many_images_the_first_are_shown(
 
 
 def test_of_a_few_classes_all_are_shown(run: Run, photos: Path, tmp_path: Path) -> None:
-    torch.save(loading.make(MODEL, 2).state_dict(), "two.pth")
+    torch.save(specification.make(MODEL, 2).state_dict(), "two.pth")
     words = ("classify", photos / "a.jpg", "--model", MODEL, "--weights", "two.pth", "--out", "o")
     ended = run(*words)
     assert ended.code == 0, ended.err
@@ -254,7 +254,7 @@ def test_of_a_few_classes_all_are_shown(run: Run, photos: Path, tmp_path: Path) 
 
 
 def test_logits_that_are_no_numbers_fail_their_image(run: Run, photos: Path, tmp_path: Path) -> None:
-    tensors = loading.make(MODEL, 4).state_dict()
+    tensors = specification.make(MODEL, 4).state_dict()
     tensors["classifier.1.weight"][2] = 3e38  # finite, but the scores of the class overflow
     torch.save(tensors, "large.pth")
     ended = run("classify", photos, "--model", MODEL, "--weights", "large.pth", "--out", "o")

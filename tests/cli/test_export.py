@@ -134,11 +134,11 @@ def test_bytes_in_and_top_classes_out(classifier: Callable[..., Path]) -> None:
 def test_the_map_in_the_graph_is_that_of_gradcam(classifier: Callable[..., Path]) -> None:
     from cvkit.tasks.attribution import Explainer
     from cvkit.tasks.attribution.target_layer import default_target
-    from cvkit.tasks.classification import loading
+    from cvkit.tasks.classification import specification
 
     session = onnxruntime.InferenceSession(str(classifier(with_cam=True)))
     logits, maps = session.run(None, {"images": pixels(2).numpy()})
-    target = default_target(loading.blueprint(NET, 1000), (1, 3, *SIZE), 1000)
+    target = default_target(specification.blueprint(NET, 1000), (1, 3, *SIZE), 1000)
     explained = Explainer(network(), target)(pixels(2), lambda scores: scores.argmax(1, keepdim=True))
     assert np.abs(maps - explained.maps[:, 0].numpy()).max() < 1e-3
     assert np.abs(logits - explained.logits.numpy()).max() < 1e-5
@@ -240,11 +240,11 @@ def test_a_report_that_cannot_be_written_leaves_no_file(run: Run) -> None:
 def test_names_of_classes_may_hold_anything(run: Run) -> None:
     from safetensors.torch import save_file
 
-    from cvkit.tasks.classification import loading
+    from cvkit.tasks.classification import specification
 
     labels = ["a<b>&\"c'", "\ufffe", "猫", "tab\tbed"]
     Path("labels.json").write_text(json.dumps(labels))
-    save_file(loading.make(NET, 4).state_dict(), "four.safetensors")
+    save_file(specification.make(NET, 4).state_dict(), "four.safetensors")
     words = ("--weights", "four.safetensors", "--labels", "labels.json", "--format", "openvino", "--out", "x.xml")
     ended = run("export", NET, *words)
     assert ended.code == 0, ended.err

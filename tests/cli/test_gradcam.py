@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from cvkit.tasks.attribution import METHODS
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import loading, specification
 
 from .conftest import Outcome, Run
 
@@ -25,7 +25,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a network of three classes, saved as a script would."""
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("weights") / "three.pth"
-    torch.save(loading.make("squeezenet1_1", 3).state_dict(), path)
+    torch.save(specification.make("squeezenet1_1", 3).state_dict(), path)
     return path
 
 

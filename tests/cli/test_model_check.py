@@ -12,8 +12,9 @@ from PIL import Image
 from cvkit.config import CheckModelConfig, PreprocessingConfig
 from cvkit.data.fit import fit_crop
 from cvkit.tasks.classification.classifier import Classifier
-from cvkit.tasks.classification.loading import load, make
+from cvkit.tasks.classification.loading import load
 from cvkit.tasks.classification.selection import Score, select_best
+from cvkit.tasks.classification.specification import make
 from cvkit.tasks.classification.variants import Variant, base_variant, distinct, stages
 
 from .conftest import Run

@@ -54,9 +54,9 @@ def test_the_folded_weights_are_those_of_the_formula() -> None:
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "timm:resnet10t", "timm:tf_efficientnet_lite0", "googlenet"])
 def test_classifiers_give_the_same_scores(name: str) -> None:
-    from cvkit.tasks.classification import loading
+    from cvkit.tasks.classification import specification
 
-    network = with_statistics(loading.make(name))
+    network = with_statistics(specification.make(name))
     folded = fold_batch_norms(network, (1, 3, 64, 64))
     assert norms_in(network) > 0 and norms_in(folded) == 0
     check_same(network, folded, (1, 3, 64, 64))
@@ -125,9 +125,9 @@ def test_the_layers_to_keep_and_other_norms_stay() -> None:
 
 
 def test_the_activation_behind_a_folded_batch_norm_keeps_its_name() -> None:
-    from cvkit.tasks.classification import loading
+    from cvkit.tasks.classification import specification
 
-    network = with_statistics(loading.make("timm:tf_efficientnet_lite0"))
+    network = with_statistics(specification.make("timm:tf_efficientnet_lite0"))
     names = [name for name, _ in network.named_modules() if name.endswith(".act")]
     folded = fold_batch_norms(network, (1, 3, 64, 64))
     assert names and all(folded.get_submodule(name) is not None for name in names)

@@ -1,7 +1,8 @@
 """Describe a classification network by plain values from which it is built."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -111,6 +112,11 @@ def make(name: str, num_classes: int | None = None, arguments: Sequence[str] = (
         # The one family that is built for an image size, which differs between the entries of its weights.
         values["image_size"] = pretrained.facts(name).preprocessing.crop[0]
     return models.get_model(bare, weights=None, **(values | given))
+
+
+def blueprint(name: str, num_classes: int | None = None) -> Callable[[], nn.Module]:
+    """Return a function that builds a network of torchvision or timm, for dry runs on the meta device."""
+    return partial(make, name, num_classes)
 
 
 def own_facts(name: str, size: tuple[int, int] | None = None) -> Pretrained:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cvkit.tasks.attribution import Explainer
 from cvkit.tasks.attribution.target_layer import default_target
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import specification
 
 from .conftest import load_shared, photographs
 
@@ -16,7 +16,7 @@ from .conftest import load_shared, photographs
 def differences(shared: Path, name: str, dtype: torch.dtype) -> Tensor:
     """Return the absolute difference from float32 at every position of the maps of three ranks."""
     classifier = load_shared(shared, name)
-    target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
+    target = default_target(specification.blueprint(name), (1, 3, 224, 224), 1000)
     images = photographs(shared, classifier, more=30)
     full = Explainer(classifier.network, target)(images, lambda logits: logits.topk(3).indices)
     half = Explainer(classifier.network, target, autocast=lambda: torch.autocast("cpu", dtype=dtype))

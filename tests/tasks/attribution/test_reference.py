@@ -15,7 +15,7 @@ from cvkit.models.scaling import min_max
 from cvkit.tasks.attribution import Explainer
 from cvkit.tasks.attribution.capture import to_grid
 from cvkit.tasks.attribution.target_layer import default_target
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import loading, specification
 
 from .conftest import load_shared, photographs
 
@@ -56,7 +56,7 @@ def difference(network: nn.Module, target: TargetLayer, method: str, images: Ten
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_0"])
 def test_maps_equal_the_reference_with_real_weights_on_real_photographs(shared: Path, name: str, method: str) -> None:
     classifier = load_shared(shared, name)
-    target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
+    target = default_target(specification.blueprint(name), (1, 3, 224, 224), 1000)
     assert difference(classifier.network, target, method, photographs(shared, classifier, more=8)) < 1e-4
 
 
@@ -65,7 +65,7 @@ def test_maps_equal_the_reference_with_real_weights_on_real_photographs(shared: 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_0"])
 def test_scorecam_equals_the_reference_with_real_weights_on_real_photographs(shared: Path, name: str) -> None:
     classifier = load_shared(shared, name)
-    target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
+    target = default_target(specification.blueprint(name), (1, 3, 224, 224), 1000)
     assert difference(classifier.network, target, "scorecam", photographs(shared, classifier), 1) < 1e-4
 
 
@@ -73,7 +73,7 @@ def test_scorecam_equals_the_reference_with_real_weights_on_real_photographs(sha
 def architecture(request: pytest.FixtureRequest) -> tuple[nn.Module, TargetLayer]:
     """Return a network of one architecture with seeded random weights, and its target layer."""
     name = request.param
-    target = default_target(loading.blueprint(name), (1, 3, 224, 224), 1000)
+    target = default_target(specification.blueprint(name), (1, 3, 224, 224), 1000)
     network = loading.load(name, "none").network.eval()
     if name == "vit_b_16":  # torchvision initialises its head with zeros, so that no logit would depend on the image
         nn.init.normal_(network.heads.head.weight, std=0.05, generator=torch.Generator().manual_seed(0))

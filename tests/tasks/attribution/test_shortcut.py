@@ -11,7 +11,7 @@ from cvkit.models.exported.graph import run_with_activation
 from cvkit.tasks.attribution import METHODS, Explainer
 from cvkit.tasks.attribution.shortcut import Shortcut
 from cvkit.tasks.attribution.target_layer import default_target
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import specification
 
 SIZE = (64, 64)
 BY_LAYER = [name for name, method in METHODS.items() if method.needs in ("gradients", "activation")]
@@ -37,8 +37,8 @@ class Counting(nn.Module):
 @pytest.mark.parametrize("name", ["mobilenet_v2", "vgg11", "timm:resnet10t", "densenet121"])
 def test_explanations_equal_those_of_the_whole_network(name: str) -> None:
     torch.manual_seed(0)
-    network = loading.make(name, 10).eval()
-    target = default_target(loading.blueprint(name, 10), (1, 3, *SIZE), 10)
+    network = specification.make(name, 10).eval()
+    target = default_target(specification.blueprint(name, 10), (1, 3, *SIZE), 10)
     shortcut = Shortcut(network, target, SIZE)
     images = torch.randn(3, 3, *SIZE)
     head = shortcut.head
