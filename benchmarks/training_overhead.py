@@ -19,8 +19,9 @@ from torch import nn
 from cvkit.commands.sample_data import sample_fixations
 from cvkit.commands.train_saliency import train_saliency
 from cvkit.config import SampleFixationsConfig, TrainSaliencyConfig
-from cvkit.tasks.saliency.data import layout
 from cvkit.tasks.saliency.data.dataset import SampleSpec, read_sample
+from cvkit.tasks.saliency.data.layout import read_layout
+from cvkit.tasks.saliency.data.selection import train_val_split
 from cvkit.tasks.saliency.losses import make_loss, resize_like
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
@@ -83,7 +84,7 @@ def main() -> None:
     busy = []
     with tempfile.TemporaryDirectory() as name:
         data = find_data(options.data, Path(name) / "displays", options.limit)
-        train, _ = layout.train_val_split(layout.read_layout(Path(data)), 0.1, 0)
+        train = train_val_split(read_layout(Path(data)), 0.1, 0).train
         samples = [read_sample(example, SampleSpec(size=(height, width))) for example in train[: options.limit]]
         for number in range(options.rounds + 1):
             one = bare_epoch(samples, options.backbone, (height, width))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from statistics import NormalDist
 
 import numpy as np
@@ -97,3 +98,20 @@ def proportion(hits: int, n: int, level: float = 0.95) -> Proportion:
     low = 0.0 if hits == 0 else middle - half
     high = 1.0 if hits == n else middle + half
     return Proportion(value=hits / n, low=low, high=high, n=n)
+
+
+def sign_test(first: int, second: int) -> float:
+    """Return the two-sided p-value of McNemar's exact test (McNemar 1947, Psychometrika 12, 153-157).
+
+    Args:
+        first: Number of cases in which only the first of two classifiers is right.
+        second: Number of cases in which only the second one is right.
+
+    Raises:
+        ValueError: If a number is negative.
+    """
+    if min(first, second) < 0:
+        raise ValueError(f"need numbers of 0 or more, not {first} and {second}")
+    n = first + second
+    tail = sum(math.comb(n, k) for k in range(min(first, second) + 1))
+    return float(min(Fraction(1), Fraction(2 * tail, 2**n)))

@@ -42,13 +42,26 @@ class StageEnd:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence for the user; ``level`` is info or warning."""
+    """A sentence for the user; ``level`` is info, important (bold) or warning."""
 
     text: str
     level: str = "info"
 
 
-Event = Stage | Step | StageEnd | Note
+@dataclass(frozen=True)
+class Facts:
+    """The settings of a piece of work, to print once as a block before it starts.
+
+    Attributes:
+        title: Heading of the block.
+        rows: Labels with their values.
+    """
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+
+
+Event = Stage | Step | StageEnd | Note | Facts
 Reporter = Callable[[Event], None]
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from cvkit.intervals import mean_interval, proportion
+from cvkit.intervals import mean_interval, proportion, sign_test
 
 Z2 = 1.959963984540054**2  # the square of the 97.5 % quantile of the normal distribution
 
@@ -94,3 +94,17 @@ def test_the_fraction_of_no_cases_is_undefined() -> None:
 def test_invalid_counts_and_levels_are_refused(hits: int, n: int, level: float) -> None:
     with pytest.raises(ValueError, match="0 <= hits <= n"):
         proportion(hits, n, level)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"),
+    [(0, 0, 1.0), (0, 1, 1.0), (0, 5, 2 / 32), (0, 6, 2 / 64), (1, 9, 22 / 1024), (7, 7, 1.0), (2, 1, 1.0)],
+)
+def test_the_sign_test_by_hand(first: int, second: int, p: float) -> None:
+    assert sign_test(first, second) == pytest.approx(p)
+    assert sign_test(second, first) == sign_test(first, second)
+
+
+def test_the_sign_test_refuses_negative_numbers() -> None:
+    with pytest.raises(ValueError, match="numbers of 0 or more"):
+        sign_test(-1, 2)

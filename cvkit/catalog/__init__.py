@@ -1,7 +1,8 @@
 """Facts about models, weights, metrics and image formats, without torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from cvkit.catalog.classifiers import CLASSIFIERS as CLASSIFIERS
 from cvkit.catalog.classifiers import IMAGENET_MEAN, IMAGENET_STD
@@ -10,6 +11,7 @@ from cvkit.catalog.classifiers import ClassifierFacts as ClassifierFacts
 TIMM_PREFIX = "timm:"
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")  # of Pillow
+CROP_MODES = ("center", "squash", "border")  # of timm
 
 # The image formats that cvkit opens: Pillow's name, and the suffixes by which files are found in folders. Pillow knows
 # more formats, but some of them start other programs (EPS runs Ghostscript) or have decoders that are rarely tested.
@@ -134,11 +136,14 @@ class Preprocessing:
     """The preprocessing that a classifier's weights were trained with: resize, crop, scale to 0..1, normalise.
 
     Attributes:
-        resize: Length of the shorter side in pixels after resizing, or the (height, width) of the whole image.
-        crop: Size (height, width) of the centre crop; a smaller image is padded with black (timm's volo).
+        resize: Length of the shorter side in pixels after resizing, or a (height, width), see ``crop_mode``.
+        crop: Size (height, width) of the centre crop; a smaller image is padded with ``fill`` (timm's volo).
         interpolation: One of ``INTERPOLATIONS``, antialiased.
         mean: Mean per RGB channel.
         std: Standard deviation per RGB channel.
+        crop_mode: How an image gets the (height, width) ``resize``: None or ``squash`` stretch it to this size;
+            ``center`` keeps its aspect ratio and covers the size; ``border`` keeps its aspect ratio and fits the image
+            into the size. None with a ``resize`` of one length.
     """
 
     resize: int | tuple[int, int]
@@ -146,6 +151,23 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    crop_mode: str | None = None
+
+    @property
+    def mode(self) -> str:
+        """The crop mode as timm names it, one of ``CROP_MODES``."""
+        return self.crop_mode or ("center" if isinstance(self.resize, int) else "squash")
+
+    @property
+    def fill(self) -> tuple[int, ...]:
+        """The colour (R, G, B) of padding: the mean for ``border``, as in timm, else black."""
+        return (
+            tuple(min(255, max(0, round(255 * value))) for value in self.mean) if self.mode == "border" else (0, 0, 0)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values; ``crop_mode`` only where it is set, as in files of earlier versions."""
+        return {name: value for name, value in asdict(self).items() if name != "crop_mode" or value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,5 +275,10 @@ METRICS: dict[str, Metric] = {
         Metric(name="top1", label="top-1 accuracy", higher_is_better=True, low=0, high=1),
         Metric(name="top5", label="top-5 accuracy", higher_is_better=True, low=0, high=1),
         Metric(name="balanced", label="balanced accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="accuracy", label="accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="top5_accuracy", label="top-5 accuracy", higher_is_better=True, low=0, high=1),
+        Metric(name="ece", label="calibration error", higher_is_better=False, low=0, high=1),
+        Metric(name="macro_f1", label="macro F1", higher_is_better=True, low=0, high=1),
+        Metric(name="log_loss", label="log loss", higher_is_better=False, low=0),
     )
 }

@@ -12,11 +12,11 @@ from typing import Any
 
 from cvkit.cli.cells import format_cell
 from cvkit.cli.document import encode_document
-from cvkit.cli.progress_views import PlainView, ProgressView, RichView, write_line
+from cvkit.cli.progress_views import PlainView, ProgressView, RichView, format_facts, write_line
 from cvkit.errors import error_document
 from cvkit.messages import printable
 from cvkit.processes import is_main_process
-from cvkit.progress import Event, Note
+from cvkit.progress import Event, Facts, Note
 
 MAX_FAILURES_SHOWN = 3
 _LONG_WORD = re.compile(r"(\S{1000})\S{100,}")  # too long for a path; it would fill a log
@@ -54,14 +54,19 @@ class Console:
         """Show a progress event."""
         if isinstance(event, Note):
             if self.writes and (not self.quiet or event.level == "warning"):
-                self.error_line(f"warning: {event.text}" if event.level == "warning" else event.text)
+                text = f"warning: {event.text}" if event.level == "warning" else event.text
+                self.error_line(text, bold=event.level == "important")
+        elif isinstance(event, Facts):
+            if self.writes and not self.quiet:
+                for line in format_facts(event):
+                    self.error_line(line)
         elif self._view is not None:
             self._view.show(event)
 
-    def error_line(self, text: str) -> None:
-        """Write one line to stderr."""
+    def error_line(self, text: str, *, bold: bool = False) -> None:
+        """Write one line to stderr; it is bold on a terminal if ``bold`` is set."""
         if self._view is not None:
-            self._view.write(text)
+            self._view.write(text, bold=bold)
         else:
             write_line(text)
 

@@ -20,6 +20,7 @@ from cvkit.cli import (
     predict,
     resume,
     sample_data,
+    train_classifier,
     train_saliency,
 )
 from cvkit.cli.boundary import exit_code_of
@@ -36,6 +37,7 @@ COMMANDS: tuple[Command[Any, Any], ...] = tuple(
     module.COMMAND
     for module in (
         train_saliency,
+        train_classifier,
         cae_embed,
         resume,
         predict,

@@ -7,6 +7,7 @@ import typer
 from cvkit.cli.command import INSPECT, Command, add_command
 from cvkit.cli.console import Console
 from cvkit.cli.export import show_facts
+from cvkit.cli.model_check import COMMAND as CHECK
 from cvkit.cli.model_tables import show_layers, show_memory
 from cvkit.cli.tables import (
     Row,
@@ -151,6 +152,7 @@ COMMANDS: tuple[Command[Any, Any], ...] = (
         page="models.md",
         progress=False,
     ),
+    CHECK,
     Command(
         name="models download",
         help="Download the weights of a classifier into the cache of its library, and print the path of the file.",

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from cvkit.cli.cells import format_cell
 from cvkit.messages import printable
-from cvkit.progress import Stage, StageEnd, Step
+from cvkit.progress import Facts, Stage, StageEnd, Step
 
 PLAIN_SECONDS = 10.0  # shortest time between two lines of a stage
 
@@ -17,7 +17,7 @@ class ProgressView(Protocol):
     def show(self, event: Stage | Step | StageEnd) -> None:
         """Update the display."""
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, *, bold: bool = False) -> None:
         """Write one line to stderr without disturbing the display."""
 
     def stop(self) -> None:
@@ -64,9 +64,10 @@ class RichView:
             self._progress.remove_task(self._task)
             self._task = None
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, *, bold: bool = False) -> None:
         """Write one line above the bars."""
-        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        style = "bold" if bold else None
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True, style=style)
 
     def stop(self) -> None:
         """Remove the bars."""
@@ -89,8 +90,9 @@ class PlainView:
         elif isinstance(event, StageEnd):
             self.stop()
 
-    def write(self, text: str) -> None:
-        """Write one line."""
+    def write(self, text: str, *, bold: bool = False) -> None:
+        """Write one line; a log has no bold text."""
+        del bold
         write_line(text)
 
     def stop(self) -> None:
@@ -127,6 +129,12 @@ def _line_bar(stage: Stage) -> Any:
         bar_format=f"{{desc}}: {amount} {stage.unit}, {{rate_noinv_fmt}}{remaining}{{postfix}}",
         unit="",
     )
+
+
+def format_facts(facts: Facts) -> list[str]:
+    """Return the lines of a block of facts: the title, and each label with its value in an aligned column."""
+    width = max((len(printable(label)) for label, _ in facts.rows), default=0)
+    return [facts.title, *(f"  {printable(label).ljust(width)}  {value}" for label, value in facts.rows)]
 
 
 def format_figures(figures: Mapping[str, Any]) -> str:

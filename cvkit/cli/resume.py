@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cvkit.cli import cae_embed, train_saliency
+from cvkit.cli import cae_embed, train_classifier, train_saliency
 from cvkit.cli.command import TRAIN, Command
 from cvkit.cli.console import Console
 from cvkit.config import ResumeConfig
@@ -15,7 +15,7 @@ from cvkit.files import is_file, read_json
 from cvkit.progress import Reporter
 
 TRAINING_COMMANDS: dict[str, Command[Any, Any]] = {
-    command.name: command for command in (train_saliency.COMMAND, cae_embed.COMMAND)
+    command.name: command for command in (train_saliency.COMMAND, train_classifier.COMMAND, cae_embed.COMMAND)
 }
 
 

@@ -7,21 +7,25 @@ from cvkit.config.embedding import CaeEmbedConfig
 from cvkit.config.export import ExportConfig
 from cvkit.config.merge import MergeConfig
 from cvkit.config.models import (
+    CheckModelConfig,
     DownloadModelConfig,
     EnvConfig,
     ListModelsConfig,
     ModelPathConfig,
     ShowModelConfig,
 )
+from cvkit.config.preprocessing import ModelArgumentsConfig, PreprocessingConfig
 from cvkit.config.resume import ResumeConfig
 from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig
 from cvkit.config.save_interval import SaveInterval
+from cvkit.config.train_classifier import TrainClassifierConfig
 from cvkit.config.train_saliency import TrainSaliencyConfig
-from cvkit.config.training import LAST, TrainingConfig
+from cvkit.config.training import LAST, RunConfig, TrainingConfig
 
 __all__ = [
     "LAST",
     "CaeEmbedConfig",
+    "CheckModelConfig",
     "ClassifierConfig",
     "ClassifyConfig",
     "ComputeConfig",
@@ -36,13 +40,17 @@ __all__ = [
     "InferenceConfig",
     "ListModelsConfig",
     "MergeConfig",
+    "ModelArgumentsConfig",
     "ModelPathConfig",
     "PredictConfig",
+    "PreprocessingConfig",
     "ResumeConfig",
     "RuntimeConfig",
     "SampleFixationsConfig",
     "SaveInterval",
     "ShowModelConfig",
+    "TrainClassifierConfig",
     "TrainSaliencyConfig",
+    "RunConfig",
     "TrainingConfig",
 ]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cvkit.config.base import PRECISIONS, Compile, InferenceConfig
 from cvkit.config.option import COMPUTE, EXPLANATION, MODEL, OUTPUT, SCORING, Option
+from cvkit.config.preprocessing import PreprocessingConfig
 from cvkit.config.shared import Alpha, ColorMap, Labels
 from cvkit.config.values import shown
 from cvkit.errors import UsageError
@@ -77,7 +78,7 @@ def parse_ranks(flag: str, text: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierConfig(InferenceConfig):
+class ClassifierConfig(PreprocessingConfig, InferenceConfig):
     """Settings of a command that sends images through a classifier."""
 
     model: Classifier

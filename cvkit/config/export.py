@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from cvkit.config.base import Config
 from cvkit.config.classification import MAX_TOP, Weights
 from cvkit.config.option import FILE, GRAPH, MODEL, OUTPUT, VERIFICATION, Option
+from cvkit.config.preprocessing import PreprocessingConfig
 from cvkit.config.shared import Labels
 from cvkit.errors import UsageError
 
@@ -19,7 +19,7 @@ MIN_OPSET = 18  # torch's exporter writes no older operator set
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig(Config):
+class ExportConfig(PreprocessingConfig):
     """Settings of ``cvkit export``. Either ``model`` is exported or ``inspect`` names a file to describe."""
 
     model: Annotated[

@@ -1,10 +1,13 @@
 """Settings of ``cvkit models`` and of ``cvkit env``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
-from cvkit.config.base import Config
-from cvkit.config.option import INPUTS, MAX_SIDE, MODEL, OUTPUT, Option
+from cvkit.config.base import BATCH_SIZE, Config, DeviceConfig, MaxPixels
+from cvkit.config.classification import Weights
+from cvkit.config.option import DATA, INPUTS, MAX_SIDE, MODEL, OUTPUT, Option
+from cvkit.config.preprocessing import ModelArgumentsConfig, PreprocessingConfig
+from cvkit.config.shared import Labels
 from cvkit.config.values import format_size, parse_size
 
 Name = Annotated[
@@ -54,7 +57,7 @@ class DownloadModelConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowModelConfig(Config):
+class ShowModelConfig(ModelArgumentsConfig):
     """Settings of ``cvkit models show``. ``size`` None takes the model's own input size."""
 
     model: Annotated[
@@ -81,6 +84,48 @@ class ShowModelConfig(Config):
         ),
     ] = None
     batch: Annotated[int, Option(help="Number of images per batch.", panel=INPUTS, minimum=1, limit=1_000_000)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckModelConfig(PreprocessingConfig, DeviceConfig):
+    """Settings of ``cvkit models check``. A part of the preprocessing that is given is not varied."""
+
+    model: Annotated[
+        str,
+        Option(
+            help="Classifier: a torchvision name (vgg16) or a timm name (timm:NAME).",
+            panel=MODEL,
+            names=("--model",),
+            metavar="REF",
+            argument=True,
+            complete="model",
+        ),
+    ]
+    data: Annotated[
+        str,
+        Option(help="Folder of images whose classes are known.", panel=DATA, metavar="DIR", access="read"),
+    ]
+    truth: Annotated[
+        str,
+        Option(
+            help="True classes: a CSV file with image and class_index, class_id or label, or the word folders if each "
+            "image lies in a folder named after its class.",
+            panel=DATA,
+            choices=("folders",),
+            other="FILE",
+            access="read",
+        ),
+    ] = "folders"
+    limit: Annotated[
+        int, Option(help="Use at most this number of images, taken evenly from the folder.", panel=DATA, minimum=1)
+    ] = 500
+    weights: Weights = "pretrained"
+    labels: Labels = None
+    batch_size: Annotated[
+        int | None,
+        replace(BATCH_SIZE, help="Images per batch; auto is 32.", changeable=False),
+    ] = None
+    max_pixels: MaxPixels = 178_000_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 DATA = "Data"
 INPUTS = "Inputs"
 MODEL = "Model"
+PREPROCESSING = "Preprocessing"
 EXPLANATION = "Explanation"
 SCORING = "Scoring"
 GRAPH = "Graph"
@@ -20,7 +21,20 @@ MAX_NUMBER = 1_000_000_000  # limit of the options that declare none; larger num
 MAX_EPOCHS = 1_000_000
 MAX_SIDE = 65_535  # pixels per side of an image, as in a JPEG file
 # The order in which ``--help`` shows the panels.
-PANELS = (DATA, INPUTS, MODEL, EXPLANATION, SCORING, GRAPH, FILE, VERIFICATION, OUTPUT, TRAINING, COMPUTE)
+PANELS = (
+    DATA,
+    INPUTS,
+    MODEL,
+    PREPROCESSING,
+    EXPLANATION,
+    SCORING,
+    GRAPH,
+    FILE,
+    VERIFICATION,
+    OUTPUT,
+    TRAINING,
+    COMPUTE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,7 +90,7 @@ class PredictConfig(InferenceConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(RuntimeConfig):
-    """Settings of ``cvkit evaluate``. ``split`` None scores val, else test, else all images."""
+    """Settings of ``cvkit evaluate``. ``split`` None scores val, else test, else the only split besides train."""
 
     data: FixationData
     maps: Annotated[
@@ -123,11 +123,11 @@ class EvaluateConfig(RuntimeConfig):
     split: Annotated[
         str | None,
         Option(
-            help="Split of the data set to score.",
+            help="Split of the data set to score: any split by its name, or all.",
             panel=DATA,
             choices=SPLITS,
             other="NAME",
-            default_text="val, else test, else all",
+            default_text="val, else test, else the only one besides train",
         ),
     ] = None
     out: Annotated[

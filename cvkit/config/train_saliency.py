@@ -133,9 +133,29 @@ class TrainSaliencyConfig(TrainingConfig):
             choices=AUGMENTATIONS,
         ),
     ] = "flip"
+    train_split: Annotated[
+        str | None,
+        Option(
+            help="Split to train on.", panel=DATA, metavar="NAME", default_text="train, else the images without a split"
+        ),
+    ] = None
+    val_split: Annotated[
+        str | None,
+        Option(
+            help="Split to validate on.",
+            panel=DATA,
+            metavar="NAME",
+            default_text="val, else a part of the training images",
+        ),
+    ] = None
     val_fraction: Annotated[
         float,
-        Option(help="Fraction held out for validation if the data has no val split.", panel=DATA, above=0, below=1),
+        Option(
+            help="Fraction held out of the training images if there is no split to validate on.",
+            panel=DATA,
+            above=0,
+            below=1,
+        ),
     ] = 0.1
     sigma_px: SigmaPx = None
     cache: Annotated[

@@ -14,33 +14,9 @@ LAST = "last"  # as --best-metric: the last epoch counts as the best, so that va
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig(ComputeConfig):
-    """Settings of the training loop (``engine.training.fit``), shared by all training commands."""
+class RunConfig(ComputeConfig):
+    """Settings of a training run that all training commands have with the same defaults."""
 
-    epochs: Annotated[
-        int,
-        Option(
-            help="Number of passes over the training images.",
-            panel=TRAINING,
-            minimum=1,
-            limit=MAX_EPOCHS,
-            changeable=True,
-        ),
-    ] = 20
-    lr: Annotated[
-        float | None,
-        Option(help="Peak learning rate.", panel=TRAINING, above=0, default_text="from the model and its weights"),
-    ] = None
-    optimizer: Annotated[str, Option(help="Optimiser.", panel=TRAINING, choices=OPTIMIZERS)] = "adamw"
-    weight_decay: Annotated[
-        float, Option(help="Weight decay; biases and normalisation layers have none.", panel=TRAINING, minimum=0)
-    ] = 1e-4
-    schedule: Annotated[
-        str, Option(help="Learning rate schedule after the warm-up.", panel=TRAINING, choices=SCHEDULES)
-    ] = "cosine"
-    warmup_epochs: Annotated[
-        float, Option(help="Epochs of linear learning rate warm-up.", panel=TRAINING, minimum=0, limit=MAX_EPOCHS)
-    ] = 0.5
     step_epochs: Annotated[
         int, Option(help="Epochs between two steps of --schedule step.", panel=TRAINING, minimum=1)
     ] = 10
@@ -48,21 +24,9 @@ class TrainingConfig(ComputeConfig):
         float,
         Option(help="Factor of each learning rate step of --schedule step.", panel=TRAINING, minimum=0, below=1),
     ] = 0.1
-    clip_norm: Annotated[
-        float, Option(help="Largest norm of the gradients; 0 switches clipping off.", panel=TRAINING, minimum=0)
-    ] = 1.0
     accumulate: Annotated[
         int, Option(help="Number of batches whose gradients are added up per step.", panel=TRAINING, minimum=1)
     ] = 1
-    ema: Annotated[
-        float,
-        Option(
-            help="Decay of an exponential moving average of the weights; 0 switches it off.",
-            panel=TRAINING,
-            minimum=0,
-            below=1,
-        ),
-    ] = 0.0
     patience: Annotated[
         int,
         Option(
@@ -108,3 +72,45 @@ class TrainingConfig(ComputeConfig):
             raise UsageError("--patience needs a score to compare: use --best-metric loss instead of last.")
         if self.resume and self.out is None:
             raise UsageError("--resume needs --out RUN, the folder of the run to continue.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(RunConfig):
+    """Settings of the training loop (``engine.training.fit``)."""
+
+    epochs: Annotated[
+        int,
+        Option(
+            help="Number of passes over the training images.",
+            panel=TRAINING,
+            minimum=1,
+            limit=MAX_EPOCHS,
+            changeable=True,
+        ),
+    ] = 20
+    lr: Annotated[
+        float | None,
+        Option(help="Peak learning rate.", panel=TRAINING, above=0, default_text="from the model and its weights"),
+    ] = None
+    optimizer: Annotated[str, Option(help="Optimiser.", panel=TRAINING, choices=OPTIMIZERS)] = "adamw"
+    weight_decay: Annotated[
+        float, Option(help="Weight decay; biases and normalisation layers have none.", panel=TRAINING, minimum=0)
+    ] = 1e-4
+    schedule: Annotated[
+        str, Option(help="Learning rate schedule after the warm-up.", panel=TRAINING, choices=SCHEDULES)
+    ] = "cosine"
+    warmup_epochs: Annotated[
+        float, Option(help="Epochs of linear learning rate warm-up.", panel=TRAINING, minimum=0, limit=MAX_EPOCHS)
+    ] = 0.5
+    clip_norm: Annotated[
+        float, Option(help="Largest norm of the gradients; 0 switches clipping off.", panel=TRAINING, minimum=0)
+    ] = 1.0
+    ema: Annotated[
+        float,
+        Option(
+            help="Decay of an exponential moving average of the weights; 0 switches it off.",
+            panel=TRAINING,
+            minimum=0,
+            below=1,
+        ),
+    ] = 0.0

@@ -39,7 +39,8 @@ def fit_crop(image: np.ndarray, preprocessing: Preprocessing) -> "tuple[torch.Te
     """Resize an image and crop its centre, as the preprocessing of the weights prescribes.
 
     The arithmetic is that of torchvision on PIL images (``transforms.functional.resize`` and ``center_crop``), which
-    timm's evaluation transforms use as well, so that the pixels are equal.
+    timm's evaluation transforms use as well, and that of timm (``ResizeKeepRatio``, ``CenterCropOrPad``) for the crop
+    mode ``border`` and for crops that are not square. The pixels are equal.
 
     Args:
         image: (H, W, 3) uint8.
@@ -58,11 +59,9 @@ def fit_crop(image: np.ndarray, preprocessing: Preprocessing) -> "tuple[torch.Te
         right=(left + preprocessing.crop[1]) * width / wide,
     )
     if tall * wide > _MAX_RESIZED_PIXELS:
-        return _to_tensor(
-            _cut(*_resize_middle(image, (tall, wide), (top, left), preprocessing), preprocessing.crop)
-        ), window
+        return _to_tensor(_cut(*_resize_middle(image, (tall, wide), (top, left), preprocessing), preprocessing)), window
     resized = _resize(image, (tall, wide), preprocessing.interpolation)
-    return _to_tensor(_cut(resized, (top, left), preprocessing.crop)), window
+    return _to_tensor(_cut(resized, (top, left), preprocessing)), window
 
 
 def fit_squash(image: np.ndarray, preprocessing: Preprocessing) -> "tuple[torch.Tensor, Window]":
@@ -106,7 +105,11 @@ def place_map(values: np.ndarray, window: Window, size: tuple[int, int]) -> np.n
 
 def _resized(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
     if not isinstance(preprocessing.resize, int):
-        return preprocessing.resize
+        if preprocessing.mode == "squash":
+            return preprocessing.resize
+        ratios = height / preprocessing.resize[0], width / preprocessing.resize[1]
+        ratio = max(ratios) if preprocessing.mode == "border" else min(ratios)
+        return max(1, round(height / ratio)), max(1, round(width / ratio))
     long = int(preprocessing.resize * max(height, width) / min(height, width))
     return (preprocessing.resize, long) if height <= width else (long, preprocessing.resize)
 
@@ -145,11 +148,11 @@ def _resize_middle(
     return np.asarray(part), (corner[0] - start[0], corner[1] - start[1])
 
 
-def _cut(image: np.ndarray, corner: tuple[int, int], crop: tuple[int, int]) -> np.ndarray:
-    (height, width), (top, left) = image.shape[:2], corner
+def _cut(image: np.ndarray, corner: tuple[int, int], preprocessing: Preprocessing) -> np.ndarray:
+    (height, width), (top, left), crop = image.shape[:2], corner, preprocessing.crop
     if top >= 0 and left >= 0:
         return image[top : top + crop[0], left : left + crop[1]]
-    cut = np.zeros((*crop, 3), dtype=np.uint8)
+    cut = np.full((*crop, 3), preprocessing.fill, dtype=np.uint8)
     part = image[max(0, top) : min(height, top + crop[0]), max(0, left) : min(width, left + crop[1])]
     down, across = max(0, -top), max(0, -left)
     cut[down : down + part.shape[0], across : across + part.shape[1]] = part

@@ -80,7 +80,7 @@ def _identify(stream: BinaryIO, path: Path) -> "Image.Image | tiff.TiffPage":
     return tiff.read_header(path) if image.format == "TIFF" and tiff.is_misread_by_pillow(image, path) else image
 
 
-def read_image(path: Path, max_pixels: int | None = None) -> np.ndarray:
+def read_image(path: Path, max_pixels: int | None = None, reduce_to: int | None = None) -> np.ndarray:
     """Read an image as RGB, upright by its EXIF orientation.
 
     Greyscale, palette, CMYK, 16-bit and floating-point images become 8-bit RGB (``cvkit.data.scaling.white_level``
@@ -90,6 +90,8 @@ def read_image(path: Path, max_pixels: int | None = None) -> np.ndarray:
     Args:
         path: The image file.
         max_pixels: Value of --max-pixels, checked before decoding; 178 million if None.
+        reduce_to: A JPEG file may be decoded at a reduced size, which is faster; both of its sides then have at least
+            this many pixels if the image has. None returns the full size.
 
     Returns:
         (H, W, 3) uint8.
@@ -102,7 +104,7 @@ def read_image(path: Path, max_pixels: int | None = None) -> np.ndarray:
     with open_image(path, max_pixels) as image, _reporting_damage(path):
         if isinstance(image, tiff.TiffPage):
             return image.read_rgb()
-        pixels = decode_jpeg(image)
+        pixels = decode_jpeg(image, reduce_to)
         if pixels is None:
             return np.asarray(_to_rgb(image, path))
         return np.asarray(_upright(Image.fromarray(pixels), image)) if _orientation(image) != 1 else pixels

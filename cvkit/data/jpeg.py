@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 MAX_BYTES = 2**28  # of a file that is read into memory at once; Pillow reads larger ones in parts
 
 
-def decode_jpeg(image: "Image.Image") -> np.ndarray | None:
+def decode_jpeg(image: "Image.Image", reduce_to: int | None = None) -> np.ndarray | None:
     """Decode a colour JPEG image whose header Pillow has read.
 
     Args:
         image: The image, opened by Pillow and not yet decoded.
+        reduce_to: Decode at the smallest scale (eighths) at which both sides have at least this many pixels; None
+            decodes at full size.
 
     Returns:
-        (H, W, 3) uint8 as the file has it, before its EXIF orientation is applied. None for everything that Pillow must
-        decode: other formats and colour spaces, files with damaged data, and images that may end early.
+        (H, W, 3) uint8 as the file has it or reduced, before its EXIF orientation is applied. None for everything that
+        Pillow must decode: other formats and colour spaces, files with damaged data, and images that may end early.
     """
     stream = getattr(image, "fp", None)
     if image.format not in ("JPEG", "MPO") or image.mode != "RGB" or stream is None:
@@ -32,8 +34,11 @@ def decode_jpeg(image: "Image.Image") -> np.ndarray | None:
 
     stream.seek(0)
     try:
-        pixels: np.ndarray = simplejpeg.decode_jpeg(stream.read(), "RGB", strict=True)
+        least = 0 if reduce_to is None else reduce_to
+        pixels: np.ndarray = simplejpeg.decode_jpeg(
+            stream.read(), "RGB", min_height=least, min_width=least, min_factor=1, strict=True
+        )
     except ValueError:  # the decoder reports damage, and Pillow decides whether the image can be read all the same
         return None
-    same_size = pixels.shape == (image.height, image.width, 3)
-    return pixels if same_size and not may_be_fill(pixels[-1, -1]) else None
+    expected = pixels.shape == (image.height, image.width, 3) or reduce_to is not None
+    return pixels if expected and not may_be_fill(pixels[-1, -1]) else None

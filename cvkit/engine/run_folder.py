@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import cvkit
-from cvkit.config import TrainingConfig
+from cvkit.config import RunConfig
 from cvkit.config.option import fields_of
 from cvkit.config.values import to_text
-from cvkit.engine.locks import sole_writer
+from cvkit.engine.locks import WRITER, sole_writer
 from cvkit.engine.result_folder import claim_folder, mark_as_result
 from cvkit.errors import OutputError, UsageError
 from cvkit.files import make_folder, read_json, write_json, writing
+from cvkit.inputs import RESULT_MARK
 from cvkit.temporary import remove_abandoned
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 DATA_DIGEST = "data_sha256"
+SUMMARY = "summary.txt"  # the layers of the network, if the command writes them
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class RunFolder:
         return self.path / "config.json"
 
 
-def open_run(out: str, config: TrainingConfig) -> RunFolder:
+def open_run(out: str, config: RunConfig) -> RunFolder:
     """Create the folder of a new run, or check the one to resume.
 
     A run that ended before anything was saved starts anew, with or without ``resume``.
@@ -95,11 +97,11 @@ def open_run(out: str, config: TrainingConfig) -> RunFolder:
 
 
 @contextmanager
-def opened_run(config: TrainingConfig, base: Path, fabric: "Fabric") -> Iterator[RunFolder]:
+def opened_run(config: RunConfig, base: Path, fabric: "Fabric") -> Iterator[RunFolder]:
     """Open the run folder of several processes, and hold its lock inside the context.
 
     The first process chooses, opens and locks the folder, and removes the temporary files of processes that were
-    killed in it.
+    killed in it. If the context ends with an error before anything is trained, it removes the folders that it created.
 
     Args:
         config: Settings of the run; ``out`` None takes the next free folder.
@@ -112,12 +114,44 @@ def opened_run(config: TrainingConfig, base: Path, fabric: "Fabric") -> Iterator
     out = config.out
     with ExitStack() as held:
         if fabric.global_rank == 0:
-            out = out or str(make_next(base))
+            created = missing_folders(base.parent if out is None else Path(out) / RESULT_MARK)
+            if out is None:
+                out = str(make_next(base))
+                created = [Path(out) / RESULT_MARK, Path(out), *created]
             folder = open_run(out, config)  # before anything is written into a folder that is not ours
             if held.enter_context(sole_writer(folder.path)).exclusive:
                 remove_abandoned(folder.path, exclusive=True)
             open_run(out, config)  # again, because the process that held the lock may have written to it
+            held.enter_context(_removed_if_nothing_is_trained(folder, created))
         yield RunFolder(Path(str(fabric.broadcast(out))))
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """Return a folder and those of its parents that do not exist, the innermost first."""
+    return list(itertools.takewhile(lambda each: not each.exists(), (path, *path.parents)))
+
+
+@contextmanager
+def _removed_if_nothing_is_trained(folder: RunFolder, created: Sequence[Path]) -> Iterator[None]:
+    """Remove the folders that this start created if it fails before it has saved anything.
+
+    The lock of the folder must be held. Its settings and the table of its layers alone are nothing to keep.
+
+    Args:
+        folder: The run folder.
+        created: The folders that this start created, the innermost first; the mark of the run folder is among them.
+    """
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # another process uses one of them
+            unimportant = {RESULT_MARK, folder.config.name, SUMMARY}
+            if created and {path.name for path in folder.path.iterdir()} <= unimportant:
+                for path in (folder.config, folder.path / SUMMARY, folder.path / RESULT_MARK / WRITER):
+                    path.unlink(missing_ok=True)
+                for path in created:
+                    path.rmdir()
+        raise
 
 
 def make_next(base: Path) -> Path:
@@ -131,7 +165,7 @@ def make_next(base: Path) -> Path:
     raise AssertionError("there is always a next number")
 
 
-def differing_options(source: Path, document: Any, config: TrainingConfig) -> list[str]:
+def differing_options(source: Path, document: Any, config: RunConfig) -> list[str]:
     """List the options that differ from those of a run and change what it learns, each as ``"--lr was 1, is 2"``.
 
     An option that the run did not record had its default value: the option is newer than the run.
@@ -160,7 +194,7 @@ def differing_options(source: Path, document: Any, config: TrainingConfig) -> li
     ]
 
 
-def fixed_options(config: TrainingConfig) -> dict[str, Any]:
+def fixed_options(config: RunConfig) -> dict[str, Any]:
     """Return the settings that a resumed run may not change, as plain values."""
     fields = fields_of(type(config))
     return {name: value for name, value in config.as_dict().items() if not fields[name].option.changeable}
@@ -184,7 +218,7 @@ def differing_data(recorded: Any, data: Mapping[str, Any]) -> list[str]:
     return ["as many images, with other content or in another order"]
 
 
-def check_same_data(folder: RunFolder, config: TrainingConfig, data: Mapping[str, Any]) -> None:
+def check_same_data(folder: RunFolder, config: RunConfig, data: Mapping[str, Any]) -> None:
     """Check that a run to resume was started with the same images and the same split. Their paths may differ.
 
     Args:

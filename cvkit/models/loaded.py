@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cvkit.catalog import TargetLayer
-from cvkit.config import ClassifierConfig
+from cvkit.config import ClassifierConfig, PreprocessingConfig
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.network import ExportedNetwork
 from cvkit.models.runner import Runner
@@ -48,7 +48,7 @@ class LoadedModel(ABC):
     def report_note(self, report: Reporter) -> None:
         """Report the assumption about the weights, if there is one."""
         if self.note:
-            report(Note(self.note))
+            report(Note(self.note, level="important"))
 
     @abstractmethod
     def to(self, device: torch.device, precision: str) -> Runner:
@@ -77,17 +77,18 @@ class Exportable:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The reference of a model, with the weights and class names for a model that is given by name."""
+    """The reference of a model, with the weights, class names and options for a model that is given by name."""
 
     name: str
     weights: str | None = None
     labels: str | None = None
+    options: PreprocessingConfig = field(default_factory=PreprocessingConfig)
     report: Reporter = ignore
 
     @classmethod
     def for_classifier(cls, config: ClassifierConfig, report: Reporter) -> "Request":
         """Return the request of a command that uses a classifier."""
-        return cls(name=config.model, weights=config.weights, labels=config.labels, report=report)
+        return cls(name=config.model, weights=config.weights, labels=config.labels, options=config, report=report)
 
 
 @dataclass(frozen=True, kw_only=True)

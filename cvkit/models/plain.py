@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from cvkit.catalog import CROP_MODES, INTERPOLATIONS, Preprocessing
+
 MAX_INPUT_PIXELS = 2**26  # of the input of a network; 8192x8192
 MAX_PARAMETERS = 2**30  # of a network that a file describes: 4 GB
 
@@ -47,3 +49,19 @@ def is_normalisation(mean: Any, std: Any, channels: int) -> bool:
     """Return whether values are the mean and the standard deviation of each channel."""
     both = is_of_type(mean, tuple[float, ...]) and is_of_type(std, tuple[float, ...])
     return both and len(mean) == len(std) == channels and min(std) > 0
+
+
+def read_preprocessing(steps: Any) -> Preprocessing | None:
+    """Return the preprocessing that plain values (``Preprocessing.as_dict``) describe; None if they describe none."""
+    if not isinstance(steps, Mapping) or set(steps) | {"crop_mode"} != {part.name for part in fields(Preprocessing)}:
+        return None
+    valid = (
+        have_types(steps, Preprocessing)
+        and is_input_size(steps["crop"])
+        and is_input_size([steps["resize"]] * 2 if isinstance(steps["resize"], int) else steps["resize"])
+        and steps["interpolation"] in INTERPOLATIONS
+        and steps.get("crop_mode") in (None, *CROP_MODES)
+        and is_normalisation(steps["mean"], steps["std"], 3)
+    )
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in steps.items()}
+    return Preprocessing(**values) if valid else None

@@ -1,9 +1,11 @@
 """Read weights files safely, and load their tensors into networks with other tensor names."""
 
+import argparse
 import pickle
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,30 @@ CONTAINERS = ("state_dict", "model_state_dict", "model", "weights", "module")
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "body.", "encoder.", "vgg.")
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Read the named tensors of a weights file onto the CPU.
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """The content of a weights file.
 
-    Only tensors and plain values are unpickled.
+    Attributes:
+        tensors: The named tensors, on the CPU.
+        extras: Other entries of the outer dictionary of a checkpoint (settings of a training run become a dictionary),
+            or the metadata of a safetensors file.
+    """
+
+    tensors: dict[str, Tensor]
+    extras: dict[str, Any]
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Read the named tensors of a weights file onto the CPU; see ``read_weights``."""
+    return read_weights(path).tensors
+
+
+def read_weights(path: str | Path) -> WeightsFile:
+    """Read a weights file.
+
+    Only tensors, plain values and ``argparse.Namespace``, in which training scripts store their settings, are
+    unpickled.
 
     Args:
         path: A ``.pth``, ``.pt`` or ``.safetensors`` file.
@@ -35,7 +57,13 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}.")
-    content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
+    extras: dict[str, Any] = {}
+    content: object
+    if path.suffix.lower() == ".safetensors":
+        content, extras = _read_safetensors(path)
+    else:
+        content = _read_torch(path)
+        extras = _extras(content)
     for key in CONTAINERS:
         inner = content.get(key) if isinstance(content, Mapping) else None
         if isinstance(inner, Mapping):
@@ -47,7 +75,17 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     if not tensors:
         raise WeightsError(f"{path} holds no named tensors; a state dict of a network is needed.")
     check_tensors(tensors, path)
-    return tensors
+    return WeightsFile(tensors=tensors, extras=extras)
+
+
+def _extras(content: object) -> dict[str, Any]:
+    """Return the entries of a checkpoint that are no tensors and no state dicts."""
+    if not isinstance(content, Mapping):
+        return {}
+    plain = {
+        str(name): vars(value) if isinstance(value, argparse.Namespace) else value for name, value in content.items()
+    }
+    return {name: value for name, value in plain.items() if not isinstance(value, Tensor) and name not in CONTAINERS}
 
 
 def check_tensors(tensors: object, path: Path) -> None:
@@ -197,7 +235,8 @@ def _read_torch(path: Path) -> object:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings about pickle protocols that precede an error
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is not a file of tensors: it has another format, or holds Python objects, which are never loaded. "
@@ -216,12 +255,15 @@ def _read_torch(path: Path) -> object:
         raise WeightsError(f"{path} cannot be read as weights: it is damaged or in another format.") from error
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the metadata of a file."""
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata()
+        return load_file(path), dict(metadata or {})
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors: it is damaged or in another format.") from error
 

@@ -14,6 +14,15 @@ TITLE_POINTS, POINTS_PER_INCH = 12, 72
 BOLD_LETTER_WIDTH = 0.7  # of the font's size, for a line of wide letters
 
 
+def wrap_title(title: str, width: float) -> list[str]:
+    """Return the lines, at most two, of a title in a figure of a width in inches.
+
+    matplotlib does not break a long word such as the path of a run folder.
+    """
+    letters = int(width * POINTS_PER_INCH / (TITLE_POINTS * BOLD_LETTER_WIDTH))
+    return textwrap.wrap(" ".join(title.split()), letters, max_lines=2, placeholder="…")
+
+
 def make_figure(width: float, height: float, title: str) -> "Figure":
     """Return an empty figure of a width and height in inches, with a title of at most two lines."""
     from matplotlib.figure import Figure
@@ -21,11 +30,8 @@ def make_figure(width: float, height: float, title: str) -> "Figure":
 
     layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09, wspace=0.02, hspace=0.03)
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
-    # Wrapped here, because matplotlib does not break a long word such as the path of a run folder.
-    letters = int(width * POINTS_PER_INCH / (TITLE_POINTS * BOLD_LETTER_WIDTH))
-    lines = textwrap.wrap(" ".join(title.split()), letters, max_lines=2, placeholder="…")
     style: dict[str, Any] = {"fontsize": TITLE_POINTS, "fontweight": "bold", "color": INK, "parse_math": False}
-    figure.suptitle("\n".join(lines), x=0.012, ha="left", **style)
+    figure.suptitle("\n".join(wrap_title(title, width)), x=0.012, ha="left", **style)
     return figure
 
 

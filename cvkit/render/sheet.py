@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvkit.render.colour import to_uint8
+from cvkit.render.text import fit_width, sheet_font
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image
 
 PAPER = (255, 255, 255)
 INK = (33, 37, 41)
@@ -54,7 +54,7 @@ def contact_sheet(
     """
     _check(rows, titles, captions, cell_px)
     measures = _measures(cell_px)
-    cells = [[_fit(picture, cell_px) for picture in row] for row in rows]
+    cells = [[fit_picture(picture, cell_px) for picture in row] for row in rows]
     columns = max(len(row) for row in cells)
     widths = [max(row[k].width for row in cells if k < len(row)) for k in range(columns)]
     # A column of narrow images still needs space for its title.
@@ -87,7 +87,8 @@ def _measures(cell_px: int) -> _Measures:
     )
 
 
-def _fit(picture: NDArray[Any], cell_px: int) -> "Image.Image":
+def fit_picture(picture: NDArray[Any], cell_px: int) -> "Image.Image":
+    """Return a picture, (H, W, 3) or (H, W), scaled so that its larger side is ``cell_px``."""
     from PIL import Image
 
     if picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] != 3) or picture.size == 0:
@@ -115,11 +116,11 @@ def _paint(
     tall = head + sum(heights) + line * len(heights) + between * (len(heights) - 1)
     sheet = Image.new("RGB", (inner + 2 * measures.margin, tall + 2 * measures.margin), PAPER)
     draw = ImageDraw.Draw(sheet)
-    title_font = _font(measures.title)
-    caption_font = _font(measures.caption)
+    title_font = sheet_font(measures.title)
+    caption_font = sheet_font(measures.caption)
     lefts = [measures.margin + sum(widths[:k]) + measures.gap * k for k in range(len(widths))]
     for left, width, title in zip(lefts, widths, titles, strict=False):
-        shown = _shorten(draw, title, title_font, width)
+        shown = fit_width(draw, title, title_font, width)
         draw.text((left + width / 2, measures.margin), shown, INK, font=title_font, anchor="ma")
     top = measures.margin + head
     for k, row in enumerate(cells):
@@ -127,28 +128,7 @@ def _paint(
             sheet.paste(cell, (left + (width - cell.width) // 2, top + (heights[k] - cell.height) // 2))
         top += heights[k]
         if captions is not None:
-            shown = _shorten(draw, captions[k], caption_font, inner)
+            shown = fit_width(draw, captions[k], caption_font, inner)
             draw.text((measures.margin, top + measures.gap // 2), shown, QUIET_INK, font=caption_font, anchor="la")
         top += line + between
     return np.asarray(sheet)
-
-
-def _font(size_px: int) -> "ImageFont.FreeTypeFont":
-    # DejaVu Sans of matplotlib, because the font of Pillow lacks dashes, arrows, Greek and Cyrillic.
-    import matplotlib
-    from PIL import ImageFont
-
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size_px)
-
-
-def _shorten(draw: "ImageDraw.ImageDraw", text: str, font: "ImageFont.FreeTypeFont", width_px: int) -> str:
-    """Return the text on one line, shortened with an ellipsis to fit a width."""
-    text = " ".join(text.split())
-    if draw.textlength(text, font=font) <= width_px:
-        return text
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        fits = draw.textlength(text[:middle].rstrip() + "…", font=font) <= width_px
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return text[:low].rstrip() + "…"

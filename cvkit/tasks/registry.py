@@ -23,7 +23,9 @@ from cvkit.models.weights import check_tensors, check_uncompressed, read_tensors
 from cvkit.progress import Reporter
 from cvkit.tasks.attribution.target_layer import default_target
 from cvkit.tasks.classification.kind import KIND as CLASSIFIER_ALONE
-from cvkit.tasks.classification.loading import LoadedClassifier, blueprint, with_labels
+from cvkit.tasks.classification.loading import LoadedClassifier, with_labels
+from cvkit.tasks.classification.settings import reject_options
+from cvkit.tasks.classification.specification import spec_of
 from cvkit.tasks.embedding.kind import ENCODER_KIND as ENCODER
 from cvkit.tasks.embedding.kind import KIND as AUTOENCODER
 from cvkit.tasks.saliency.kind import KIND as SALIENCY
@@ -33,9 +35,8 @@ from cvkit.tasks.saliency.kind import LoadedSaliency
 def _export_classifier(loaded: Any, part: str) -> Exportable:
     """Prepare a classifier for export, with the target layer of its class activation map."""
     exportable = CLASSIFIER_ALONE.export(loaded, part)
-    facts = exportable.facts
-    name, classes, shape = facts.spec["name"], facts.spec["classes"], (1, facts.channels, *facts.size)
-    return replace(exportable, cam_target=lambda: default_target(blueprint(name, classes), shape, classes))
+    spec = spec_of(exportable.facts)
+    return replace(exportable, cam_target=lambda: default_target(spec.build, spec.shape, spec.classes))
 
 
 CLASSIFIER = replace(CLASSIFIER_ALONE, export=_export_classifier)
@@ -75,6 +76,7 @@ def load_model(request: Request, kinds: Sequence[str] = ()) -> LoadedModel:
     path = find_file(request.name)
     if path is None:
         return _load_named(request, accepted)
+    reject_options(request.options, request.name, "which has its own preprocessing")
     if is_exported(str(path)) or path.suffix.lower() == WEIGHTS_SUFFIX:
         return _load_exported(path, accepted)
     rows = {kind.checkpoint: kind for kind in KINDS.values() if kind.checkpoint and kind.name in accepted}
@@ -195,6 +197,8 @@ def _load_named(request: Request, accepted: Sequence[str]) -> LoadedModel:
     for name in accepted:
         kind = KINDS[name]
         if kind.from_name is not None and kind.is_model_name(request.name):
+            if kind is not CLASSIFIER:
+                reject_options(request.options, request.name, f"which is {kind.title}")
             return kind.from_name(request)
     other = next((kind for kind in KINDS.values() if kind.is_model_name(request.name)), None)
     if other is not None:

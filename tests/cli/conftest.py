@@ -132,6 +132,15 @@ class Answer(io.BytesIO):
     headers: dict[str, str] = {"Content-Length": str(len(WEIGHTS))}  # noqa: RUF012
 
 
+@pytest.fixture(scope="session")
+def labelled(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one image in a folder that is named after its class."""
+    folder = tmp_path_factory.mktemp("labelled")
+    (folder / "7").mkdir()
+    (folder / "7" / photo.name).write_bytes(photo.read_bytes())
+    return folder
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Provide an empty cache and a server of vgg16's weights, which are WEIGHTS; return where their file will lie."""

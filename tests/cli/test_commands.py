@@ -99,6 +99,7 @@ MINIMAL = {
     "env": "",
     "models list": "vgg11",
     "models show": "squeezenet1_1",
+    "models check": "timm:test_resnet --weights none --data {labelled} --device cpu",
     "models download": "vgg16",
     "models path": "vgg16",
     "sample-data fixations": "displays --train 1 --val 1 --size 96x96",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cvkit.cli.console import Console, ProgressMode, bar, show_error
-from cvkit.progress import Note, Stage, Step
+from cvkit.progress import Facts, Note, Stage, Step
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,7 @@ def test_nothing_that_the_console_writes_has_control_characters_of_names(
     console.report(Stage(UNSAFE, total=1, unit="images"))
     console.report(Step(1, {UNSAFE: UNSAFE}))
     console.report(Note(UNSAFE, "warning"))
+    console.report(Facts(UNSAFE, ((UNSAFE, UNSAFE),)))
     console.lines(UNSAFE)
     console.table([UNSAFE, "b"], [[UNSAFE, 1.0]])
     table = tmp_path / "failures.csv"
@@ -87,3 +88,24 @@ def test_failures_beyond_the_first_three_are_counted(
     lines = capsys.readouterr().err.splitlines()
     assert sum("is empty" in line for line in lines) == min(count, 3)
     assert (f"failed: {count - 3} more, listed in {path}" in lines) == (count > 3)
+
+
+FACTS = Facts("training", (("network", "mlnet"), ("learning rate", "0.001"), ("data", "6 images")))
+
+
+@pytest.mark.parametrize("mode", [ProgressMode.plain, ProgressMode.rich, ProgressMode.none])
+def test_facts_are_one_aligned_block_on_stderr(mode: ProgressMode, capsys: pytest.CaptureFixture[str]) -> None:
+    Console(mode, quiet=False, json_output=False).report(FACTS)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "training",
+        "  network        mlnet",
+        "  learning rate  0.001",
+        "  data           6 images",
+    ]
+
+
+def test_quiet_leaves_out_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(ProgressMode.auto, quiet=True, json_output=False).report(FACTS)
+    assert capsys.readouterr().err == ""

@@ -109,6 +109,37 @@ def test_bad_words_get_one_clear_line(run: Run, fixation_data: Path, words: tupl
     assert "Traceback" not in ended.err
 
 
+def renamed(data: Path, folder: Path, old: str, new: str) -> Path:
+    """Return a copy of a data set in which a split has another name."""
+    shutil.copytree(data, folder)
+    for kind in ("images", "maps", "fixations"):
+        (folder / kind / old).rename(folder / kind / new)
+    return folder
+
+
+def test_a_split_of_any_name_is_listed_and_scored(run: Run, fixation_data: Path, tmp_path: Path) -> None:
+    data = renamed(fixation_data, tmp_path / "data", "val", "holdout")
+    words = ("evaluate", "--data", data, "--maps", data / "maps/holdout", "--no-emd", "--json")
+    named, chosen = run(*words, "--split", "Holdout"), run(*words)
+    for ended in (named, chosen):
+        assert ended.code == 0, ended.err
+        result = json.loads(ended.out)
+        assert (result["split"], result["images"]) == ("holdout", 3)
+        assert "splits: train (6 images), holdout (3 images); scored: holdout" in ended.err
+    assert "warning" not in named.err
+    assert "warning: no val or test split: the split holdout (3 images) is scored" in chosen.err
+    wrong = run(*words, "--split", "holdot")
+    assert wrong.code == 1 and "no split 'holdot'" in wrong.err and "Did you mean 'holdout'?" in wrong.err
+
+
+def test_scores_of_training_images_get_a_warning(run: Run, fixation_data: Path) -> None:
+    for split in ("train", "all"):
+        maps = fixation_data / ("maps/train" if split == "train" else "maps")
+        ended = run("evaluate", "--data", fixation_data, "--maps", maps, "--no-emd", "--split", split)
+        assert ended.code == 0, ended.err
+        assert "warning: the scores include 6 training images" in ended.err
+
+
 @pytest.mark.parametrize("protocol", ["mit", "tuebingen"])
 def test_scores_are_the_same_whatever_the_number_of_workers(
     run: Run, fixation_data: Path, tmp_path: Path, protocol: str

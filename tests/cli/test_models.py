@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -17,7 +18,7 @@ from cvkit.errors import UsageError
 from cvkit.models import fetch
 from cvkit.models.published import pretrained
 from cvkit.tasks.attribution.target_layer import named_target
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import specification
 from cvkit.tasks.saliency.networks import build as networks
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
@@ -61,7 +62,7 @@ def row(text: str, name: str) -> str:
 
 
 def test_models_of_all_three_kinds_are_listed_without_building_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((loading, "make"), (networks, "build"), (task, "build")):
+    for module, name in ((specification, "make"), (networks, "build"), (task, "build")):
         monkeypatch.setattr(module, name, lambda *_args, **_more: pytest.fail("built"))
     ended = run("models", "list")
     assert ended.code == 0, ended.err
@@ -169,7 +170,7 @@ def test_more_and_larger_images_need_more(run: Run) -> None:
 
 def test_what_has_a_grid_is_what_gradcam_takes(run: Run) -> None:
     targets = {target["name"]: target for target in document(run, "show", "vgg11")["targets"]}
-    build = loading.blueprint("vgg11")
+    build = partial(specification.make, "vgg11")
     with torch.device("meta"):
         names = [name for name, _ in build().named_modules()]
     for name in names:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from cvkit.models import runtimes
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification import specification
 
 from .conftest import Run
 
@@ -33,7 +33,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a classifier of three classes."""
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("weights") / "three.pth"
-    torch.save(loading.make("timm:resnet10t", 3).state_dict(), path)
+    torch.save(specification.make("timm:resnet10t", 3).state_dict(), path)
     return path
 
 

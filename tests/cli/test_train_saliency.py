@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cvkit.engine import checkpoint
+from cvkit.engine.training import fit
+from cvkit.engine.training.checkpoints import Checkpoints
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 from .conftest import TINY, Run
@@ -39,6 +42,76 @@ def test_a_run_leaves_its_folder(run: Run, fixation_data: Path, tmp_path: Path) 
         assert np.asarray(sheet).std() > 10  # something is drawn
     predictor = SaliencyPredictor.from_metadata(checkpoint.load(folder / "best.pt", "saliency"))
     assert predictor.size == (64, 96)
+
+
+def test_the_settings_of_a_run_and_its_splits_are_shown_before_it_starts(
+    run: Run, fixation_data: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "m.csv"
+    splits = {"train": "fold1", "val": "holdout"}
+    rows = ["image,map,split"]
+    for old, new in splits.items():
+        for path in sorted((fixation_data / "images" / old).iterdir()):
+            rows.append(f"{path},{fixation_data}/maps/{old}/{path.name},{new}")
+    rows += [rows[-1].replace("holdout", "test"), rows[-1].replace("holdout", "other")]
+    manifest.write_text("\n".join(rows))
+    words = ("train-saliency", "--data", manifest, *TINY, "--train-split", "fold1", "--val-split", "holdout")
+    ended = run(*words, "--epochs", 1, "--freeze", 1, "--out", "r", "--samples", 0)
+    assert ended.code == 0, ended.err
+    lines = ended.err.splitlines()
+    block = lines[lines.index("training") + 1 : lines.index("training") + 17]
+    assert [line[17:] for line in block] == [
+        str(manifest),
+        "6 images, split fold1",
+        "3 images, split holdout",
+        "test (1 image), other (1 image)",
+        "64x96 pixels, kept in memory, augmentation flip",
+        "mlnet",
+        "timm:test_resnet",
+        "random",
+        "544,081, all of them trained",
+        "kl-cc-nss",
+        "0.0001 (head), 0.0001 (backbone, frozen for 1 epoch)",
+        "8",
+        "cpu",
+        "fp32",
+        "1, adamw, cosine schedule",
+        "r",
+    ]
+    assert "warning: the split other (1 image) is not used." in ended.err
+    quiet = run(*words, "--epochs", 1, "--out", "q", "--samples", 0, "--quiet")
+    assert quiet.code == 0 and "adamw" not in quiet.err
+
+
+def test_the_picture_of_the_best_weights_is_there_before_best_pt(
+    run: Run, fixation_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = []
+    save_best = Checkpoints.save_best
+
+    def save_and_look(self: Checkpoints, row: dict[str, Any]) -> None:
+        pictures.append((tmp_path / "r/samples/best.png").is_file())
+        save_best(self, row)
+
+    monkeypatch.setattr(Checkpoints, "save_best", save_and_look)
+    ended = run("train-saliency", "--data", fixation_data, *TINY, "--epochs", 2, "--samples", 1, "--out", "r")
+    assert ended.code == 0, ended.err
+    assert pictures and all(pictures)
+
+
+def test_a_resumed_run_draws_the_missing_picture_of_the_best_weights(
+    run: Run, fixation_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "best_epoch", lambda _history, _metric: 1)  # not the last one, whose weights last.pt has
+    words = ("--data", fixation_data, *TINY, "--epochs", 2, "--samples", 1, "--out", "r")
+    assert run("train-saliency", *words).code == 0
+    best, latest = (tmp_path / f"r/samples/{name}.png" for name in ("best", "latest"))
+    before = best.read_bytes()
+    assert before != latest.read_bytes()
+    best.unlink()
+    ended = run("resume", "r")
+    assert ended.code == 0, ended.err
+    assert best.read_bytes() == before
 
 
 def test_the_default_folder_counts_up(run: Run, fixation_data: Path, tmp_path: Path) -> None:

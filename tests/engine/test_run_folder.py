@@ -114,6 +114,46 @@ def test_an_open_run_is_locked_and_free_of_temporary_files(tmp_path: Path, monke
         pass
 
 
+class Failure(Exception):
+    """Stands for any error of a start."""
+
+
+def fail(config: TrainSaliencyConfig, base: Path, *written: str) -> Path:
+    """Open a run, write files into it and fail; return its folder."""
+    with pytest.raises(Failure), opened_run(config, base, Fabric(accelerator="cpu", devices=1)) as folder:
+        for name in written:
+            (folder.path / name).touch()
+        raise Failure
+    return folder.path
+
+
+def test_a_failed_start_removes_the_folders_that_it_created(tmp_path: Path) -> None:
+    named = replace(CONFIG, out=str(tmp_path / "a/b/run"))
+    for config in (named, CONFIG):
+        assert not fail(config, tmp_path / "runs/x/mlnet", "config.json", "summary.txt").exists()
+        assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    fail(named, tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
+    (tmp_path / "a/b/run").mkdir(parents=True)
+    fail(named, tmp_path)
+    assert list((tmp_path / "a/b/run").iterdir()) == []  # it was there and empty before
+
+
+def test_a_failed_start_keeps_what_was_saved_and_what_others_wrote(tmp_path: Path) -> None:
+    config = replace(CONFIG, out=str(tmp_path / "run"), resume=True)
+    folder = fail(config, tmp_path, "config.json", "last.pt")
+    assert {path.name for path in folder.iterdir()} == {".cvkit", "config.json", "last.pt"}
+    write_config(RunFolder(folder), "train-saliency", config.as_dict(), {})
+    fail(config, tmp_path)
+    assert (folder / "last.pt").is_file()
+    deep = replace(CONFIG, out=str(tmp_path / "new/run"))
+    with pytest.raises(Failure), opened_run(deep, tmp_path, Fabric(accelerator="cpu", devices=1)):
+        (tmp_path / "new/other.txt").touch()
+        raise Failure
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["other.txt"]
+
+
 def test_differences_between_data_are_named() -> None:
     data = {"train": 6, "val": 3, "data_sha256": "a"}
     assert differing_data(data, data) == [] == differing_data({}, data) == differing_data("damaged", data)

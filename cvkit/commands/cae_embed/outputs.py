@@ -11,6 +11,7 @@ from cvkit.commands.cae_embed import pictures
 from cvkit.commands.cae_embed.measure import embed
 from cvkit.config import CaeEmbedConfig
 from cvkit.data.collection import Collection, DataSource
+from cvkit.engine.run_folder import SUMMARY
 from cvkit.engine.training.job import FitResult
 from cvkit.progress import Reporter, Stage, StageEnd, Step
 from cvkit.tasks.embedding import tables
@@ -86,7 +87,7 @@ def write_outputs(study: Study, report: Reporter) -> tuple[dict[str, EmbeddingSc
     embedding = _tabulate(collection, spaces[0], splits)
     written = _write_codes(study, embedding, splits)
     files.write_json(folder / "metrics.json", {name: asdict(each) for name, each in scores.items()})
-    written += [folder / "metrics.json", folder / "summary.txt"]
+    written += [folder / "metrics.json", folder / SUMMARY]
     report(Step(len(written)))
     drawing = pictures.Drawing(
         collection=collection,

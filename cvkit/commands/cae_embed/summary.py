@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cvkit.engine.run_folder import SUMMARY
 from cvkit.files import write_atomic
 from cvkit.models.summary import Summary, summarise
 from cvkit.progress import Note, Reporter
@@ -14,9 +15,9 @@ def summary_of(spec: AutoencoderSpec) -> Summary:
 
 
 def report_summary(summary: Summary, folder: Path, report: Reporter) -> None:
-    """Report the layers of the network, and write them to ``summary.txt``."""
+    """Report the layers of the network, and write them to a file of the folder."""
     lines = summary_lines(summary)
-    write_atomic(folder / "summary.txt", "".join(f"{line}\n" for line in lines))
+    write_atomic(folder / SUMMARY, "".join(f"{line}\n" for line in lines))
     for line in lines:
         report(Note(line))
 

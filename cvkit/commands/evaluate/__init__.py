@@ -16,6 +16,7 @@ from cvkit.commands.evaluate.sources import (
 )
 from cvkit.config import EvaluateConfig
 from cvkit.data.images import image_size
+from cvkit.data.splits import describe_splits
 from cvkit.device import choose_device
 from cvkit.engine.scores import ScoreTable, open_scores, write_scores
 from cvkit.engine.streaming.stream import prefetch
@@ -27,6 +28,7 @@ from cvkit.tasks.saliency.data import baselines, layout
 from cvkit.tasks.saliency.data.fixations import read_fixations
 from cvkit.tasks.saliency.data.ground_truth import read_truth
 from cvkit.tasks.saliency.data.layout import Example
+from cvkit.tasks.saliency.data.selection import ScoredSplit, evaluation_examples
 from cvkit.tasks.saliency.metrics.protocols import PROTOCOLS
 from cvkit.tasks.saliency.scoring import EvaluationSample, MapSource, Scorer
 
@@ -80,9 +82,10 @@ def evaluate(config: EvaluateConfig, report: Reporter = ignore) -> EvaluateResul
 def _evaluate(config: EvaluateConfig, out: Path | None, report: Reporter) -> EvaluateResult:
     protocol = PROTOCOLS[config.protocol]
     columns = [name for name in protocol.columns if name != "emd" or config.emd]
-    data = layout.read_layout(Path(config.data))
-    examples = layout.evaluation_examples(data, config.split)
-    _warn_about_data(data, examples, config.split, report)
+    data = layout.read_layout(Path(config.data), (config.split,))
+    scored = evaluation_examples(data, config.split)
+    examples = scored.examples
+    _report_data(data, scored, report)
     maps = (
         {MAPS: maps_of_folder(config, examples)}
         if config.maps
@@ -100,7 +103,7 @@ def _evaluate(config: EvaluateConfig, out: Path | None, report: Reporter) -> Eva
     tables, failed = _score_all(config, examples, {**maps, **_baselines(config, mean)}, scorer, report)
     result = EvaluateResult(
         protocol=protocol.name,
-        split="all" if config.split == "all" else examples[0].split or "all",
+        split=scored.name,
         images=len(examples),
         failed=failed,
         scores={name: table.means(columns) for name, table in tables.items()},
@@ -112,12 +115,13 @@ def _evaluate(config: EvaluateConfig, out: Path | None, report: Reporter) -> Eva
     return result
 
 
-def _warn_about_data(data: layout.Layout, examples: Sequence[Example], split: str | None, report: Reporter) -> None:
-    """Report unpaired files, and scores that include training images."""
+def _report_data(data: layout.Layout, scored: ScoredSplit, report: Reporter) -> None:
+    """Report the splits, unpaired files, and scores that include training images."""
     for kind, names in data.unpaired.items():
         report(Note(f"left out, {kind}: {len(names)} (such as {names[0]})", "warning"))
-    if split is None and examples[0].split not in ("val", "test"):
-        report(Note("no val or test split: all images are scored, including those a model was trained on", "warning"))
+    report(Note(f"splits: {describe_splits(data.counts())}; scored: {scored.name}"))
+    if scored.warning:
+        report(Note(scored.warning, "warning"))
 
 
 def _baselines(config: EvaluateConfig, mean: MapSource | None) -> dict[str, MapSource]:

@@ -80,7 +80,9 @@ def export(config: ExportConfig, report: Reporter = ignore) -> ExportResult:
 def _export(config: ExportConfig, report: Reporter) -> ExportResult:
     if config.out is not None:  # before the model is loaded
         staging.check_free(_check_suffix(config, Path(config.out)), config.overwrite)
-    request = Request(name=config.model or "", weights=config.weights, labels=config.labels, report=report)
+    request = Request(
+        name=config.model or "", weights=config.weights, labels=config.labels, options=config, report=report
+    )
     loaded = load_model(request)
     loaded.report_note(report)
     if config.part == "whole" and loaded.kind == "encoder":

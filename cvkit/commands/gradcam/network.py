@@ -14,7 +14,6 @@ from cvkit.progress import Reporter
 from cvkit.tasks.attribution import METHODS, Explainer
 from cvkit.tasks.attribution.shortcut import Shortcut
 from cvkit.tasks.attribution.target_layer import default_target, named_target
-from cvkit.tasks.classification import loading
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.loading import LoadedClassifier
 from cvkit.tasks.registry import export_model
@@ -22,12 +21,10 @@ from cvkit.tasks.registry import export_model
 
 def find_target(config: GradcamConfig, loaded: LoadedClassifier) -> TargetLayer:
     """Return the layer whose activation is explained: the one that ``--layer`` names, or the model's default."""
-    height, width = loaded.facts.preprocessing.crop
-    build = loading.blueprint(loaded.facts.name, loaded.facts.num_classes)
-    shape = (1, 3, height, width)
+    spec = loaded.spec
     if config.layer is not None:
-        return named_target(build, shape, config.layer)
-    return default_target(build, shape, loaded.facts.num_classes)
+        return named_target(spec.build, spec.shape, config.layer)
+    return default_target(spec.build, spec.shape, spec.classes)
 
 
 def layer_name(target: TargetLayer) -> str:

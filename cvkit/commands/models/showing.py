@@ -20,7 +20,8 @@ from cvkit.models.published import pretrained
 from cvkit.models.published.table import without_labels
 from cvkit.models.summary import Layer, summarise
 from cvkit.tasks.attribution.target_layer import RELU, default_target, list_target_layers, named_target
-from cvkit.tasks.classification import loading
+from cvkit.tasks.classification.arguments import check_arguments
+from cvkit.tasks.classification.specification import NetworkSpec
 from cvkit.tasks.registry import KINDS, export_model, find_file, load_model
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
@@ -100,6 +101,8 @@ def show_model(config: ShowModelConfig) -> ShowModelResult | Facts:
         WeightsError: If a file cannot be used.
     """
     path = find_file(config.model)
+    if config.model_arg and (path is not None or config.model in SALIENCY_MODELS):
+        raise UsageError(f"--model-arg is for classifiers of torchvision and timm: leave it out for {config.model}.")
     if path is not None:
         return read_facts(path) if is_exported(str(path)) else _show_file(config, path)
     return _show_saliency(config) if config.model in SALIENCY_MODELS else _show_classifier(config)
@@ -145,9 +148,11 @@ def _show_classifier(config: ShowModelConfig) -> ShowModelResult:
     check_classifier(config.model, "MODEL")
     facts = pretrained.facts(config.model)
     size = config.size or facts.preprocessing.crop
-    blueprint = loading.blueprint(facts.name, facts.num_classes)
-    costs = _costs(blueprint, (config.batch, 3, *size))
-    default, targets = _targets(blueprint, (1, 3, *size), facts.num_classes)
+    spec = NetworkSpec(name=facts.name, classes=facts.num_classes, size=size, arguments=config.model_arg)
+    if config.model_arg:
+        check_arguments(spec)
+    costs = _costs(spec.build, (config.batch, 3, *size))
+    default, targets = _targets(spec.build, spec.shape, spec.classes)
     return ShowModelResult(
         model=facts.name,
         library="timm" if facts.model.startswith(TIMM_PREFIX) else "torchvision",

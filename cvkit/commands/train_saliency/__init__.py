@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from cvkit.commands.train_saliency.facts import Start, describe_run
+from cvkit.commands.train_saliency.network import build_network, load_weights, needs_download
 from cvkit.commands.train_saliency.pictures import RunPictures
-from cvkit.commands.train_saliency.reading import TrainingData, read_data
+from cvkit.commands.train_saliency.reading import TrainingData, find_data, read_data
 from cvkit.config import TrainSaliencyConfig
 from cvkit.engine.distributed import start_fabric
 from cvkit.engine.run_folder import RunFolder, check_same_data, opened_run, write_config
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.engine.training.fit import fit
-from cvkit.engine.training.job import Job
+from cvkit.engine.training.job import FitResult, Job
 from cvkit.errors import UsageError
 from cvkit.models.backbones import normalisation
 from cvkit.processes import worker_count
@@ -23,9 +26,6 @@ from cvkit.tasks.saliency.data.dataset import SaliencyDataset
 from cvkit.tasks.saliency.kind import KIND
 from cvkit.tasks.saliency.learner import SaliencyLearner
 from cvkit.tasks.saliency.losses import make_loss
-from cvkit.tasks.saliency.networks.base import SaliencySpec
-from cvkit.tasks.saliency.networks.build import build
-from cvkit.tasks.saliency.networks.pretraining import load_backbone
 from cvkit.tasks.saliency.predictor import SaliencyPredictor
 
 COMMAND = "train-saliency"
@@ -71,23 +71,21 @@ def train_saliency(config: TrainSaliencyConfig, report: Reporter = ignore) -> Tr
     """
     settings = config.resolved()
     assert settings.size is not None
+    files = find_data(config)  # before anything is downloaded or built
     fabric = start_fabric(config, deterministic=config.deterministic)
-    # Before the data is read, so that wrong weights and a folder in use are refused at once.
-    predictor = _build(config, settings.size, fabric.device, report if fabric.global_rank == 0 else ignore)
+    model = build_network(config)
+    quiet = report if fabric.global_rank == 0 else ignore
+    # Weights that are here are checked before the images are read, and weights are downloaded afterwards.
+    deferred = needs_download(config)
+    weights = "" if deferred else load_weights(model, config, quiet)
     with opened_run(config, Path(f"runs/{COMMAND}/{config.model}"), fabric) as folder:
         with StopSignal() as stop:
-            data = read_data(config, settings.size, interruptible(stop, report, STOPPED_BEFORE_TRAINING))
+            data = read_data(config, files, settings.size, interruptible(stop, report, STOPPED_BEFORE_TRAINING))
         if config.best_metric in FIXATION_METRICS and not data.val.has_fixations:
             raise UsageError(f"--best-metric {config.best_metric} needs fixations for every validation image: use cc.")
         check_same_data(folder, config, data.identity())
-        parameters = sum(p.numel() for p in predictor.model.parameters())
-        if fabric.global_rank == 0:
-            facts = {name: getattr(settings, name) for name in RESOLVED}
-            write_config(folder, COMMAND, config.as_dict(), {**facts, "parameters": parameters, **data.identity()})
-        pictures = RunPictures(folder, config, predictor, data.val)
-        result = fit(_make_job(config, predictor, data, folder, pictures), fabric, report)
-        if fabric.global_rank == 0:
-            pictures.draw_best()
+        weights = load_weights(model, config, quiet) if deferred else weights
+        result = _train(config, Start(fabric, model, weights, folder, files, data), report)
     return TrainSaliencyResult(
         folder=folder.path,
         best_epoch=result.best_epoch,
@@ -95,9 +93,26 @@ def train_saliency(config: TrainSaliencyConfig, report: Reporter = ignore) -> Tr
         epochs=len(result.history),
         training_images=len(data.train),
         validation_images=len(data.val),
-        parameters=parameters,
+        parameters=_parameters(model),
         problems=data.problems,
     )
+
+
+def _train(config: TrainSaliencyConfig, start: Start, report: Reporter) -> FitResult:
+    """Write the settings of a run, and train it."""
+    settings, folder, data = config.resolved(), start.folder, start.data
+    assert settings.size is not None
+    report(describe_run(settings, start))
+    is_main = start.fabric.global_rank == 0
+    if is_main:
+        facts = {name: getattr(settings, name) for name in RESOLVED} | {"parameters": _parameters(start.model)}
+        write_config(folder, COMMAND, config.as_dict(), {**facts, **data.identity()})
+    pixels = normalisation(config.backbone)
+    predictor = SaliencyPredictor(start.model, settings.size, device=start.fabric.device, normalisation=pixels)
+    pictures = RunPictures(folder, config, predictor, data.val)
+    if is_main and folder.has_state:
+        pictures.draw_missing()  # before the training loads the weights of last.pt
+    return fit(_make_job(config, predictor, data, folder, pictures), start.fabric, report)
 
 
 def _make_job(
@@ -134,17 +149,5 @@ def _choose_workers(config: TrainSaliencyConfig, data: SaliencyDataset, device: 
     return worker_count(config.workers)
 
 
-def _build(
-    config: TrainSaliencyConfig, size: tuple[int, int], device: torch.device, report: Reporter
-) -> SaliencyPredictor:
-    """Build the network with its initial weights."""
-    torch.manual_seed(config.seed)
-    spec = SaliencySpec.of(config.model, backbone=config.backbone, dropout=config.dropout, prior=config.prior)
-    model = build(spec)
-    if not (config.resume and RunFolder(Path(config.out or "")).has_state):
-        load_backbone(model, config.weights, zero_bias=config.zero_bias, report=report)
-    elif config.weights != "none":
-        model.fix_norm()
-    if config.freeze == "backbone":
-        model.freeze_backbone()
-    return SaliencyPredictor(model, size, device=device, normalisation=normalisation(config.backbone))
+def _parameters(model: nn.Module) -> int:
+    return sum(value.numel() for value in model.parameters())

@@ -1,5 +1,6 @@
 """Draw the learning curves and the sample predictions of a run."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from cvkit.config import TrainSaliencyConfig
 from cvkit.data.images import read_image
 from cvkit.engine.run_folder import RunFolder
 from cvkit.engine.training.checkpoints import load_best_weights
+from cvkit.errors import WeightsError
 from cvkit.files import write_atomic
 from cvkit.tasks.saliency.data.dataset import SaliencyDataset
 from cvkit.tasks.saliency.kind import KIND
@@ -34,17 +36,24 @@ class RunPictures:
     data: SaliencyDataset
 
     def draw_epoch(self, history: list[dict[str, Any]], best_epoch: int | None) -> None:
-        """Draw the learning curves, and the samples with the current weights."""
+        """Draw the learning curves, and the samples with the current weights, which may be the best ones so far."""
         title = f"{self.config.model} on {Path(self.config.data).name}"
         write_atomic(self.folder.path / "curves.png", render.curves(history, title=title, best_epoch=best_epoch))
-        self._draw_samples("latest.png")
+        is_best = best_epoch is None or best_epoch == history[-1]["epoch"]
+        self._draw_samples("latest.png", *(["best.png"] if is_best else []))
 
-    def draw_best(self) -> None:
-        """Draw the samples with the weights of ``best.pt``."""
-        load_best_weights(self.folder, KIND.checkpoint, self.predictor.model)
-        self._draw_samples("best.png")
+    def draw_missing(self) -> None:
+        """Draw the samples of ``best.pt`` if a run to resume has that file and lacks its picture.
 
-    def _draw_samples(self, name: str) -> None:
+        The network keeps the weights of ``best.pt``, so the training must load its own afterwards.
+        """
+        if not self.folder.best.is_file() or (self.folder.path / "samples" / "best.png").is_file():
+            return
+        with contextlib.suppress(WeightsError):  # the training loop reports a damaged best.pt
+            load_best_weights(self.folder, KIND.checkpoint, self.predictor.model)
+            self._draw_samples("best.png")
+
+    def _draw_samples(self, *names: str) -> None:
         count = min(self.config.samples, len(self.data))
         if count == 0:
             return
@@ -59,4 +68,6 @@ class RunPictures:
             rows.append([image, render.colourise(target), render.colourise(predicted.float().cpu().numpy())])
             captions.append(Path(self.data.name(index)).name)
         sheet = render.contact_sheet(rows, titles=["input", "human", "predicted"], captions=captions)
-        write_atomic(self.folder.path / "samples" / name, render.encode_png(sheet))
+        content = render.encode_png(sheet)
+        for name in names:
+            write_atomic(self.folder.path / "samples" / name, content)

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from cvkit.config import TrainSaliencyConfig
-from cvkit.config.values import format_size
 from cvkit.engine.run_folder import DATA_DIGEST
 from cvkit.errors import DataError
 from cvkit.processes import cpu_count
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
 from cvkit.tasks.saliency.data.dataset import Prepared, Problems, SaliencyDataset, SampleSpec, prepare
 from cvkit.tasks.saliency.data.digests import digest_all, equal_images
-from cvkit.tasks.saliency.data.layout import Example, read_layout, train_val_split
+from cvkit.tasks.saliency.data.layout import Example, Layout, read_layout
+from cvkit.tasks.saliency.data.selection import TrainingSplits, remarks_on_unused, train_val_split
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,44 @@ class TrainingData:
         return {"train": len(self.train), "val": len(self.val), DATA_DIGEST: self.sha256}
 
 
-def read_data(config: TrainSaliencyConfig, size: tuple[int, int], report: Reporter) -> TrainingData:
+@dataclass(frozen=True)
+class DataFiles:
+    """The files of a data set with the splits to use, before any image is read."""
+
+    layout: Layout
+    splits: TrainingSplits
+
+
+def find_data(config: TrainSaliencyConfig) -> DataFiles:
+    """Find the files of the data set and choose the splits.
+
+    Raises:
+        DataError: If there is no data set, or it lacks a split.
+        UsageError: If the same split is for training and for validation.
+    """
+    layout = read_layout(Path(config.data), (config.train_split, config.val_split))
+    splits = train_val_split(layout, config.val_fraction, config.seed, config.train_split, config.val_split)
+    return DataFiles(layout, splits)
+
+
+def read_data(config: TrainSaliencyConfig, files: DataFiles, size: tuple[int, int], report: Reporter) -> TrainingData:
     """Read every file once, so that problems show before the training starts.
 
     Args:
         config: The settings.
+        files: The files of the data set.
         size: (height, width) of the network's input in pixels.
-        report: Receives progress events, and a warning per kind of problem.
+        report: Receives progress events, and a warning per kind of problem and per split that is not used.
 
     Raises:
         DataError: If no training or no validation image can be used, or with ``strict`` if any file has a problem.
     """
     spec = SampleSpec(size=size, sigma_px=config.sigma_px, max_pixels=config.max_pixels)
-    layout = read_layout(Path(config.data))
-    examples = train_val_split(layout, config.val_fraction, config.seed)
-    problems = Problems(dict(layout.unpaired))
+    problems = Problems(dict(files.layout.unpaired))
+    for remark in remarks_on_unused(files.splits.unused):
+        report(Note(remark, "warning"))
     parts = []
-    for name, part in zip(("training", "validation"), examples, strict=True):
+    for name, part in (("training", files.splits.train), ("validation", files.splits.val)):
         prepared = _prepare(config, part[: config.limit], spec, f"reading {name} images", report)
         problems.merge(prepared.problems)
         parts.append(prepared)
@@ -65,9 +86,6 @@ def read_data(config: TrainSaliencyConfig, size: tuple[int, int], report: Report
         if not prepared.examples:
             raise DataError(f"{config.data}: no usable {name} image is left: {problems.first()}")
     _report_equal_images(train, val, report)
-    storage = "kept in memory" if train.cached is not None else "read again in each epoch"
-    counts = f"{len(train.examples)} training and {len(val.examples)} validation images"
-    report(Note(f"{counts} at {format_size(size)}, {storage}"))
     return TrainingData(
         SaliencyDataset(train.examples, spec, cached=train.cached, augmentation=config.augment, seed=config.seed),
         SaliencyDataset(val.examples, spec, cached=val.cached),

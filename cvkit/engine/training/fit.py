@@ -22,13 +22,14 @@ from cvkit.engine.training.history import best_epoch, describe_epoch
 from cvkit.engine.training.job import FitResult, Job
 from cvkit.engine.training.learner import Batch, Data
 from cvkit.engine.training.loading import BatchLoader, timed, worker_failure
+from cvkit.engine.training.remaining import RemainingTime
 from cvkit.engine.training.sampling import EpochSampler
 from cvkit.engine.training.state import State
 from cvkit.engine.training.trainer import Trainer
 from cvkit.engine.training.validate import gather, mean_scores
 from cvkit.errors import DataError, StoppedBySignal, TrainingError
 from cvkit.files import write_csv
-from cvkit.progress import Note, Reporter, Stage, StageEnd, Step, ignore
+from cvkit.progress import Event, Note, Reporter, Stage, StageEnd, Step, ignore
 
 
 def fit(job: Job, fabric: Fabric, report: Reporter = ignore) -> FitResult:
@@ -102,6 +103,9 @@ class _Loop:
             self.state.take_sums(fabric.global_rank)
             report(Note(f"resuming after epoch {self.state.epoch}, batch {self.state.batch} of {self.batches}"))
         self.saved_at, self.saved_step = time.monotonic(), self.state.step
+        self.remaining = RemainingTime(
+            self.config.epochs, self.batches, len(self.val_loader), history=self.state.history
+        )
         self.board = Board(job.folder.path, enabled=self.is_main)
 
     def _load(self, data: Data, *, shuffle: bool) -> tuple[EpochSampler, BatchLoader]:
@@ -119,23 +123,29 @@ class _Loop:
 
     def run(self) -> None:
         if self.is_main:
+            after_epoch = self.state.epoch > 0 and not self.state.batch
+            if after_epoch:  # the process may have been killed between last.pt and the other files
+                self._draw_epoch()
             self.checkpoints.mend_best(self.state, self.report)
-            if self.state.epoch and not self.state.batch:
-                self._write_epoch()  # the process may have been killed between last.pt and these files
-        while self.state.epoch < self.config.epochs and not self._is_patience_exhausted():
+            if after_epoch:
+                self._write_history()
+        self.remaining.start()
+        while self._goes_on():
             self._train_epoch()
             self._leave_before_validation()
             self._end_epoch(self._validate())
 
-    def _is_patience_exhausted(self) -> bool:
+    def _goes_on(self) -> bool:
+        """Return whether another epoch follows."""
         patience = self.config.patience
-        return patience > 0 and self.state.epoch - self.state.best_epoch >= patience
+        is_exhausted = patience > 0 and self.state.epoch - self.state.best_epoch >= patience
+        return self.state.epoch < self.config.epochs and not is_exhausted
 
     def _train_epoch(self) -> None:
         state = self.state
         self.sampler.start(state.epoch, state.batch)
         self.report(Stage(f"epoch {state.epoch + 1}/{self.config.epochs}", self.batches, "batches", state.batch))
-        self.trainer.model.train()
+        self.job.learner.start_epoch(self.trainer.model, state.epoch)
         pending: tuple[Tensor, Batch, int] | None = None
         began = time.perf_counter()
         for batch, waited in timed(self.train_loader if state.batch < self.batches else []):
@@ -150,7 +160,9 @@ class _Loop:
             state.batch += 1
             state.images += size
             state.waited += waited
-            self.report(Step(state.batch, {"loss": state.loss_sum / max(1, state.images - size)}))
+            loss_so_far = state.loss_sum / max(1, state.images - size)
+            run = self.remaining.after_batch(state.epoch, state.batch)
+            self.report(Step(state.batch, {"loss": loss_so_far, "run": run}))
             if self._is_time_to_save():
                 self._add_loss(pending)
                 pending = None
@@ -195,7 +207,7 @@ class _Loop:
                 self.job.learner,
                 trainer.model,
                 self.val_loader,
-                self.report,
+                self._report_validation,
                 interrupted=self.stop.poll_after_step,
             )
         if means is None:
@@ -208,6 +220,12 @@ class _Loop:
             )
         return means
 
+    def _report_validation(self, event: Event) -> None:
+        if isinstance(event, Step):
+            run = self.remaining.after_validation_batch(self.state.epoch, event.done)
+            event = Step(event.done, {**event.figures, "run": run})
+        self.report(event)
+
     def _end_epoch(self, scores: dict[str, float]) -> None:
         state, metric = self.state, self.config.best_metric
         state.epoch += 1
@@ -217,23 +235,30 @@ class _Loop:
         state.start_epoch()
         if self.is_main:
             self.board.add(row)
-        # In this order, because a run without last.pt cannot be resumed; best.pt can be written from last.pt.
+        # In this order, because a run without last.pt cannot be resumed, and the other files can be written from it.
+        # The pictures of the best weights come before these.
         self._save()
         if self.is_main:
+            self._draw_epoch()
             if state.best_epoch == state.epoch:
                 self.checkpoints.save_best(row)
-            self._write_epoch()
+            self._write_history()
         best = metric != LAST and state.best_epoch == state.epoch
-        self.report(Note(describe_epoch(row, best=best)))
+        remaining = self.remaining.after_epoch(state.epoch)
+        self.report(Note(describe_epoch(row, best=best, remaining=remaining if self._goes_on() else "")))
         if self.stop.poll() and state.epoch < self.config.epochs:
             self._leave_if_agreed()
 
-    def _write_epoch(self) -> None:
-        """Write the history and the pictures of the epoch that has just ended."""
+    def _draw_epoch(self) -> None:
+        """Write the pictures of the epoch that has just ended, from the validated weights."""
+        # With --best-metric last every epoch is the best one so far, which says nothing.
+        best = None if self.config.best_metric == LAST else self.state.best_epoch
+        with self.trainer.averaged_weights():
+            self.job.after_epoch(self.state.history, best)
+
+    def _write_history(self) -> None:
         history = self.state.history
         write_csv(self.job.folder.history, list(dict.fromkeys(name for row in history for name in row)), history)
-        # With --best-metric last every epoch is the best one so far, which says nothing.
-        self.job.after_epoch(history, None if self.config.best_metric == LAST else self.state.best_epoch)
 
     def _row(self, scores: dict[str, float]) -> dict[str, Any]:
         state = self.state
@@ -242,7 +267,7 @@ class _Loop:
         return {
             "epoch": state.epoch,
             "step": state.step,
-            "lr": self.trainer.learning_rate(state.step),
+            "lr": self.trainer.largest_rate(state.step, state.epoch - 1),
             "train_loss": loss_sum / max(1, images),
             **{f"val_{name}": value for name, value in scores.items()},
             "seconds": round(state.seconds, 3),

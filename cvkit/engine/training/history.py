@@ -27,10 +27,17 @@ def best_epoch(history: Sequence[Row], metric: str) -> int:
     return int(max(rows or history, key=lambda row: sign * row[f"val_{name}"])["epoch"])
 
 
-def describe_epoch(row: Row, *, best: bool) -> str:
-    """Describe one epoch in one line: its scores, its speed, and a mark for the best epoch so far."""
+def describe_epoch(row: Row, *, best: bool, remaining: str = "") -> str:
+    """Describe one epoch in one line.
+
+    Args:
+        row: The row of the epoch in the history.
+        best: Whether to mark it as the best epoch so far.
+        remaining: The remaining time of the run, such as "0:41 left"; empty after the last epoch.
+    """
     scores = {name: value for name, value in row.items() if name.startswith(("train_", "val_"))}
     figures = "  ".join(f"{name.removeprefix('val_')} {value:.4f}" for name, value in scores.items())
     mark = "  (best)" if best else ""
     speed = f"  {row['images_per_second']:.1f} images/s, model busy {row['busy']:.0%}"
-    return f"epoch {row['epoch']}: {figures}{speed}{mark}"
+    run = f"  run {remaining}" if remaining else ""
+    return f"epoch {row['epoch']}: {figures}{speed}{run}{mark}"

@@ -23,8 +23,10 @@ class Job:
         batch_size: Images per batch and process.
         workers: Number of loading processes, 0 to load in this one.
         kind: Kind of the checkpoint ``best.pt``.
-        after_epoch: Called in the first process after each epoch with the history and the number of the best epoch so
-            far, which is None with ``--best-metric last``.
+        after_epoch: Called in the first process after each epoch, and when a run resumes at the end of one, with the
+            history and the number of the best epoch so far, which is None with ``--best-metric last``. The network has
+            the weights that were validated, and ``best.pt`` is written afterwards: if the last epoch is the best one
+            (or the number is None), these are the best weights.
         data: The data of the run, as ``run_folder.differing_data`` compares it; empty to compare nothing.
     """
 

@@ -46,6 +46,9 @@ class Learner(Protocol):
     def model(self) -> nn.Module:
         """Return the network itself, whose weights are saved."""
 
+    def start_epoch(self, model: nn.Module, epoch: int) -> None:
+        """Put the network into training mode for an epoch, counted from 0; frozen layers may stay in another mode."""
+
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the scalar to minimise."""
 

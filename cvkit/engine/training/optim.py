@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +25,17 @@ class Group:
 
     Attributes:
         parameters: The parameters.
-        scale: Factor on the learning rate of the run.
-        frozen_epochs: Number of epochs at the start in which the learning rate is 0.
+        scales: Pairs of a first epoch (counted from 0, ascending, the first one 0) and the factor on the learning rate
+            of the run from that epoch on. The parameters stay as they are while the factor is 0.
     """
 
     parameters: list[nn.Parameter]
-    scale: float = 1.0
-    frozen_epochs: int = 0
+    scales: tuple[tuple[int, float], ...] = ((0, 1.0),)
+
+    @classmethod
+    def frozen_until(cls, epoch: int, parameters: list[nn.Parameter], scale: float = 1.0) -> Self:
+        """Return a group that is trained from an epoch on."""
+        return cls(parameters, ((0, 0.0), (epoch, scale)) if epoch else ((0, scale),))
 
 
 def make_optimizer(groups: Sequence[Group], config: TrainingConfig, lr: float) -> torch.optim.Optimizer:
@@ -44,10 +48,9 @@ def make_optimizer(groups: Sequence[Group], config: TrainingConfig, lr: float) -
                 parts.append(
                     {
                         "params": chosen,
-                        "lr": lr * group.scale,
+                        "lr": lr * group.scales[0][1],
                         "weight_decay": config.weight_decay if decay else 0.0,
-                        "scale": group.scale,
-                        "frozen_epochs": group.frozen_epochs,
+                        "scales": group.scales,
                     }
                 )
     if config.optimizer == "sgd":
@@ -96,7 +99,24 @@ def schedule_factor(config: TrainingConfig, step: int, steps_per_epoch: int) -> 
 def set_rates(optimizer: torch.optim.Optimizer, lr: float, epoch: int) -> None:
     """Set the learning rate of every parameter group from that of the run; ``epoch`` counts from 0."""
     for group in optimizer.param_groups:
-        group["lr"] = 0.0 if epoch < group["frozen_epochs"] else lr * group["scale"]
+        group["lr"] = lr * _scale_at(group["scales"], epoch)
+
+
+def drop_frozen_gradients(optimizer: torch.optim.Optimizer, epoch: int) -> None:
+    """Remove the gradients of frozen parameters, so that they change neither averages nor the norm of the gradients."""
+    for group in optimizer.param_groups:
+        if _scale_at(group["scales"], epoch) == 0:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+
+def largest_scale(optimizer: torch.optim.Optimizer, epoch: int) -> float:
+    """Return the largest factor on the learning rate of the run in an epoch, counted from 0."""
+    return max(_scale_at(group["scales"], epoch) for group in optimizer.param_groups)
+
+
+def _scale_at(scales: Sequence[tuple[int, float]], epoch: int) -> float:
+    return [scale for first, scale in scales if first <= epoch][-1]
 
 
 class WeightAverage:

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from cvkit.config import TrainingConfig
 from cvkit.device import is_out_of_memory
 from cvkit.engine.training.learner import Batch, Learner
-from cvkit.engine.training.optim import WeightAverage, load_averages, make_optimizer, schedule_factor, set_rates
+from cvkit.engine.training.optim import (
+    WeightAverage,
+    drop_frozen_gradients,
+    largest_scale,
+    load_averages,
+    make_optimizer,
+    schedule_factor,
+    set_rates,
+)
 from cvkit.engine.training.state import State
 from cvkit.engine.training.tensors import check_tensors
 from cvkit.errors import TrainingError, WeightsError
@@ -70,8 +78,12 @@ class Trainer:
         self.steps_per_epoch = math.ceil(batches / config.accumulate)
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of an optimiser step, counted from 0."""
+        """Return the learning rate of the run at an optimiser step, counted from 0."""
         return self.lr * schedule_factor(self.config, step, self.steps_per_epoch)
+
+    def largest_rate(self, step: int, epoch: int) -> float:
+        """Return the largest learning rate of any parameter group at a step of an epoch, both counted from 0."""
+        return self.learning_rate(step) * largest_scale(self.optimizer.optimizer, epoch)
 
     def train_batch(self, batch: Batch, state: State, weight: float = 1.0) -> Tensor:
         """Run one batch forward and backward, and update the weights after the last batch of a group.
@@ -138,14 +150,9 @@ class Trainer:
             return None
         return total
 
-    def _seed(self, epoch: int, batch: int, part: int) -> None:
-        """Seed dropout and noise for a part of a batch; the first part has the seed of the whole batch."""
-        key = (self.config.seed, epoch, batch, self.fabric.global_rank)
-        sequence = np.random.SeedSequence((*key, part) if part else key)
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
-
     def _update_weights(self, state: State) -> None:
         set_rates(self.optimizer, self.learning_rate(state.step), state.epoch)
+        drop_frozen_gradients(self.optimizer, state.epoch)
         if self.config.clip_norm:
             self.fabric.clip_gradients(
                 self.model, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False

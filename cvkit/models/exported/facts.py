@@ -4,10 +4,10 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from cvkit.catalog import INTERPOLATIONS, Preprocessing
+from cvkit.catalog import Preprocessing
 from cvkit.config.export import DYNAMIC, EXPORT_PRECISIONS, QUANTIZED
 from cvkit.errors import WeightsError
-from cvkit.models.plain import have_types, is_input_size, is_normalisation, is_of_type
+from cvkit.models.plain import have_types, is_input_size, is_normalisation, is_of_type, read_preprocessing
 
 KEY = "cvkit"  # of the metadata in the file
 INPUTS = (("float", "nchw"), ("uint8", "nchw"), ("uint8", "nhwc"))
@@ -73,11 +73,7 @@ class Facts:
     @property
     def classifier_preprocessing(self) -> Preprocessing | None:
         """The preprocessing of a classifier; None for networks whose images are resized to ``size``."""
-        if self.preprocessing is None:
-            return None
-        items = self.preprocessing.items()
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in items}
-        return Preprocessing(**values)
+        return None if self.preprocessing is None else read_preprocessing(self.preprocessing)
 
     def as_json(self) -> str:
         """Return the metadata as a JSON document in ASCII, because OpenVINO's XML forbids some characters."""
@@ -117,7 +113,7 @@ class Facts:
             and (self.input, self.layout) in INPUTS
             and self.precision in PRECISIONS
             and set(self.dynamic) <= set(DYNAMIC)
-            and (steps is None or _is_preprocessing(steps))
+            and (steps is None or read_preprocessing(steps) is not None)
         )
         if not consistent:
             return False
@@ -127,16 +123,3 @@ class Facts:
         named = all(len(names) in (0, classes) for names in (self.labels, self.class_ids))
         known = is_of_type(classes, int) and 0 < classes <= MAX_CLASSES
         return known and named and steps is not None and tuple(steps["crop"]) == self.size
-
-
-def _is_preprocessing(steps: dict[str, Any]) -> bool:
-    """Return whether plain values describe the preprocessing of a classifier."""
-    complete = set(steps) == {part.name for part in fields(Preprocessing)}
-    return (
-        complete
-        and have_types(steps, Preprocessing)
-        and is_input_size(steps["crop"])
-        and is_input_size([steps["resize"]] * 2 if isinstance(steps["resize"], int) else steps["resize"])
-        and steps["interpolation"] in INTERPOLATIONS
-        and is_normalisation(steps["mean"], steps["std"], 3)
-    )

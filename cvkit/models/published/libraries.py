@@ -1,8 +1,9 @@
 """Read the metadata of the weights that torchvision and timm publish; no network is built and nothing is downloaded."""
 
-import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from cvkit.catalog import TIMM_PREFIX, Preprocessing, Pretrained
 from cvkit.imports import without_collector
 from cvkit.models.published.imagenet import imagenet_ids
+from cvkit.models.published.overrides import crop_fraction, resize_for
 
 Labels = tuple[tuple[str, ...], tuple[str, ...]]  # the labels and the WordNet ids of the classes
 
@@ -117,6 +119,23 @@ def timm_renamed(short: str) -> str | None:
     return renamed.get(short)
 
 
+def published_crop_pct(entry: Pretrained) -> float | Fraction:
+    """Return the size of the crop as a fraction of the resized image, as timm publishes it for an entry.
+
+    Torchvision publishes the sizes; the fraction is their exact ratio.
+    """
+    if entry.model.startswith(TIMM_PREFIX):
+        configs = _timm_configs()[entry.model.removeprefix(TIMM_PREFIX)]
+        return next((config.crop_pct for config in configs if (config.tag or None) == entry.tag), configs[0].crop_pct)
+    return crop_fraction(entry.preprocessing)
+
+
+def fixed_input_size(model: str) -> bool:
+    """Return whether timm builds a model for one input size, which the argument ``img_size`` changes."""
+    configs = _timm_configs().get(model.removeprefix(TIMM_PREFIX).partition(".")[0], [])
+    return model.startswith(TIMM_PREFIX) and any(config.fixed_input_size for config in configs)
+
+
 def addresses(entry: Pretrained) -> list[str]:
     """Return the URLs from which an entry's file can be downloaded.
 
@@ -154,16 +173,14 @@ def _timm_configs() -> dict[str, list[Any]]:
 
 
 def _is_classifier(config: Any) -> bool:
-    """Return whether weights of timm are those of a classifier of colour images whose crop Preprocessing can describe.
+    """Return whether weights of timm are those of a classifier of colour images.
 
     For an image encoder of a text-image model (CLIP) timm gives the width of its embedding as the number of classes: a
     multiple of 128, which no data set in timm has as its number of classes.
     """
-    channels, height, width = config.input_size
     classes = config.num_classes
     embedding = classes % _EMBEDDING_STEP == 0 and not _IMAGENET.search(config.tag or "")
-    describable = config.crop_mode == "squash" or (config.crop_mode == "center" and height == width)
-    return bool(classes) and not embedding and channels == 3 and describable
+    return bool(classes) and not embedding and config.input_size[0] == 3
 
 
 def _from_timm(short: str, config: Any) -> Pretrained:
@@ -189,11 +206,8 @@ def _timm_preprocessing(config: Any) -> Preprocessing:
 
     resolved = resolve_data_config({}, pretrained_cfg=config.to_dict())
     _, height, width = resolved["input_size"]
-    # timm's evaluation transform also rounds the size before the crop down.
-    tall, wide = (math.floor(side / resolved["crop_pct"]) for side in (height, width))
-    return Preprocessing(
-        resize=(tall, wide) if resolved["crop_mode"] == "squash" else tall,
-        crop=(height, width),
+    return replace(
+        resize_for((height, width), resolved["crop_pct"], resolved["crop_mode"]),
         interpolation=resolved["interpolation"],
         mean=_rgb(resolved["mean"]),
         std=_rgb(resolved["std"]),

@@ -8,7 +8,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def encode(libraries: Mapping[str, Listed]) -> bytes:
     steps: list[dict[str, Any]] = []
 
     def row(item: ListedEntry) -> list[Any]:
-        entry, own = item.entry, asdict(item.entry.preprocessing)
+        entry, own = item.entry, item.entry.preprocessing.as_dict()
         if own not in steps:
             steps.append(own)
         return [

@@ -1,16 +1,21 @@
-"""Export classifiers: their row of the registry."""
+"""Load and export classifiers: their row of the registry."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
-from cvkit.errors import UsageError
+from cvkit.catalog import Pretrained
+from cvkit.errors import UsageError, WeightsError
 from cvkit.models.exported.comparison import top_classes
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.graph import TopClasses
 from cvkit.models.loaded import Exportable, ModelKind, Outputs, Request
+from cvkit.models.plain import is_of_type, read_preprocessing
 from cvkit.models.published import pretrained
-from cvkit.tasks.classification.loading import LoadedClassifier, from_exported, load, make
+from cvkit.tasks.classification.loading import LoadedClassifier, from_exported, load
+from cvkit.tasks.classification.specification import NetworkSpec, base_name, spec_of
 
 
 def _is_model_name(name: str) -> bool:
@@ -22,7 +27,42 @@ def _is_model_name(name: str) -> bool:
 
 
 def _from_name(request: Request) -> LoadedClassifier:
-    return load(request.name, request.weights or "pretrained", request.labels, request.report)
+    return load(request.name, request.weights or "pretrained", request.labels, request.report, request.options)
+
+
+def describe(spec: NetworkSpec, facts: Pretrained) -> dict[str, Any]:
+    """Return plain values that, with the weights, rebuild a classifier from its checkpoint."""
+    return {
+        "spec": spec.as_dict(),
+        "preprocessing": facts.preprocessing.as_dict(),
+        "labels": list(facts.labels),
+        "class_ids": list(facts.class_ids),
+    }
+
+
+def from_checkpoint(content: Mapping[str, Any], path: Path, sha256: str) -> LoadedClassifier:
+    """Load the content of a checkpoint of a trained classifier.
+
+    Raises:
+        WeightsError: If the checkpoint does not describe a classifier, or the weights do not fit it.
+    """
+    spec = NetworkSpec.from_dict(content["spec"])
+    preprocessing, labels, ids = read_preprocessing(content["preprocessing"]), content["labels"], content["class_ids"]
+    if preprocessing is None or preprocessing.crop != spec.size:
+        raise WeightsError("its preprocessing is damaged.")
+    if not all(is_of_type(names, tuple[str, ...]) and len(names) in (0, spec.classes) for names in (labels, ids)):
+        raise WeightsError("its class names are damaged.")
+    network = spec.build()
+    network.load_state_dict(content["weights"])
+    facts = Pretrained(
+        model=base_name(spec.name),
+        tag=None,
+        preprocessing=preprocessing,
+        num_classes=spec.classes,
+        labels=tuple(labels),
+        class_ids=tuple(ids),
+    )
+    return LoadedClassifier(network=network, facts=facts, file=str(path), sha256=sha256, spec=spec)
 
 
 def _export(loaded: LoadedClassifier, part: str) -> Exportable:
@@ -32,14 +72,15 @@ def _export(loaded: LoadedClassifier, part: str) -> Exportable:
     facts = Facts(
         kind="classifier",
         # The tag names published weights; random weights and unknown files are not those.
-        model=entry.name if loaded.file and not loaded.note else entry.model,
-        spec={"name": entry.name, "classes": entry.num_classes},
+        model=entry.name if loaded.recognised else entry.model,
+        spec={"name": loaded.spec.name, "classes": entry.num_classes}
+        | ({"arguments": list(loaded.spec.arguments)} if loaded.spec.arguments else {}),
         channels=3,
         size=steps.crop,
         mean=steps.mean,
         std=steps.std,
         outputs=("logits",),
-        preprocessing=asdict(steps),
+        preprocessing=steps.as_dict(),
         labels=tuple(entry.labels),
         class_ids=tuple(entry.class_ids),
         licence=entry.licence,
@@ -65,7 +106,9 @@ KIND = ModelKind(
     name="classifier",
     title="a classifier",
     output="logits",
-    rebuild=lambda facts: make(facts.spec["name"], facts.spec["classes"]),
+    checkpoint="classifier",
+    from_checkpoint=from_checkpoint,
+    rebuild=lambda facts: spec_of(facts).build(),
     from_exported=from_exported,
     is_model_name=_is_model_name,
     from_name=_from_name,

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import torch
 from torch import nn
 
 from cvkit import files
-from cvkit.catalog import TIMM_PREFIX, Pretrained
+from cvkit.catalog import Pretrained
+from cvkit.config import PreprocessingConfig
 from cvkit.device import autocast_dtype, choose_precision
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models import fetch
@@ -21,10 +21,14 @@ from cvkit.models.exported.network import ExportedNetwork, check_kind, is_export
 from cvkit.models.folding import fold_batch_norms
 from cvkit.models.loaded import LoadedModel
 from cvkit.models.published import pretrained
-from cvkit.models.weights import read_tensors
-from cvkit.progress import Reporter, ignore
+from cvkit.models.published.embedded import read_embedded
+from cvkit.models.weights import WeightsFile, read_weights
+from cvkit.progress import Note, Reporter, ignore
+from cvkit.tasks.classification.arguments import check_arguments
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.labels import load_labels
+from cvkit.tasks.classification.settings import Settings, assumption, combine, reject_options
+from cvkit.tasks.classification.specification import NetworkSpec, base_name, spec_of
 from cvkit.tasks.classification.state_dicts import (
     build_if_equal,
     build_with_weights,
@@ -41,10 +45,16 @@ class LoadedClassifier(LoadedModel):
 
     Attributes:
         facts: Its preprocessing and the names of its classes.
+        spec: Description from which its network is rebuilt.
+        recognised: Whether the weights are published ones.
+        settings: Sources of its preprocessing; None for an exported file.
     """
 
     kind: str = "classifier"
     facts: Pretrained
+    spec: NetworkSpec
+    recognised: bool = False
+    settings: Settings | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -52,16 +62,17 @@ class LoadedClassifier(LoadedModel):
         return {
             "model": self.facts.model,
             "weights_sha256": self.sha256 or "random",
-            "preprocessing": asdict(self.facts.preprocessing),
+            "preprocessing": self.facts.preprocessing.as_dict(),
             "labels_sha256": _digest(self.facts.labels, self.facts.class_ids) if self.facts.labels else "none",
-        }
+        } | ({"model_args": list(self.spec.arguments)} if self.spec.arguments else {})
 
     @property
     def details(self) -> dict[str, Any]:
         """Further facts about the weights, for manifests."""
-        tag = self.facts.tag if self.file and not self.note else None  # only published weights have a tag
+        tag = self.facts.tag if self.recognised else None  # only published weights have a tag
         found = {"weights": self.file or "random", "tag": tag, "classes": self.facts.num_classes}
-        return found | ({"note": self.note} if self.note else {})
+        sources = {"preprocessing_from": dict(self.settings.sources)} if self.settings else {}
+        return found | sources | ({"note": self.note} if self.note else {})
 
     def to(self, device: torch.device, precision: str, keep: Collection[str] = ()) -> Classifier:
         """Put the classifier on a device; the precision ``auto`` is fp32.
@@ -81,7 +92,11 @@ class LoadedClassifier(LoadedModel):
 
 
 def load(
-    name: str, weights: str = "pretrained", labels: str | None = None, report: Reporter = ignore
+    name: str,
+    weights: str = "pretrained",
+    labels: str | None = None,
+    report: Reporter = ignore,
+    options: PreprocessingConfig | None = None,
 ) -> LoadedClassifier:
     """Load a classifier of torchvision or timm, or an exported one.
 
@@ -92,19 +107,23 @@ def load(
             classes. An exported file given here replaces the network as well.
         labels: File with the names of the classes.
         report: Receives notes about a download.
+        options: Preprocessing and arguments of the network; None and () leave them to the weights.
 
     Raises:
-        UsageError: If the name is unknown, or the labels do not match the number of classes.
+        UsageError: If the name is unknown, the labels do not match the number of classes, or the network cannot be
+            built with the options.
         WeightsError: If the weights are not available or do not fit.
         DataError: If the labels cannot be read.
     """
+    options = options or PreprocessingConfig()
     file = next((word for word in (weights, name) if is_exported(word)), None)
     if file is not None:
+        reject_options(options, file, "an exported file, which has its own preprocessing")
         network = ExportedNetwork(Path(file))
         loaded = from_exported(network, network.facts, Path(file), files.sha256(Path(file)))
     else:
         pretrained.check_name(name)
-        loaded = _random(name) if weights == "none" else _load(name, weights, report)
+        loaded = _random(name, options) if weights == "none" else _load(name, weights, report, options)
     return with_labels(loaded, labels, name)
 
 
@@ -145,16 +164,23 @@ def from_exported(network: nn.Module, facts: Facts, path: Path, sha256: str) -> 
         class_ids=facts.class_ids,
         licence=facts.licence,
     )
-    return LoadedClassifier(network=network, facts=entry, file=str(path), sha256=sha256)
+    return LoadedClassifier(
+        network=network,
+        facts=entry,
+        file=str(path),
+        sha256=sha256,
+        spec=spec_of(facts),
+        recognised=True,
+    )
 
 
 def _digest(labels: Sequence[str], class_ids: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps([labels, class_ids]).encode()).hexdigest()
 
 
-def _load(name: str, weights: str, report: Reporter) -> LoadedClassifier:
-    note = ""
-    if weights == "pretrained":
+def _load(name: str, weights: str, report: Reporter, options: PreprocessingConfig) -> LoadedClassifier:
+    recognised = weights == "pretrained"
+    if recognised:
         facts = pretrained.facts(name)
         file = fetch.download(facts, report)
     else:
@@ -162,61 +188,64 @@ def _load(name: str, weights: str, report: Reporter) -> LoadedClassifier:
         if not file.is_file():
             what = "is a folder, not a file." if file.is_dir() else "no such file."
             raise WeightsError(f"--weights {weights}: {what}{_meant_a_tag(name, weights)}")
-        facts, known = pretrained.identify(name, file)
-        if not known:
-            note = f"{file} is none of the published files of {name}: images are prepared as for {facts.name}."
-    given = read_tensors(file)
-    name = facts.name  # the file may be of another entry than the default
-    build = partial(make, name)
-    classes = facts.num_classes
-    module = build_if_equal(build, classes, given, str(file))
-    if module is None:
-        classes = infer_num_classes(build, given, str(file), classes)
-        module = build_with_weights(build, classes, given, str(file))
-    if weights != "pretrained":
-        reject_extra_layers(module, given, str(file))
+        facts, recognised = pretrained.identify(name, file)
+    content = read_weights(file)
+    embedded = None if recognised else read_embedded(file, content.extras)
+    settings = combine(facts, options, embedded, recognised=recognised)
+    if embedded is not None:
+        unused = f" It also sets {', '.join(embedded.ignored)}, which cvkit cannot use." if embedded.ignored else ""
+        report(Note(f"{file}: images are prepared as {embedded.source} says.{unused}"))
+    _check(settings, options)
+    module, classes = _build(settings, content, str(file), strict=weights != "pretrained")
+    facts = settings.facts  # the file may be of another entry than the default
     if classes != facts.num_classes:
         facts = replace(facts, num_classes=classes, labels=(), class_ids=(), top1=None)
-    return LoadedClassifier(network=module, facts=facts, file=str(file), sha256=files.sha256(file), note=note)
+    return LoadedClassifier(
+        network=module,
+        facts=facts,
+        file=str(file),
+        sha256=files.sha256(file),
+        note=assumption(settings, str(file), name),
+        spec=settings.spec(classes),
+        recognised=recognised,
+        settings=settings,
+    )
 
 
-def make(name: str, num_classes: int | None = None) -> nn.Module:
-    """Build a classifier of torchvision or timm with random weights; None keeps its own number of classes."""
-    bare = base_name(name)
-    extra: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
-    if name.startswith(TIMM_PREFIX):
-        import timm
-
-        return timm.create_model(name.removeprefix(TIMM_PREFIX), pretrained=False, **extra)
-    from torchvision import models
-
-    if bare in ("inception_v3", "googlenet"):
-        # Their trained weights want the input brought from ImageNet's normalisation to their own; the auxiliary
-        # classifiers are for training only.
-        extra |= {"init_weights": False, "aux_logits": False, "transform_input": True}
-    elif bare.startswith("vit_"):
-        # The one family that is built for an image size, which differs between the entries of its weights.
-        extra["image_size"] = pretrained.facts(name).preprocessing.crop[0]
-    return models.get_model(bare, weights=None, **extra)
+def _build(settings: Settings, content: WeightsFile, label: str, *, strict: bool) -> tuple[nn.Module, int]:
+    """Return the network with the tensors of a file, and its number of classes."""
+    build, classes = lambda count: settings.spec(count).build(), settings.facts.num_classes
+    module = build_if_equal(build, classes, content.tensors, label)
+    if module is None:
+        classes = infer_num_classes(build, content.tensors, label, classes)
+        module = build_with_weights(build, classes, content.tensors, label)
+    if strict:
+        reject_extra_layers(module, content.tensors, label)
+    return module, classes
 
 
-def blueprint(name: str, num_classes: int | None = None) -> Callable[[], nn.Module]:
-    """Return a function that builds the network, for dry runs on the meta device."""
-    return partial(make, name, num_classes)
+def _check(settings: Settings, options: PreprocessingConfig) -> None:
+    """Check the arguments and the input size, if they are not those of the library."""
+    if settings.arguments or options.input_size is not None:
+        check_arguments(settings.spec(settings.facts.num_classes))
 
 
-def base_name(name: str) -> str:
-    """Return a model's name without the tag of its weights: "vgg16.IMAGENET1K_V1" is "vgg16"."""
-    prefix = TIMM_PREFIX if name.startswith(TIMM_PREFIX) else ""
-    return prefix + name.removeprefix(prefix).split(".")[0]
-
-
-def _random(name: str) -> LoadedClassifier:
+def _random(name: str, options: PreprocessingConfig) -> LoadedClassifier:
     """Build a classifier with random weights, the same every time."""
-    facts = pretrained.facts(name)
+    settings = combine(pretrained.facts(name), options, None, recognised=True)
+    _check(settings, options)
+    spec = settings.spec(settings.facts.num_classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        return LoadedClassifier(network=make(name, facts.num_classes), facts=facts, file="", sha256="")
+        network = spec.build()
+    return LoadedClassifier(
+        network=network,
+        facts=settings.facts,
+        file="",
+        sha256="",
+        spec=spec,
+        settings=settings,
+    )
 
 
 def _meant_a_tag(name: str, weights: str) -> str:

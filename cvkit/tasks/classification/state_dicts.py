@@ -65,19 +65,29 @@ def infer_num_classes(build: BuildForClasses, state_dict: Mapping[str, Tensor], 
     Raises:
         WeightsError: If the file has no last layer of this architecture.
     """
-    networks = [_build_for_shapes(build, count) for count in (7, 11)]
-    shapes = [{key: tuple(value.shape) for key, value in network.state_dict().items()} for network in networks]
-    heads = [key for key, shape in shapes[0].items() if shape != shapes[1][key]]
+    network, heads = _last_layer(build)
     for tensors in without_prefixes(state_dict):
-        for key in heads:
-            if key in tensors and tensors[key].dim() == len(shapes[0][key]):
-                return _size_of_classes(shapes[0][key], shapes[1][key], tuple(tensors[key].shape))
-    if not heads or _timm_converter(networks[0]) is not None:  # the converter may rename the last layer
+        for key, shapes in heads.items():
+            if key in tensors and tensors[key].dim() == len(shapes[0]):
+                return _size_of_classes(*shapes, tuple(tensors[key].shape))
+    if not heads or _timm_converter(network) is not None:  # the converter may rename the last layer
         return default
     raise WeightsError(
         f"{label} does not fit: the last layer of the model ({', '.join(sorted(heads)[:2])}) is not in the file, so "
         "the file is not a classifier of this architecture."
     )
+
+
+def last_layer(build: BuildForClasses) -> tuple[str, ...]:
+    """Return the names of the tensors of the last layer of a network, whose shapes depend on the number of classes."""
+    return tuple(_last_layer(build)[1])
+
+
+def _last_layer(build: BuildForClasses) -> tuple[nn.Module, dict[str, tuple[tuple[int, ...], tuple[int, ...]]]]:
+    """Return a network, and the shapes of the tensors of its last layer for 7 and for 11 classes."""
+    networks = [_build_for_shapes(build, count) for count in (7, 11)]
+    seven, eleven = ({key: tuple(value.shape) for key, value in network.state_dict().items()} for network in networks)
+    return networks[0], {key: (shape, eleven[key]) for key, shape in seven.items() if shape != eleven[key]}
 
 
 def _build_for_shapes(build: BuildForClasses, num_classes: int) -> nn.Module:

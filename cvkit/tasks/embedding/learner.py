@@ -25,6 +25,11 @@ class AutoencoderLearner:
         self.embedder, self.config, self.train = embedder, config, train
         self.model: nn.Module = embedder.model
 
+    def start_epoch(self, model: nn.Module, epoch: int) -> None:
+        """Put the network into training mode."""
+        del epoch
+        model.train()
+
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean binary cross entropy per pixel, in nats, between the reconstructions and the clean images.
 

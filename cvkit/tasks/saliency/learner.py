@@ -40,6 +40,11 @@ class SaliencyLearner:
         resized = None if counts is None else resize_like(counts, maps, counts=True)
         return self._loss(maps, resize_like(batch["target"], maps), resized)
 
+    def start_epoch(self, model: nn.Module, epoch: int) -> None:
+        """Put the network into training mode."""
+        del epoch
+        model.train()
+
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Return the loss at the size of the network's output, plus the penalty of the learned prior."""
         return self._loss_of(self._predict(model, batch), batch) + self.model.penalty()
@@ -72,7 +77,7 @@ class SaliencyLearner:
         config = self.config
         scale = 1.0 if config.weights == "none" else config.backbone_lr
         frozen = config.freeze if isinstance(config.freeze, int) else 0
-        backbone = Group(list(self.model.backbone_parameters()), scale, config.epochs if scale == 0 else frozen)
+        backbone = Group.frozen_until(frozen, list(self.model.backbone_parameters()), scale)
         return [backbone, Group(list(self.model.head_parameters()))]
 
     def metadata(self) -> dict[str, Any]:

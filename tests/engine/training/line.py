@@ -54,6 +54,10 @@ class Line:
     def model(self) -> nn.Module:
         return self._model
 
+    def start_epoch(self, model: nn.Module, epoch: int) -> None:
+        del epoch
+        model.train()
+
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         self.calls += 1
         if self.calls == self.signal_at:

@@ -60,6 +60,24 @@ def test_the_callback_gets_the_history_and_the_best_epoch_so_far(tmp_path: Path)
     assert call(tmp_path / "b", "last") == [(count, None) for count in (1, 2, 3, 4)]
 
 
+def test_the_callback_finds_the_weights_that_best_pt_gets_afterwards(tmp_path: Path) -> None:
+    learner, seen = Line(), []
+
+    def call(history: list[dict[str, Any]], best: int | None) -> None:
+        held = {name: value.clone() for name, value in learner.model.state_dict().items()}
+        epoch = checkpoint.load(tmp_path / "best.pt", "line")["epoch"] if (tmp_path / "best.pt").exists() else 0
+        seen.append((held, best == len(history), epoch < len(history)))
+
+    settings = config(tmp_path, ema=0.9, epochs=6)
+    parts = {"learner": learner, "train": Points(), "val": Points(6), "config": settings, "after_epoch": call}
+    job = Job(folder=RunFolder(tmp_path), lr=0.05, batch_size=3, workers=0, kind="line", **parts)  # type: ignore[arg-type]
+    result = fit(job, Fabric(accelerator="cpu", devices=1))
+    held, is_best, before = seen[result.best_epoch - 1]
+    assert is_best and before
+    assert same(held, checkpoint.load(tmp_path / "best.pt", "line")["weights"])
+    assert not same(held, weights(tmp_path))  # these are the weights without averaging
+
+
 def test_fewer_images_than_processes_are_refused(tmp_path: Path) -> None:
     class Empty(Points):
         def __bool__(self) -> bool:
@@ -153,7 +171,7 @@ def test_a_nan_loss_names_the_files_and_keeps_the_last_finite_state(tmp_path: Pa
 def test_patience_stops_a_run_that_does_not_improve(tmp_path: Path) -> None:
     class Stuck(Line):
         def groups(self) -> list[Group]:
-            return [replace(super().groups()[0], frozen_epochs=1000)]
+            return [replace(super().groups()[0], scales=((0, 0.0),))]
 
     result = run(tmp_path, Stuck(), epochs=20, patience=3)
     assert len(result.history) == 4

@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from cvkit.config import TrainingConfig
-from cvkit.engine.training.optim import Group, WeightAverage, make_optimizer, schedule_factor, set_rates
+from cvkit.engine.training.optim import (
+    Group,
+    WeightAverage,
+    drop_frozen_gradients,
+    make_optimizer,
+    schedule_factor,
+    set_rates,
+)
 
 
 def config(**settings: Any) -> TrainingConfig:
@@ -66,17 +73,37 @@ def test_optimizers_by_name(name: str, kind: type) -> None:
 
 def test_parameter_groups_have_their_own_rates_and_a_frozen_group_has_rate_zero() -> None:
     backbone, head = nn.Linear(2, 2), nn.Linear(2, 2)
-    groups = [Group(list(backbone.parameters()), 0.1, frozen_epochs=2), Group(list(head.parameters()))]
+    groups = [Group.frozen_until(2, list(backbone.parameters()), 0.1), Group(list(head.parameters()))]
     optimizer = make_optimizer(groups, config(), lr=1.0)
     for epoch, expected in ((0, [0, 0, 0.5, 0.5]), (1, [0, 0, 0.5, 0.5]), (2, [0.05, 0.05, 0.5, 0.5])):
         set_rates(optimizer, 0.5, epoch)
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(expected)
 
 
+def test_a_group_changes_its_rate_at_given_epochs() -> None:
+    optimizer = make_optimizer([Group([nn.Parameter(torch.ones(2))], ((0, 1.0), (3, 0.1)))], config(), lr=1.0)
+    rates = []
+    for epoch in range(5):
+        set_rates(optimizer, 0.5, epoch)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.5, 0.5, 0.5, 0.05, 0.05])
+
+
+def test_the_gradients_of_frozen_parameters_are_removed_and_the_others_kept() -> None:
+    frozen, trained = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = make_optimizer([Group.frozen_until(1, [frozen]), Group([trained])], config(), lr=1.0)
+    for epoch, expected in ((0, None), (1, 1.0)):
+        (frozen + trained).sum().backward()
+        drop_frozen_gradients(optimizer, epoch)
+        assert (None if frozen.grad is None else frozen.grad[0].item()) == expected
+        assert trained.grad is not None
+        optimizer.zero_grad()
+
+
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
 def test_frozen_weights_do_not_move(name: str) -> None:
     backbone = nn.Linear(2, 2)
-    optimizer = make_optimizer([Group(list(backbone.parameters()), frozen_epochs=1)], config(optimizer=name), 0.1)
+    optimizer = make_optimizer([Group.frozen_until(1, list(backbone.parameters()))], config(optimizer=name), 0.1)
     before = backbone.weight.detach().clone()
     for epoch, same in ((0, True), (1, False)):
         backbone(torch.ones(1, 2)).sum().backward()

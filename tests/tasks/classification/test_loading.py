@@ -15,8 +15,9 @@ from cvkit.errors import DataError, UsageError, WeightsError
 from cvkit.models import fetch
 from cvkit.models.published import pretrained
 from cvkit.models.published.pretrained import facts
-from cvkit.tasks.classification import loading, state_dicts
-from cvkit.tasks.classification.loading import base_name, load, make
+from cvkit.tasks.classification import loading, specification, state_dicts
+from cvkit.tasks.classification.loading import load
+from cvkit.tasks.classification.specification import base_name, make
 
 SMALL = "squeezenet1_1"
 
@@ -322,8 +323,14 @@ def test_base_name_removes_the_tag() -> None:
 def test_a_file_that_fits_exactly_needs_one_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "weights.pth"
     torch.save(loading.load("mobilenet_v3_small", "none").network.state_dict(), path)
-    built, make = [], loading.make
-    monkeypatch.setattr(loading, "make", lambda name, classes=None: built.append(classes) or make(name, classes))
+    built: list[int] = []
+    original = specification.make
+
+    def make(name: str, classes: int, arguments: tuple[str, ...]) -> nn.Module:
+        built.append(classes)
+        return original(name, classes, arguments)
+
+    monkeypatch.setattr(specification, "make", make)
     loaded = loading.load("mobilenet_v3_small", str(path))
     assert built == [1000]
     state = torch.load(path, weights_only=True)

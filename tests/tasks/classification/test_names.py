@@ -5,6 +5,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from cvkit.models.published import pretrained
 from cvkit.models.published.imagenet import imagenet_ids
 from cvkit.models.published.libraries import timm_names, torchvision_entries, torchvision_names
 from cvkit.tasks.attribution.target_layer import list_target_layers
-from cvkit.tasks.classification import loading, names
+from cvkit.tasks.classification import names
 from cvkit.tasks.classification.resolver import ClassResolver
+from cvkit.tasks.classification.specification import make
 from tests.test_architecture import HEAVY
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -93,7 +95,7 @@ def test_backbones_are_networks_of_the_libraries_with_maps_at_several_strides() 
 @pytest.mark.parametrize("model", ["squeezenet1_1", "densenet121", "timm:vit_tiny_patch16_224"])
 def test_layers_are_those_that_gradcam_accepts(model: str) -> None:
     facts = pretrained.facts(model)
-    build, shape = loading.blueprint(facts.name, facts.num_classes), (1, 3, *facts.preprocessing.crop)
+    build, shape = partial(make, facts.name, facts.num_classes), (1, 3, *facts.preprocessing.crop)
     assert names.layers(model) == [layer for layer, _, _ in list_target_layers(build, shape)], REGENERATE
 
 

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvkit.models.init import init_glorot, init_relu
+from cvkit.tasks.classification.networks.grey import to_channels
 
 
 class BasicCNN(nn.Module):
@@ -35,6 +36,7 @@ class BasicCNN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the (N, num_classes) float32 logits of (N, channels, H, W) normalised images."""
+        images = to_channels(images, self.conv1.in_channels)
         x = F.relu(self.conv1(images))  # (N, 64, H, W)
         x = F.max_pool2d(x, 2)  # (N, 64, H/2, W/2)
         x = F.relu(self.conv2(x))  # (N, 128, H/2, W/2)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from cvkit.models.init import init_glorot
+from cvkit.tasks.classification.networks.grey import to_channels
 
 IMAGE_SIDE = 32  # of the paper; smaller images are padded to it
 
@@ -40,7 +41,7 @@ class LeNet5(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the (N, num_classes) float32 logits of (N, channels, H, W) normalised images."""
-        x = self.pad(images)  # (N, channels, 32, 32), for images of up to 32x32
+        x = self.pad(to_channels(images, self.c1.in_channels))  # (N, channels, 32, 32), for images of up to 32x32
         x = torch.tanh(self.c1(x))  # (N, 6, 28, 28)
         x = torch.tanh(self.s2(x))  # (N, 6, 14, 14)
         x = torch.tanh(self.c3(x))  # (N, 16, 10, 10)

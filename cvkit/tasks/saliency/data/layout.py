@@ -1,25 +1,24 @@
-"""Find the images, maps and fixations of a saliency data set, pair them by stem, and split them."""
+"""Find the images, maps and fixations of a saliency data set, and pair them by split and stem."""
 
 import csv
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from cvkit.catalog import IMAGE_SUFFIXES
+from cvkit.data.splits import UNSPLIT, canonical_split, is_standard_split, order_splits
 from cvkit.errors import DataError
 from cvkit.files import is_file, is_folder
 from cvkit.inputs import open_text, search_folder, without_suffix
+from cvkit.messages import reason
 from cvkit.tasks.saliency.data.fixations import FIXATION_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "stimuli")
 MAP_FOLDERS = ("maps", "fixation_maps", "saliency", "density")
 FIXATION_FOLDERS = ("fixations", "fixation_locations", "fixlocs")
 MAP_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy", ".bmp", ".tif", ".tiff")
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-ALL = ""  # split name in a data set without splits
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Example:
 
     Attributes:
         key: Path of the image inside its folder, without suffix.
-        split: "train", "val", "test", or ``ALL``.
+        split: Name of the split as ``canonical_split`` gives it, or ``UNSPLIT``.
         image: Path of the image.
         map: Path of the saliency map.
         fixations: Path of the fixations.
@@ -59,19 +58,32 @@ class Layout:
         """Return the examples of one split."""
         return [example for example in self.examples if example.split == name]
 
-    def splits(self) -> list[str]:
-        """Return the names of the present splits in the order train, val, test."""
-        present = {example.split for example in self.examples}
-        return [name for name in ("train", "val", "test", ALL) if name in present]
+    def counts(self) -> dict[str, int]:
+        """Return the number of images of each split, in the order of ``order_splits``."""
+        counts = Counter(example.split for example in self.examples)
+        return {name: counts[name] for name in order_splits(counts)}
 
 
-def read_layout(root: Path) -> Layout:
+@dataclass(frozen=True)
+class _File:
+    """A file of a data set: its outer split folder or ``UNSPLIT``, and its path inside ``images/``, ``maps/`` ..."""
+
+    outer: str
+    relative: str
+    path: Path
+
+
+def read_layout(root: Path, named: Sequence[str | None] = ()) -> Layout:
     """Pair the files of a data set.
+
+    Folders are splits if one of them, or of the folders beside it, is named train, val or test (or another form of
+    these words), or if an option names it. Other folders are parts of the names of the images.
 
     Args:
         root: A folder with ``images/`` and ``maps/`` or ``fixations/`` or both (``fixation_maps``, ``saliency`` and
             ``density`` are other names of ``maps``), each with optional split folders inside, or the other way round
             (``train/images``); or a CSV manifest with the columns ``image,map,fixations,split``.
+        named: Splits that options name; None for an option that is not set.
 
     Raises:
         DataError: If no image has ground truth; the message lists what was looked for and what was found.
@@ -81,9 +93,12 @@ def read_layout(root: Path) -> Layout:
     if not is_folder(str(root)):
         return _read_manifest(root)
     left_out: dict[str, list[str]] = {}
-    images = _collect(root, IMAGE_FOLDERS, IMAGE_SUFFIXES, left_out)
-    maps = _collect(root, MAP_FOLDERS, MAP_SUFFIXES, left_out)
-    points = _collect(root, FIXATION_FOLDERS, FIXATION_SUFFIXES, left_out)
+    outer = _split_folders(_folders_in(root), named)
+    kinds = ((IMAGE_FOLDERS, IMAGE_SUFFIXES), (MAP_FOLDERS, MAP_SUFFIXES), (FIXATION_FOLDERS, FIXATION_SUFFIXES))
+    files = [_search(root, outer, names, suffixes, left_out) for names, suffixes in kinds]
+    first = {file.relative.partition("/")[0] for kind in files for file in kind if _is_deep(file)}
+    inner = _split_folders(sorted(first), named)
+    images, maps, points = (_by_split_and_key(kind, inner, left_out) for kind in files)
     examples = [
         Example(key=key, split=split, image=path, map=maps.get((split, key)), fixations=points.get((split, key)))
         for (split, key), path in sorted(images.items())
@@ -100,35 +115,69 @@ def read_layout(root: Path) -> Layout:
     return Layout(root=root, examples=paired, unpaired={kind: names for kind, names in unpaired.items() if names})
 
 
-def _collect(
-    root: Path, names: Iterable[str], suffixes: Iterable[str], left_out: dict[str, list[str]]
-) -> dict[tuple[str, str], Path]:
-    """Return {(split, key): file} of the folders with the first of ``names`` that holds any file.
+def _folders_in(root: Path) -> list[str]:
+    """Return the names of the folders that may be outer split folders."""
+    kinds = {*IMAGE_FOLDERS, *MAP_FOLDERS, *FIXATION_FOLDERS}
+    try:
+        with os.scandir(root) as entries:
+            names = sorted(entry.name for entry in entries if entry.name[0] != "." and is_folder(entry.path))
+    except OSError as error:
+        raise DataError(f"{root}: the folder cannot be searched ({reason(error)}).") from error
+    return [name for name in names if name not in kinds]
 
-    A second file of the same split and key, and a folder that cannot be searched, are added to ``left_out``.
+
+def _split_folders(names: Sequence[str], named: Sequence[str | None]) -> dict[str, str]:
+    """Return {folder: split} of folders that lie beside each other; empty if they are no splits."""
+    asked = {canonical_split(word).lower() for word in named if word}
+    if not any(is_standard_split(name) or name.lower() in asked for name in names):
+        return {}
+    return {name: canonical_split(name) for name in names}
+
+
+def _is_deep(file: _File) -> bool:
+    return file.outer == UNSPLIT and "/" in file.relative
+
+
+def _search(
+    root: Path, outer: dict[str, str], names: Iterable[str], suffixes: Iterable[str], left_out: dict[str, list[str]]
+) -> list[_File]:
+    """Return the files of the folders with the first of ``names`` that holds any.
+
+    A folder that cannot be searched is added to ``left_out``.
     """
     accepted = set(suffixes)
     for name in names:
-        bases = [(ALL, root / name)]
-        bases += [(split, root / word / name) for word, split in SPLITS.items()]
-        files: dict[tuple[str, str], Path] = {}
+        bases = [(UNSPLIT, root / name), *((split, root / folder / name) for folder, split in outer.items())]
+        files: list[_File] = []
         for split, base in bases:
             if not is_folder(str(base)):
                 continue
             for found in search_folder(base, lambda name: Path(name).suffix.lower() in accepted, results=True):
                 if found.is_folder:
                     left_out.setdefault("folders that cannot be searched", []).append(str(found.path))
-                    continue
-                first, _, rest = found.relative.partition("/")
-                inner = SPLITS.get(first.lower()) if split == ALL and rest else None
-                key = (inner or split, without_suffix(rest if inner else found.relative))
-                if key in files:
-                    left_out.setdefault("files whose stem another file has", []).append(str(found.path))
                 else:
-                    files[key] = found.path
+                    files.append(_File(split, found.relative, found.path))
         if files:
             return files
-    return {}
+    return []
+
+
+def _by_split_and_key(
+    files: Sequence[_File], inner: dict[str, str], left_out: dict[str, list[str]]
+) -> dict[tuple[str, str], Path]:
+    """Return {(split, key): path}; a second file of the same split and key is added to ``left_out``."""
+    paths: dict[tuple[str, str], Path] = {}
+    for file in files:
+        split, relative = file.outer, file.relative
+        if inner and _is_deep(file):
+            folder, _, relative = relative.partition("/")
+            split = inner[folder]
+        key = (split, without_suffix(relative))
+        if key in paths:
+            left_out.setdefault("files whose stem another file has", []).append(str(file.path))
+        else:
+            paths[key] = file.path
+    return paths
 
 
 def _nothing_found(root: Path, images: int, maps: int, points: int) -> str:
@@ -166,11 +215,8 @@ def _read_manifest(path: Path) -> Layout:
         if len(files) == 1:
             without_truth.append(str(files["image"]))
             continue
-        word = row.get("split", "").lower()
-        if word and word not in SPLITS:
-            raise DataError(f"{path}: the split {word!r} is not one of train, val, test.")
         key = without_suffix(Path(row["image"]).as_posix())
-        split = SPLITS.get(word, ALL)
+        split = canonical_split(row.get("split", ""))
         examples.append(Example(key, split, files["image"], files.get("map"), files.get("fixations")))
     if not examples:
         raise DataError(f"{path}: no row names an existing image with a map or fixations ({len(rows)} rows).")
@@ -179,58 +225,3 @@ def _read_manifest(path: Path) -> Layout:
         "missing files of the manifest": missing,
     }
     return Layout(root=path.parent, examples=examples, unpaired={kind: n for kind, n in unpaired.items() if n})
-
-
-def train_val_split(layout: Layout, val_fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """Return the training and the validation examples.
-
-    A data set with both splits keeps them. Otherwise a random part of the training images is used for validation; the
-    test split is never used.
-
-    Args:
-        layout: Files of the data set.
-        val_fraction: Fraction of the training images to use for validation, from 0 to 1; at least one image is used.
-        seed: Seed of the random choice.
-
-    Raises:
-        DataError: If there are no training images, or only one and no validation images.
-    """
-    train = layout.split("train") or layout.split(ALL)
-    val = layout.split("val")
-    if not train:
-        raise DataError(f"{layout.root}: no training images; the splits found are {', '.join(layout.splits())}.")
-    if val:
-        return train, val
-    if len(train) < 2:
-        raise DataError(f"{layout.root}: one image only; training and validation need one image each.")
-    order = np.random.default_rng(seed).permutation(len(train))
-    held_out = max(1, round(val_fraction * len(train)))
-    held_out = min(held_out, len(train) - 1)
-    chosen = set(order[:held_out].tolist())
-    return (
-        [replace(example, split="train") for index, example in enumerate(train) if index not in chosen],
-        [replace(example, split="val") for index, example in enumerate(train) if index in chosen],
-    )
-
-
-def evaluation_examples(layout: Layout, split: str | None) -> list[Example]:
-    """Return the examples to score.
-
-    Args:
-        layout: Files of the data set.
-        split: Name of a split, or "all"; None for val, else test, else all examples.
-
-    Raises:
-        DataError: If there is no such split.
-    """
-    if split is not None:
-        word = SPLITS.get(split.lower(), split)
-        chosen = layout.examples if split == "all" else layout.split(word)
-        if not chosen:
-            present = ", ".join(name or "(none)" for name in layout.splits())
-            raise DataError(f"{layout.root}: no split {split!r}; there are: {present}.")
-        return chosen
-    for name in ("val", "test"):
-        if layout.split(name):
-            return layout.split(name)
-    return layout.examples

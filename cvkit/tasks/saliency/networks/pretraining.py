@@ -16,10 +16,12 @@ from cvkit.progress import Reporter, ignore
 from cvkit.tasks.saliency.networks.base import SaliencyModel
 from cvkit.tasks.saliency.networks.vgg import TORCHVISION_INDEX, VGG16
 
+RANDOM, IMAGENET = "none", "imagenet"  # sources of weights beside files
+
 
 def load_backbone(
     model: SaliencyModel, source: str | Path, *, zero_bias: bool | None = None, report: Reporter = ignore
-) -> None:
+) -> str:
     """Load pretrained weights into the backbone of a saliency network, and fix the statistics of its batch norms.
 
     Args:
@@ -30,13 +32,16 @@ def load_backbone(
             only (docs/models.md gives the reason).
         report: Receives the progress of a download.
 
+    Returns:
+        The source of the weights for the user: "random", the file, or the published name and the file.
+
     Raises:
         WeightsError: If the weights are not available, or tensors are missing or have other shapes.
         OutputError: If downloaded weights cannot be written to the cache.
     """
-    if str(source) == "none":
-        return
-    tensors, label = _imagenet(model.spec.backbone, report) if str(source) == "imagenet" else _from_file(source)
+    if str(source) == RANDOM:
+        return "random"
+    tensors, label = _imagenet(model.spec.backbone, report) if str(source) == IMAGENET else _from_file(source)
     _fill_backbone(model, tensors, label)
     if zero_bias is None:
         zero_bias = model.spec.name == "mlnet" and model.spec.backbone == "vgg16"
@@ -45,6 +50,7 @@ def load_backbone(
             if name.endswith(".bias"):
                 nn.init.zeros_(value)
     model.fix_norm()
+    return label
 
 
 def _fill_backbone(model: SaliencyModel, tensors: dict[str, Tensor], label: str) -> None:

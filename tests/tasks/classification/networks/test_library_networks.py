@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cvkit.tasks.classification.loading import make
+from cvkit.tasks.classification.specification import make
 from tests.tasks.classification.networks.shapes import (
     conv,
     conv_norm,

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cvkit.data.splits import UNSPLIT
 from cvkit.errors import DataError
-from cvkit.tasks.saliency.data.layout import ALL, Example, Layout, evaluation_examples, read_layout, train_val_split
+from cvkit.tasks.saliency.data.layout import Layout, read_layout
 
 
 def make(root: Path, *names: str) -> Path:
@@ -29,21 +30,21 @@ def test_images_are_paired_with_maps_and_fixations(tmp_path: Path) -> None:
     make(tmp_path, "images/b.jpg", "images/a.jpg", "maps/a.png", "fixations/a.csv", "fixations/b.mat")
     layout = read_layout(tmp_path)
     assert rows(layout) == [
-        (ALL, "a", "maps/a.png", "fixations/a.csv"),
-        (ALL, "b", None, "fixations/b.mat"),
+        (UNSPLIT, "a", "maps/a.png", "fixations/a.csv"),
+        (UNSPLIT, "b", None, "fixations/b.mat"),
     ]
-    assert layout.unpaired == {} and layout.splits() == [ALL]
+    assert layout.unpaired == {} and layout.counts() == {UNSPLIT: 2}
 
 
 @pytest.mark.parametrize("name", ["maps", "fixation_maps", "saliency", "density"])
 def test_every_name_of_the_maps_folder_is_accepted(tmp_path: Path, name: str) -> None:
     make(tmp_path, "images/a.jpg", f"{name}/a.png")
-    assert rows(read_layout(tmp_path)) == [(ALL, "a", f"{name}/a.png", None)]
+    assert rows(read_layout(tmp_path)) == [(UNSPLIT, "a", f"{name}/a.png", None)]
 
 
 def test_the_first_name_of_the_maps_folder_takes_precedence(tmp_path: Path) -> None:
     make(tmp_path, "images/a.jpg", "maps/a.png", "density/a.png")
-    assert rows(read_layout(tmp_path)) == [(ALL, "a", "maps/a.png", None)]
+    assert rows(read_layout(tmp_path)) == [(UNSPLIT, "a", "maps/a.png", None)]
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -56,7 +57,7 @@ def test_split_folders_may_be_inside_or_outside_of_the_kind_folders(tmp_path: Pa
     make(tmp_path, path("images", "test", "z.jpg"), path("fixations", "test", "z.npy"))
     layout = read_layout(tmp_path)
     assert [(e.split, e.key) for e in layout.examples] == [("test", "z"), ("train", "a"), ("val", "a")]
-    assert layout.splits() == ["train", "val", "test"]
+    assert list(layout.counts()) == ["train", "val", "test"]
     assert [e.map for e in layout.split("val")] == [tmp_path / path("maps", "validation", "a.png")]
 
 
@@ -76,7 +77,42 @@ def test_upper_case_suffixes_and_dots_in_stems_are_accepted(tmp_path: Path) -> N
 
 def test_subfolders_are_part_of_the_key(tmp_path: Path) -> None:
     make(tmp_path, "images/indoor/a.jpg", "images/outdoor/a.jpg", "maps/indoor/a.png", "maps/outdoor/a.png")
-    assert [(e.split, e.key) for e in read_layout(tmp_path).examples] == [(ALL, "indoor/a"), (ALL, "outdoor/a")]
+    assert [(e.split, e.key) for e in read_layout(tmp_path).examples] == [(UNSPLIT, "indoor/a"), (UNSPLIT, "outdoor/a")]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_every_folder_beside_a_train_val_or_test_folder_is_a_split(tmp_path: Path, inside: bool) -> None:
+    for split in ("train", "Holdout", "vall"):
+        for kind, name in (("images", "x/a.jpg"), ("maps", "x/a.png")):
+            make(tmp_path, f"{kind}/{split}/{name}" if inside else f"{split}/{kind}/{name}")
+    make(tmp_path, ".hidden/images/a.jpg", "notes/a.jpg")
+    layout = read_layout(tmp_path)
+    assert layout.counts() == {"train": 1, "Holdout": 1, "vall": 1}
+    assert {example.key for example in layout.examples} == {"x/a"} and layout.unpaired == {}
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_folder_that_an_option_names_is_a_split(tmp_path: Path, inside: bool) -> None:
+    for split in ("holdout", "fold1"):
+        for kind, name in (("images", "a.jpg"), ("fixations", "a.csv")):
+            make(tmp_path, f"{kind}/{split}/{name}" if inside else f"{split}/{kind}/{name}")
+    assert read_layout(tmp_path, (None, "Fold1")).counts() == {"fold1": 1, "holdout": 1}
+    if inside:
+        assert read_layout(tmp_path, (None, "other")).counts() == {UNSPLIT: 2}
+
+
+def test_maps_are_paired_with_a_split_that_only_their_folder_shows_to_be_one(tmp_path: Path) -> None:
+    make(tmp_path, "images/train/a.jpg", "images/holdout/b.jpg", "maps/holdout/b.png")
+    layout = read_layout(tmp_path)
+    assert rows(layout) == [("holdout", "b", "maps/holdout/b.png", None)]
+    assert layout.unpaired == {"images without a map or fixations": [str(tmp_path / "images/train/a.jpg")]}
+
+
+def test_every_value_of_a_manifest_is_a_split(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "a.png")
+    rows = "".join(f"a.jpg,a.png,{split}\n" for split in ("holdout", "Fold 1", "Validation", "", "holdout"))
+    (tmp_path / "m.csv").write_text("image,map,split\n" + rows)
+    assert read_layout(tmp_path / "m.csv").counts() == {"val": 1, "Fold 1": 1, "holdout": 2, UNSPLIT: 1}
 
 
 def test_unpaired_files_are_listed(tmp_path: Path) -> None:
@@ -131,7 +167,6 @@ def test_a_manifest_has_relative_and_absolute_paths(tmp_path: Path) -> None:
         ("", "has none"),
         ("picture,map\n", "this has picture, map"),
         ("image,split\na.jpg,train\n", "this has image, split"),
-        ("image,map,split\na.jpg,a.png,holdout\n", "split 'holdout' is not one of train, val, test"),
         ("image,map\nb.jpg,b.png\n", r"no row names an existing image .*\(1 rows\)"),
     ],
 )
@@ -146,53 +181,6 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(DataError, match="not a readable manifest CSV"):
         read_layout(tmp_path / "x.jpg")
-
-
-def layout_of(**counts: int) -> Layout:
-    names = {"whole": ALL}
-    examples = [
-        Example(key=f"{split}{i}", split=names.get(split, split), image=Path(f"{split}{i}.jpg"))
-        for split, count in counts.items()
-        for i in range(count)
-    ]
-    return Layout(root=Path("data"), examples=examples)
-
-
-def test_existing_splits_are_kept() -> None:
-    train, val = train_val_split(layout_of(train=3, val=2, test=4), 0.5, seed=0)
-    assert [e.key for e in train] == ["train0", "train1", "train2"] and [e.key for e in val] == ["val0", "val1"]
-
-
-@pytest.mark.parametrize("name", ["train", "whole"])
-def test_the_seed_determines_the_fraction_for_validation(name: str) -> None:
-    layout = layout_of(**{name: 20, "test": 3})
-    train, val = train_val_split(layout, 0.1, seed=1)
-    assert len(train) == 18 and len(val) == 2
-    assert {e.key for e in train} | {e.key for e in val} == {f"{name}{i}" for i in range(20)}
-    assert {e.split for e in train} == {"train"} and {e.split for e in val} == {"val"}
-    assert train_val_split(layout, 0.1, seed=1) == (train, val)
-    assert any(train_val_split(layout, 0.1, seed=seed)[1] != val for seed in (2, 3, 4))
-
-
-def test_validation_gets_at_least_one_image_and_never_all() -> None:
-    assert [len(part) for part in train_val_split(layout_of(whole=2), 0.01, 0)] == [1, 1]
-    assert [len(part) for part in train_val_split(layout_of(whole=2), 0.99, 0)] == [1, 1]
-    with pytest.raises(DataError, match="one image only"):
-        train_val_split(layout_of(whole=1), 0.5, 0)
-    with pytest.raises(DataError, match=r"no training images; the splits found are val, test"):
-        train_val_split(layout_of(val=1, test=1), 0.5, 0)
-
-
-def test_evaluation_uses_val_then_test_then_all_images() -> None:
-    both = layout_of(train=1, val=2, test=3)
-    assert len(evaluation_examples(both, None)) == 2
-    assert len(evaluation_examples(layout_of(train=1, test=3), None)) == 3
-    assert len(evaluation_examples(layout_of(whole=4), None)) == 4
-    assert len(evaluation_examples(both, "training")) == 1 and len(evaluation_examples(both, "all")) == 6
-    with pytest.raises(DataError, match="no split 'tset'; there are: train, val, test"):
-        evaluation_examples(both, "tset")
-    with pytest.raises(DataError, match=r"there are: \(none\)"):
-        evaluation_examples(layout_of(whole=1), "val")
 
 
 @pytest.mark.shared

@@ -1,0 +1,129 @@
+"""Score a classifier on labelled images, and write the scores with pictures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cvkit.errors import NonFiniteError
+from cvkit.files import write_atomic, write_csv
+from cvkit.messages import counted
+from cvkit.render.confusion import confusion_chart
+from cvkit.render.png import encode_png
+from cvkit.render.predictions import ClassifiedImage, prediction_sheet
+from cvkit.render.reliability import reliability_diagram
+from cvkit.tasks.classification.classifier import Classifier
+from cvkit.tasks.classification.data.dataset import ClassImages
+from cvkit.tasks.classification.evaluation import (
+    REPORT_COLUMNS,
+    ClassificationScores,
+    evaluate_probabilities,
+    report_rows,
+    worst_mistakes,
+)
+
+MAX_MISTAKES = 24
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoredImages:
+    """The images of a split with their probabilities and scores.
+
+    Attributes:
+        data: The images.
+        probabilities: (N, K) float32, probability of each class.
+        scores: The scores.
+    """
+
+    data: ClassImages
+    probabilities: Tensor
+    scores: ClassificationScores
+
+
+def score_images(
+    classifier: Classifier, data: ClassImages, batch_size: int, on_progress: Callable[[int], None]
+) -> ScoredImages:
+    """Classify images without augmentation, and score the probabilities.
+
+    Args:
+        classifier: The classifier.
+        data: The images.
+        batch_size: Images per batch.
+        on_progress: Receives the number of images done so far.
+
+    Raises:
+        NonFiniteError: If the network returns values that are not finite.
+    """
+    parts = []
+    indices = np.arange(len(data))
+    for start in range(0, len(data), batch_size):
+        logits = classifier.logits(data.images(indices[start : start + batch_size]))
+        if not logits.isfinite().all():
+            raise NonFiniteError
+        parts.append(logits.softmax(1).cpu())
+        on_progress(min(start + batch_size, len(data)))
+    probabilities = torch.cat(parts)
+    return ScoredImages(
+        data=data, probabilities=probabilities, scores=evaluate_probabilities(data.labels, probabilities)
+    )
+
+
+def write_reports(folder: Path, scored: ScoredImages, labels: Sequence[str], title: str) -> None:
+    """Write ``report.csv``, ``confusion.png``, ``reliability.png`` and ``mistakes.png`` of a split.
+
+    Args:
+        folder: Folder to write.
+        scored: The images with their scores.
+        labels: Label of each class.
+        title: What was scored, for the headings.
+    """
+    scores = scored.scores
+    write_csv(folder / "report.csv", REPORT_COLUMNS, report_rows(scores, labels))
+    write_atomic(folder / "confusion.png", confusion_chart(scores.confusion(), labels, title=title))
+    write_atomic(folder / "reliability.png", reliability_diagram(scores.bins, ece=scores.ece, title=title))
+    mistakes = worst_mistakes(scores, scored.probabilities, MAX_MISTAKES)
+    items = [
+        ClassifiedImage(
+            image=scored.data.reader.original(each.index),
+            predicted=each.predicted,
+            probability=each.probability,
+            true_class=each.true_class,
+            true_probability=each.true_probability,
+            name=Path(scored.data.name(each.index)).name,
+        )
+        for each in mistakes
+    ]
+    wrong = counted(int((scores.truth != scores.predicted).sum()), "mistake")
+    heading = f"{title}: {wrong} in {counted(scores.count, 'image')}"
+    heading += f", the {len(items)} most confident ones" if len(items) == MAX_MISTAKES else ""
+    sheet = prediction_sheet(items, labels, title=heading, empty="every image is classified correctly")
+    write_atomic(folder / "mistakes.png", encode_png(sheet))
+
+
+def sample_sheet(classifier: Classifier, data: ClassImages, count: int, title: str) -> bytes:
+    """Return a PNG of images with their predicted classes.
+
+    Args:
+        classifier: The classifier.
+        data: The images.
+        count: Number of images to draw, at equal distances in the data; at least 1.
+        title: Heading of the sheet.
+    """
+    count = min(count, len(data))
+    indices = np.array([round(i * (len(data) - 1) / max(1, count - 1)) for i in range(count)])
+    probabilities = classifier.logits(data.images(indices)).softmax(1).cpu()
+    items = [
+        ClassifiedImage(
+            image=data.reader.original(index),
+            predicted=(predicted := int(values.argmax())),
+            probability=float(values[predicted]),
+            true_class=int(data.labels[index]),
+            true_probability=float(values[data.labels[index]]),
+            name=Path(data.name(index)).name,
+        )
+        for index, values in zip(indices.tolist(), probabilities, strict=True)
+    ]
+    return encode_png(prediction_sheet(items, classifier.facts.labels, title=title))
