@@ -15,8 +15,8 @@ from torch.optim.swa_utils import update_bn
 from cvkit.catalog import CLASSIFIERS, IMAGENET_MEAN, IMAGENET_STD
 from cvkit.data.idx import read_idx
 from cvkit.data.images import read_image, resize_image
-from cvkit.tasks.classification.loading import make
 from cvkit.tasks.classification.networks.build import build
+from cvkit.tasks.classification.specification import make
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared]
 
