@@ -52,11 +52,11 @@ CLASSIFIERS: dict[str, ClassifierFacts] = {
             name="lenet5",
             summary="three 5x5 convolutions with average pooling and tanh, dense layer of 84",
             source="LeCun et al. 1998, Gradient-based learning applied to document recognition",
-            size=(32, 32),
+            # The network pads MNIST's 28x28 to the 32x32 of the paper. Black stays 0, the value of the padding.
+            size=(28, 28),
             min_size=28,
             channels=1,
             fixed_size=True,
-            # A black border stays 0, which is the value of the padding of smaller images.
             mean=(0.0,),
             std=(1.0,),
         ),

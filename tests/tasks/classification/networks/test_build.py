@@ -61,6 +61,17 @@ def test_other_sizes_and_channels_give_one_logit_per_class(name: str, channels: 
         assert network(torch.empty(2, channels, *size, device="meta")).shape == (2, 7)
 
 
+@pytest.mark.parametrize("name", [name for name, facts in CLASSIFIERS.items() if facts.channels == 1])
+def test_a_network_of_grey_images_converts_colour_images(name: str) -> None:
+    network, images = smallest(name)
+    network.eval()
+    red, green, blue = torch.randn(3, 2, *images.shape[2:])
+    grey = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R 601
+    with torch.no_grad():
+        torch.testing.assert_close(network(torch.stack([red, green, blue], 1)), network(grey[:, None]))
+        torch.testing.assert_close(network(images.repeat(1, 3, 1, 1)), network(images))
+
+
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_only_networks_of_fixed_size_refuse_another_size(name: str) -> None:
     facts = CLASSIFIERS[name]
