@@ -12,7 +12,7 @@ from cvkit.config.values import to_text
 from cvkit.models.published import pretrained
 from cvkit.models.published.libraries import fixed_input_size
 from cvkit.models.published.overrides import with_overrides
-from cvkit.tasks.classification.arguments import argument_names, build_on_meta
+from cvkit.tasks.classification.arguments import build_on_meta
 from cvkit.tasks.classification.loading import LoadedClassifier
 from cvkit.tasks.classification.settings import PARTS
 
@@ -24,7 +24,8 @@ NORMALISATIONS = (
 )
 CROPS = (0.875, 0.9, 0.95, 1.0)
 INTERPOLATIONS = ("bilinear", "bicubic")
-PADDINGS = ("", "same")  # of timm's argument pad_type: PyTorch's padding, and TensorFlow's
+# Arguments of timm's networks: the padding and the epsilon of batch norms of PyTorch, and those of TensorFlow.
+ALTERNATIVES = {"pad_type": ("pad_type=", "pad_type=same"), "bn_eps": ("bn_eps=1e-05", "bn_eps=0.001")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,12 @@ class Variant:
     preprocessing: Preprocessing
 
     def changed(self, **values: Any) -> "Variant":
-        """Return the variant with some of its options changed."""
+        """Return the variant with some of its options changed; ``argument`` sets one argument of the network."""
+        if "argument" in values:
+            word = values.pop("argument")
+            key = word.partition("=")[0]
+            others = (each for each in self.options.model_arg if each.partition("=")[0].strip() != key)
+            values["model_arg"] = (*others, word)
         steps = PreprocessingConfig(**{name: value for name, value in values.items() if name in PARTS})
         preprocessing = with_overrides(self.preprocessing, steps, self.options.crop_pct)
         return Variant(options=replace(self.options, **values), preprocessing=preprocessing)
@@ -78,7 +84,7 @@ def stages(loaded: LoadedClassifier, given: PreprocessingConfig) -> list[tuple[s
         for mean, std in NORMALISATIONS
         if given.mean in (None, mean) and given.std in (None, std)
     ]
-    paddings = [{"model_arg": (*given.model_arg, word)} for word in _paddings(loaded, given)]
+    paddings = [{"argument": word} for word in _alternatives(loaded, given, "pad_type")]
     first: list[dict[str, Any]] = [{}, *normalisations, *paddings]
     first += [one | other for one in normalisations for other in paddings]
     sizes = [] if given.input_size or fixed_input_size(loaded.facts.model) else _sizes(loaded.facts.model)
@@ -86,6 +92,7 @@ def stages(loaded: LoadedClassifier, given: PreprocessingConfig) -> list[tuple[s
     interpolations = INTERPOLATIONS if given.interpolation is None else ()
     return [
         ("normalisation and padding", first),
+        ("batch norms", [{"argument": word} for word in _alternatives(loaded, given, "bn_eps")]),
         ("input sizes", [{"input_size": size} for size in sizes]),
         ("crops", [{"crop_pct": crop} for crop in crops]),
         ("interpolations", [{"interpolation": word} for word in interpolations]),
@@ -99,22 +106,22 @@ def _sizes(model: str) -> list[tuple[int, int]]:
     return list(dict.fromkeys(entry.preprocessing.crop for entry in pretrained.entries(model)))
 
 
-def _paddings(loaded: LoadedClassifier, given: PreprocessingConfig) -> list[str]:
-    """Return the arguments that change the padding of a network of timm; none if it has no such argument."""
-    if not loaded.facts.model.startswith(TIMM_PREFIX) or "pad_type" in parse_arguments(given.model_arg):
+def _alternatives(loaded: LoadedClassifier, given: PreprocessingConfig, key: str) -> list[str]:
+    """Return the arguments that give a network of timm another padding, or another epsilon; none if it has only one."""
+    if not loaded.facts.model.startswith(TIMM_PREFIX) or key in parse_arguments(given.model_arg):
         return []
 
     spec = loaded.spec
 
-    def build(arguments: Sequence[str]) -> Any:
-        return build_on_meta(lambda words: replace(spec, arguments=tuple(words)).build(), arguments)
+    def structure(arguments: Sequence[str]) -> str:
+        return repr(build_on_meta(lambda words: replace(spec, arguments=tuple(words)).build(), arguments))
 
-    own = build(spec.arguments)
-    if "pad_type" not in argument_names(own):
+    own = structure(spec.arguments)
+    others = tuple(word for word in spec.arguments if word.partition("=")[0].strip() != key)
+    try:
+        return [word for word in ALTERNATIVES[key] if structure((*others, word)) != own]
+    except TypeError:  # the network has no such argument
         return []
-    others = tuple(word for word in spec.arguments if word.partition("=")[0].strip() != "pad_type")
-    words = [f"pad_type={padding}" for padding in PADDINGS]
-    return [word for word in words if repr(build((*others, word))) != repr(own)]
 
 
 def options_of(best: PreprocessingConfig, base: PreprocessingConfig, given: PreprocessingConfig) -> list[str]:

@@ -259,7 +259,7 @@ def test_an_exported_file_keeps_arguments_and_preprocessing(tmp_path: Path) -> N
     write_safetensors(path, exportable.network, exportable.facts)
     again = load_model(Request(name=str(path)))
     assert isinstance(again, LoadedClassifier)
-    assert (again.facts.preprocessing, again.arguments) == (loaded.facts.preprocessing, loaded.spec.arguments)
+    assert (again.facts.preprocessing, again.spec.arguments) == (loaded.facts.preprocessing, loaded.spec.arguments)
     images = torch.zeros(1, 3, 160, 160, dtype=torch.uint8)
     ours, theirs = (each.to(torch.device("cpu"), "fp32").logits(images) for each in (loaded, again))
     assert torch.equal(ours, theirs)
