@@ -115,6 +115,7 @@ class CaeEmbedConfig(TrainingConfig):
             help="Splits to embed, separated by commas.",
             panel=OUTPUT,
             choices=SPLITS,
+            other="NAME",
             metavar="SPLIT,...",
             changeable=True,
         ),

@@ -1,14 +1,14 @@
 """Read folders of images that are sorted by class, by split and class, or not at all."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cvkit import files
+from cvkit.data.splits import TRAIN, canonical_split, is_standard_split, resembled_split
 from cvkit.errors import DataError
 from cvkit.inputs import find_inputs
 from cvkit.messages import reason
-
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Folder:
     remarks: tuple[str, ...] = ()
 
 
-def read_folder(source: str) -> Folder:
+def read_folder(source: str, named: Sequence[str] = ()) -> Folder:
     """Find the images of a data set and their classes, in a stable order.
 
     The layouts ``SPLIT/CLASS/*``, ``SPLIT/*`` (splits named train, val or test), ``CLASS/*``, and images directly in
@@ -43,6 +43,7 @@ def read_folder(source: str) -> Folder:
 
     Args:
         source: A folder; or a glob, ``@list.txt`` or ``-``, whose images have no classes.
+        named: Further splits to read, which an option names. Other folders beside the splits are left out.
 
     Raises:
         DataError: There is no image, or two folders are the same split.
@@ -51,18 +52,25 @@ def read_folder(source: str) -> Folder:
     if not files.is_folder(source):
         return Folder({"train": _unlabelled(source)}, ())
     subfolders = _subfolders(folder)
-    splits = [path for path in subfolders if path.name.lower() in SPLITS]
-    if not any(path.name.lower().startswith("train") for path in splits):
+    asked = {name.lower() for name in named}
+    splits = [path for path in subfolders if is_standard_split(path.name) or path.name.lower() in asked]
+    if not any(canonical_split(path.name) == TRAIN for path in splits):
         return _read_splits({"train": folder})
-    named: dict[str, Path] = {}
+    chosen: dict[str, Path] = {}
     for path in splits:
-        name = SPLITS[path.name.lower()]
-        if name in named:
-            raise DataError(f"{folder}: {named[name].name} and {path.name} are the same split; keep one of them.")
-        named[name] = path
-    others = [path.name for path in subfolders if path not in splits]
+        name = canonical_split(path.name)
+        if name in chosen:
+            raise DataError(f"{folder}: {chosen[name].name} and {path.name} are the same split; keep one of them.")
+        chosen[name] = path
+    others = [_shown(path.name) for path in subfolders if path not in splits]
     remark = f"{', '.join(others)} beside the splits of {folder} is left out"
-    return _read_splits(named, (remark,) if others else ())
+    return _read_splits(chosen, (remark,) if others else ())
+
+
+def _shown(name: str) -> str:
+    """Return the name of a folder that is left out, with the split that was probably meant."""
+    near = resembled_split(name)
+    return f"{name} (did you mean '{near}'?)" if near else name
 
 
 def _read_splits(folders: dict[str, Path], remarks: tuple[str, ...] = ()) -> Folder:

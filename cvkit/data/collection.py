@@ -1,5 +1,6 @@
 """Find a data set of images, and read it into memory with its training and test splits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from cvkit.data.image_set import (
     resized,
     with_channels,
 )
+from cvkit.data.splits import canonical_split, order_splits
 from cvkit.errors import DataError, UsageError
+from cvkit.messages import nearest
 from cvkit.progress import Reporter, Stage, StageEnd, Step, ignore
 
 DEFAULT_SIDE = 64  # pixels per side of image files, unless a size is given or all are of one smaller size
 MIN_TRAIN_IMAGES = 2
-SPLIT_ORDER = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +109,12 @@ class _Reading:
     remarks: list[str] = field(default_factory=list)
 
 
-def find_source(source: str) -> DataSource:
+def find_source(source: str, named: Sequence[str] = ()) -> DataSource:
     """Find the images of a data set, without reading them.
 
     Args:
         source: A folder of IDX files or of image files (see ``read_folder``), a glob, or ``@list.txt``.
+        named: Splits that an option names, beside train, val and test.
 
     Raises:
         DataError: There is no image, or the training images are missing.
@@ -121,7 +124,7 @@ def find_source(source: str) -> DataSource:
     if not splits:
         if idx.is_idx_name(folder.name):
             raise DataError(f"{source} is one file of an IDX data set: name the folder that holds its files.")
-        images = read_folder(source)
+        images = read_folder(source, named)
         name = folder.resolve().name if files.is_folder(source) else source
         return DataSource(name=name, image_files=images.splits, classes=images.classes, remarks=images.remarks)
     for split, parts in splits.items():
@@ -132,17 +135,24 @@ def find_source(source: str) -> DataSource:
     return DataSource(name=folder.name or folder.resolve().name, idx=splits)
 
 
-def check_splits(source: DataSource, names: tuple[str, ...]) -> None:
-    """Check before reading that the data will have the splits to embed.
+def choose_splits(source: DataSource, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the splits to embed as the data will have them, before anything is read.
+
+    Args:
+        source: The data set.
+        names: The splits as the user names them.
 
     Raises:
         UsageError: The data will lack one of them.
     """
-    available = {"train", "test", *source.image_files} if "test" in source.image_files else {"train", "test"}
-    for name in names:
-        if name not in available:
-            listed = " and ".join(split for split in SPLIT_ORDER if split in available)
-            raise UsageError(f"--embed {name}: the data has {listed} only.")
+    files = source.image_files
+    available = {"train", "test", *(name for name in files if name != "val" or "test" in files)}
+    known = {name.lower(): name for name in available}
+    for word in names:
+        if canonical_split(word).lower() not in known:
+            listed = " and ".join(order_splits(available))
+            raise UsageError(f"--embed {word}: the data has {listed} only.{nearest(word, available)}")
+    return tuple(known[canonical_split(word).lower()] for word in names)
 
 
 def read_collection(source: DataSource, options: ReadOptions, report: Reporter = ignore) -> Collection:
@@ -174,7 +184,7 @@ def read_collection(source: DataSource, options: ReadOptions, report: Reporter =
     for name, part in splits.items():
         if options.size is None and part.images.shape[-2:] != (height, width):
             remarks.append(f"the {name} images are resized to the size of the train images")
-    for name in sorted(splits, key=SPLIT_ORDER.index):
+    for name in order_splits(splits):
         part = splits.pop(name)  # removed, so that the memory of the original images is freed; and put back in order
         images = with_channels(resized(part.images, (height, width)), channels)
         splits[name] = ImageSet(images=images, labels=part.labels, names=part.names)

@@ -124,7 +124,7 @@ def dry_run(build: BuildNetwork, input_shape: Shape) -> DryRun:
     """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        network = _on_meta(build).eval()
+        network = build_on_meta(build).eval()
         run = DryRun(network=network, input_shape=input_shape)
         images = torch.empty(input_shape, device="meta")
         recorder = _Recorder(run, images)
@@ -139,7 +139,8 @@ def dry_run(build: BuildNetwork, input_shape: Shape) -> DryRun:
     return run
 
 
-def _on_meta(build: BuildNetwork) -> nn.Module:
+def build_on_meta(build: BuildNetwork) -> nn.Module:
+    """Build a network whose tensors have shapes and no values."""
     try:
         with torch.device("meta"):
             network = build()

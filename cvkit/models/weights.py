@@ -23,6 +23,18 @@ CONTAINERS = ("state_dict", "model_state_dict", "model", "weights", "module")
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "body.", "encoder.", "vgg.")
 
 
+class UnfittingWeights(WeightsError):
+    """Tensors that do not fit a network.
+
+    Attributes:
+        fitting: Fraction of the tensors of the network that have one of their name and shape.
+    """
+
+    def __init__(self, message: str, fitting: float) -> None:
+        super().__init__(message)
+        self.fitting = fitting
+
+
 @dataclass(frozen=True, kw_only=True)
 class WeightsFile:
     """The content of a weights file.
@@ -162,7 +174,7 @@ def fill(
         canonical: Returns the form of a name in which names are compared.
 
     Raises:
-        WeightsError: If a tensor is missing or has another shape; the module is then unchanged.
+        UnfittingWeights: If a tensor is missing or has another shape; the module is then unchanged.
     """
     form = canonical or (lambda name: name)
     expected = module.state_dict()
@@ -178,7 +190,7 @@ def fill(
 
 
 def _match(expected: Mapping[str, Tensor], find: Callable[[str], Tensor | None], label: str) -> dict[str, Tensor]:
-    """Return the tensor of each expected name; raise WeightsError if any is missing or has another shape."""
+    """Return the tensor of each expected name; raise UnfittingWeights if any is missing or has another shape."""
     matches: dict[str, Tensor] = {}
     problems = []
     for name, value in expected.items():
@@ -192,7 +204,8 @@ def _match(expected: Mapping[str, Tensor], find: Callable[[str], Tensor | None],
             matches[name] = tensor
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise WeightsError(f"{label} does not fit: {'; '.join(problems[:3])}{more} (of {len(expected)} tensors).")
+        message = f"{label} does not fit: {'; '.join(problems[:3])}{more} (of {len(expected)} tensors)."
+        raise UnfittingWeights(message, 1 - len(problems) / len(expected))
     return matches
 
 

@@ -301,7 +301,7 @@ def test_names_of_classes_come_from_a_file(run: Run, digits: Path) -> None:
         (("--widths", "a"), 2, "--widths 'a': write whole numbers"),
         (("--widths", "8,0"), 2, "--widths must be 1 or more, not 0"),
         (("--widths", "8," * 11), 2, "--widths: name 1 to 10 numbers of filters"),
-        (("--embed", "tst"), 2, "--embed 'tst' is not one of train, val, test. Did you mean 'test'?"),
+        (("--embed", "tst"), 2, "--embed tst: the data has train and test only. Did you mean 'test'?"),
         (("--embed", "val"), 2, "--embed val: the data has train and test only"),
         (("--format", "cvs"), 2, "Did you mean 'csv'?"),
         (("--format", ","), 2, "--format is empty: name one or more of csv"),

@@ -74,6 +74,15 @@ def test_folders_without_images_and_duplicate_splits_are_refused(tmp_path: Path)
         read_folder(str(tmp_path / "two"))
 
 
+def test_a_folder_beside_the_splits_is_named_with_the_split_that_was_meant(tmp_path: Path) -> None:
+    for name in ("train/1.png", "vall/2.png", "notes/3.png"):
+        picture(tmp_path / name)
+    folder = read_folder(str(tmp_path))
+    assert list(folder.splits) == ["train"]
+    assert folder.remarks == (f"notes, vall (did you mean 'val'?) beside the splits of {tmp_path} is left out",)
+    assert list(read_folder(str(tmp_path), ("VALL",)).splits) == ["train", "vall"]
+
+
 @pytest.mark.shared
 def test_ants_bees_has_two_classes(shared: Path) -> None:
     folder = read_folder(str(shared / "data/ants-bees"))

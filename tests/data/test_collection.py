@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cvkit.catalog import FASHION_MNIST
-from cvkit.data.collection import Collection, ReadOptions, check_splits, find_source, read_collection
+from cvkit.data.collection import Collection, ReadOptions, choose_splits, find_source, read_collection
 from cvkit.engine.result_folder import mark_as_result
 from cvkit.errors import DataError, UsageError
 
@@ -162,11 +162,22 @@ def test_unreadable_photographs_are_listed_and_a_data_set_of_them_is_refused(tmp
 
 def test_only_existing_splits_can_be_embedded(tmp_path: Path) -> None:
     source = find_source(str(write_idx(tmp_path / "idx", train_images=digits(4), test_images=digits(2))))
-    check_splits(source, ("test", "train"))
+    assert choose_splits(source, ("Testing", "train")) == ("test", "train")
     with pytest.raises(UsageError, match="--embed val: the data has train and test only"):
-        check_splits(source, ("val",))
+        choose_splits(source, ("val",))
     folder = photographs(tmp_path / "three", *(f"{split}/a/1.png" for split in ("train", "val", "test")))
-    check_splits(find_source(str(folder)), ("val", "test"))
+    assert choose_splits(find_source(str(folder)), ("validation", "test")) == ("val", "test")
+
+
+def test_a_split_of_any_name_is_read_if_it_is_named(tmp_path: Path) -> None:
+    photographs(tmp_path, *(f"train/{index}.png" for index in range(3)), "Holdout/3.png", "notes/4.png")
+    source = find_source(str(tmp_path), ("train", "holdout"))
+    assert choose_splits(source, ("train", "holdout")) == ("train", "Holdout")
+    assert source.remarks == (f"notes beside the splits of {tmp_path} is left out",)
+    collection = read_collection(source, ReadOptions())
+    assert {name: len(part) for name, part in collection.splits.items()} == {"train": 2, "test": 1, "Holdout": 1}
+    with pytest.raises(UsageError, match=r"--embed holdot: the data has train and test only"):
+        choose_splits(find_source(str(tmp_path), ("holdot",)), ("holdot",))
 
 
 def test_the_digest_depends_on_images_labels_and_splits(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def _train_and_embed(config: CaeEmbedConfig, report: Reporter, held: ExitStack) 
     check_stdin_is_unshared([config.data], processes * nodes)
     with StopSignal() as stop:
         stoppable = interruptible(stop, report, STOPPED_BEFORE_TRAINING)
-        source, names = find_data(config)
+        config, source, names = find_data(config)
         fabric = start_fabric(config, deterministic=config.deterministic)
         folder = held.enter_context(opened_run(config, RUNS, fabric)) if config.out else None
         collection = read_data(config, source, names, stoppable)
@@ -103,7 +103,7 @@ def _embed_by_model(config: CaeEmbedConfig, report: Reporter) -> CaeEmbedResult:
     loaded = load_model(Request(name=config.model or "", report=report), ("autoencoder", "encoder"))
     embedder = loaded.to(choose_device(config.device), "fp32")
     assert isinstance(embedder, Embedder)
-    source, names = find_data(config)
+    config, source, names = find_data(config)
     folder = Path(config.out or "embeddings")
     identity = _identity(config, loaded.sha256, source)
     done = open_result(folder, COMMAND, identity, config.overwrite)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from cvkit.config import CaeEmbedConfig
-from cvkit.data.collection import Collection, DataSource, ReadOptions, check_splits, find_source, read_collection
+from cvkit.data.collection import Collection, DataSource, ReadOptions, choose_splits, find_source, read_collection
 from cvkit.errors import DataError
 from cvkit.processes import cpu_count
 from cvkit.progress import Note, Reporter
@@ -12,15 +12,18 @@ from cvkit.tasks.embedding.comparison import format_count
 from cvkit.tasks.embedding.embedder import Embedder
 
 
-def find_data(config: CaeEmbedConfig) -> tuple[DataSource, tuple[str, ...]]:
+def find_data(config: CaeEmbedConfig) -> tuple[CaeEmbedConfig, DataSource, tuple[str, ...]]:
     """Find the data and the names of its classes, before any image is read.
+
+    Returns:
+        The settings with the names that the splits to embed have in the data, the data, and the names of its classes.
 
     Raises:
         DataError: If there is no data set, or it lacks a split to embed.
     """
-    source = find_source(config.data)
-    check_splits(source, config.embed)
-    return source, load_labels(config.labels)[0] if config.labels else ()
+    source = find_source(config.data, config.embed)
+    config = replace(config, embed=choose_splits(source, config.embed))
+    return config, source, load_labels(config.labels)[0] if config.labels else ()
 
 
 def read_data(

@@ -13,13 +13,15 @@ from cvkit.data.collection import Collection
 from cvkit.device import is_out_of_memory
 from cvkit.engine.run_folder import DATA_DIGEST, RunFolder, write_config
 from cvkit.engine.training.checkpoints import load_best_weights
+from cvkit.engine.training.facts import compute_rows, parameter_row
 from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import FitResult, Job
 from cvkit.errors import UsageError
 from cvkit.files import write_atomic
+from cvkit.messages import counted
 from cvkit.models.summary import Summary
 from cvkit.processes import free_memory
-from cvkit.progress import Reporter
+from cvkit.progress import Facts, Reporter
 from cvkit.tasks.embedding.autoencoder import AutoencoderSpec, build
 from cvkit.tasks.embedding.embedder import Embedder
 from cvkit.tasks.embedding.kind import KIND
@@ -127,6 +129,7 @@ def train(run: TrainingRun, fabric: Fabric, report: Reporter) -> FitResult:
     if fabric.global_rank == 0:
         facts = {**vars(resolved), **embedder.metadata(), **run.data}
         write_config(folder, COMMAND, config.as_dict(), facts)
+    report(_describe(run, fabric, resolved))
     job = Job(
         learner=AutoencoderLearner(embedder, config, parts["train"]),
         train=parts["train"],
@@ -144,6 +147,24 @@ def train(run: TrainingRun, fabric: Fabric, report: Reporter) -> FitResult:
     fabric.barrier()  # the first process writes best.pt
     load_best_weights(folder, KIND.checkpoint, embedder.model)
     return result
+
+
+def _describe(run: TrainingRun, fabric: Fabric, resolved: Resolved) -> Facts:
+    """Return the block of facts of a run."""
+    spec, splits = run.embedder.spec, run.collection.splits
+    rows = (
+        ("data", run.config.data),
+        ("images", ", ".join(f"{len(part)} {name}" for name, part in splits.items())),
+        (
+            "network",
+            f"autoencoder, widths {','.join(map(str, spec.widths))}, code of {counted(spec.latent_dim, 'value')}",
+        ),
+        parameter_row(run.embedder.model),
+        ("learning rate", f"{resolved.lr:g}"),
+        *compute_rows(run.config, fabric, resolved.batch_size),
+        ("run folder", str(run.folder.path)),
+    )
+    return Facts("training", rows)
 
 
 def identity_of(collection: Collection) -> dict[str, Any]:

@@ -5,18 +5,20 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from cvkit.catalog import TIMM_PREFIX
+from cvkit.catalog import SALIENCY_MODELS, TIMM_PREFIX
 from cvkit.errors import WeightsError
 from cvkit.messages import first_line
 from cvkit.models import fetch
 from cvkit.models.backbones import LibraryBackbone
 from cvkit.models.published.pretrained import backbone_entry
-from cvkit.models.weights import fill, read_tensors
+from cvkit.models.recognition import recognise_network
+from cvkit.models.weights import UnfittingWeights, fill, read_tensors
 from cvkit.progress import Reporter, ignore
 from cvkit.tasks.saliency.networks.base import SaliencyModel
 from cvkit.tasks.saliency.networks.vgg import TORCHVISION_INDEX, VGG16
 
 RANDOM, IMAGENET = "none", "imagenet"  # sources of weights beside files
+MIN_FITTING = 0.5  # fraction of fitting tensors from which no other network is searched for
 
 
 def load_backbone(
@@ -42,7 +44,14 @@ def load_backbone(
     if str(source) == RANDOM:
         return "random"
     tensors, label = _imagenet(model.spec.backbone, report) if str(source) == IMAGENET else _from_file(source)
-    _fill_backbone(model, tensors, label)
+    try:
+        _fill_backbone(model, tensors, label)
+    except UnfittingWeights as error:
+        if str(source) == IMAGENET:
+            raise
+        # A file of which most tensors fit is probably of the right network, and damaged or changed.
+        other = recognise_network(Path(source), tensors, search=error.fitting < MIN_FITTING)
+        raise WeightsError(f"{error}{_suggest_backbone(model, other)}") from error
     if zero_bias is None:
         zero_bias = model.spec.name == "mlnet" and model.spec.backbone == "vgg16"
     if zero_bias:
@@ -51,6 +60,15 @@ def load_backbone(
                 nn.init.zeros_(value)
     model.fix_norm()
     return label
+
+
+def _suggest_backbone(model: SaliencyModel, name: str | None) -> str:
+    """Return the end of a message about weights that do not fit, from the network that the file seems to be of."""
+    if name is None or name == model.spec.backbone:
+        return ""
+    if not SALIENCY_MODELS[model.spec.name].takes_backbone:
+        return f" The file seems to be of {name}, but {model.spec.name} always uses {model.spec.backbone}."
+    return f" Did you forget --backbone {name}?"
 
 
 def _fill_backbone(model: SaliencyModel, tensors: dict[str, Tensor], label: str) -> None:

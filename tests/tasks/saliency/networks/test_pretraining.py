@@ -146,6 +146,18 @@ def test_a_wrong_file_names_the_first_tensors_and_changes_nothing(
         load_backbone(mlnet, tmp_path / "other.pth")
 
 
+def test_weights_of_another_backbone_are_recognised(mlnet: SaliencyModel, tmp_path: Path) -> None:
+    tensors = {"features.0.0.weight": torch.zeros(32, 3, 3, 3)}
+    torch.save(tensors, tmp_path / "mobilenet_v2-b0353104.pth")
+    with pytest.raises(WeightsError, match=r"does not fit: .* Did you forget --backbone mobilenet_v2\?$"):
+        load_backbone(mlnet, tmp_path / "mobilenet_v2-b0353104.pth")
+    with pytest.raises(WeightsError, match=r"of mobilenet_v2, but salgan always uses vgg16\.$"):
+        load_backbone(build(SaliencySpec.of("salgan")), tmp_path / "mobilenet_v2-b0353104.pth")
+    torch.save(tensors, tmp_path / "vgg16.pth")
+    with pytest.raises(WeightsError, match=r"\(of 16 tensors\)\.$"):  # the right network, without its tensors
+        load_backbone(mlnet, tmp_path / "vgg16.pth")
+
+
 @pytest.fixture
 def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of empty caches of torch hub and the Hugging Face hub, and simulate a missing network."""
