@@ -77,7 +77,7 @@ def completer(field: Field) -> Completer:
 
 def _names(source: str, ctx: typer.Context) -> list[str]:
     """Return the names of a table that fit the options typed so far."""
-    from cvkit.catalog import SALIENCY_MODELS
+    from cvkit.catalog import CLASSIFIERS, SALIENCY_MODELS
     from cvkit.tasks.classification import names
 
     if source == "saliency-model":
@@ -85,7 +85,8 @@ def _names(source: str, ctx: typer.Context) -> list[str]:
     if source == "backbone":
         return names.backbones()
     if source == "model":
-        return [*SALIENCY_MODELS, *names.classifiers()] if ctx.info_name in ("export", "show") else names.classifiers()
+        saliency = list(SALIENCY_MODELS) if ctx.info_name in ("export", "show") else []
+        return [*saliency, *CLASSIFIERS, *names.classifiers()]
     model = _typed(ctx, "model") or "vgg16"
     return names.layers(model) if source == "layer" else names.class_labels(model, _typed(ctx, "labels"))
 

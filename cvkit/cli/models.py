@@ -134,7 +134,7 @@ def _facts(result: "ShowModelResult") -> list[Row]:
 COMMANDS: tuple[Command[Any, Any], ...] = (
     Command(
         name="models list",
-        help="List the models: cvkit's saliency networks, and the classifiers of torchvision and timm.",
+        help="List the models: cvkit's own networks, and the classifiers of torchvision and timm.",
         config=ListModelsConfig,
         run=_run_list,
         show=_show_list,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cvkit.catalog import SALIENCY_MODELS, TIMM_PREFIX, Preprocessing, Pretrained
+from cvkit.catalog import CLASSIFIERS, SALIENCY_MODELS, TIMM_PREFIX, Preprocessing, Pretrained
 from cvkit.errors import UsageError
 from cvkit.models import fetch
 from cvkit.models.published import pretrained
@@ -71,11 +71,13 @@ def check_classifier(name: str, argument: str) -> None:
         name: Name of a classifier.
         argument: Name of the command's argument, for the message.
     """
+    if name in CLASSIFIERS:
+        return
     try:
         pretrained.check_name(name, argument)
     except UsageError as error:
         near = nearest_model(name)
-        if near in SALIENCY_MODELS:
+        if near in SALIENCY_MODELS or near in CLASSIFIERS:
             raise UsageError(f"{argument}: there is no model '{name}'. Did you mean '{near}'?") from error
         raise
 
@@ -85,6 +87,6 @@ def nearest_model(word: str) -> str | None:
     bare = re.sub(r"[*?\[\]]", "", word).lower().removeprefix(TIMM_PREFIX)
     published = [name for library in LIBRARIES for name in listed(library)]
     names = {name.removeprefix(TIMM_PREFIX): name for name in reversed(published)}
-    names |= {name: name for name in SALIENCY_MODELS}
+    names |= {name: name for name in (*SALIENCY_MODELS, *CLASSIFIERS)}
     near = difflib.get_close_matches(bare, names, n=1)
     return names[near[0]] if near else None

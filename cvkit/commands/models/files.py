@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvkit import files
-from cvkit.catalog import SALIENCY_MODELS, TIMM_PREFIX, Pretrained
+from cvkit.catalog import CLASSIFIERS, SALIENCY_MODELS, TIMM_PREFIX, Pretrained
 from cvkit.commands.models.catalogue import check_classifier
 from cvkit.config import DownloadModelConfig, ModelPathConfig
 from cvkit.errors import UsageError, WeightsError
@@ -67,7 +67,9 @@ def model_path(config: ModelPathConfig) -> ModelFile:
 
 
 def _find_entry(name: str) -> Pretrained:
-    """Return the weights that a name stands for; cvkit's saliency networks have none."""
+    """Return the weights that a name stands for; cvkit's own networks have none."""
+    if name in CLASSIFIERS:
+        raise UsageError(f"{name} has no published weights: train it with `cvkit train-classifier`.")
     if name in SALIENCY_MODELS:
         backbone = SaliencySpec.of(name).backbone
         raise UsageError(f"{name} has no weights of its own, but its backbone has: `cvkit models download {backbone}`.")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cvkit.catalog import SALIENCY_MODELS
+from cvkit.catalog import CLASSIFIERS, SALIENCY_MODELS
 from cvkit.commands.models.catalogue import LIBRARY, Weights, describe_weights, nearest_model
 from cvkit.config import ListModelsConfig
 from cvkit.errors import UsageError
@@ -17,8 +17,8 @@ class ListedModel:
     Attributes:
         name: Its name.
         library: cvkit, torchvision or timm.
-        summary: Description; empty for classifiers.
-        weights: Pretrained weights, the default first; empty for cvkit's saliency networks.
+        summary: Description; empty for networks of torchvision and timm.
+        weights: Pretrained weights, the default first; empty for cvkit's own networks.
     """
 
     name: str
@@ -40,10 +40,12 @@ def list_models(config: ListModelsConfig) -> ListModelsResult:
     Raises:
         UsageError: If no name matches.
     """
+    summaries = {name: facts.summary for name, facts in SALIENCY_MODELS.items()}
+    summaries |= {name: facts.summary for name, facts in CLASSIFIERS.items()}
     own = [
-        ListedModel(name=facts.name, library=LIBRARY, summary=facts.summary, weights=())
-        for facts in SALIENCY_MODELS.values()
-        if matches(facts.name, config.pattern)
+        ListedModel(name=name, library=LIBRARY, summary=summary, weights=())
+        for name, summary in summaries.items()
+        if matches(name, config.pattern)
     ]
     classifiers = [
         ListedModel(name=name, library=library, summary="", weights=describe_weights(entries))

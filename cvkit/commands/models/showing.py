@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from cvkit.catalog import SALIENCY_MODELS, TIMM_PREFIX, Preprocessing
+from cvkit.catalog import CLASSIFIERS, SALIENCY_MODELS, TIMM_PREFIX, Preprocessing
 from cvkit.commands.models.catalogue import LIBRARY, Weights, check_classifier, describe_weights
 from cvkit.config import ShowModelConfig
 from cvkit.config.values import format_size
@@ -21,7 +21,7 @@ from cvkit.models.published.table import without_labels
 from cvkit.models.summary import Layer, summarise
 from cvkit.tasks.attribution.target_layer import RELU, default_target, list_target_layers, named_target
 from cvkit.tasks.classification.arguments import check_arguments
-from cvkit.tasks.classification.specification import NetworkSpec
+from cvkit.tasks.classification.specification import NetworkSpec, own_facts
 from cvkit.tasks.registry import KINDS, export_model, find_file, load_model
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
@@ -101,11 +101,13 @@ def show_model(config: ShowModelConfig) -> ShowModelResult | Facts:
         WeightsError: If a file cannot be used.
     """
     path = find_file(config.model)
-    if config.model_arg and (path is not None or config.model in SALIENCY_MODELS):
+    if config.model_arg and (path is not None or config.model in (*SALIENCY_MODELS, *CLASSIFIERS)):
         raise UsageError(f"--model-arg is for classifiers of torchvision and timm: leave it out for {config.model}.")
     if path is not None:
         return read_facts(path) if is_exported(str(path)) else _show_file(config, path)
-    return _show_saliency(config) if config.model in SALIENCY_MODELS else _show_classifier(config)
+    if config.model in SALIENCY_MODELS:
+        return _show_saliency(config)
+    return _show_own_classifier(config) if config.model in CLASSIFIERS else _show_classifier(config)
 
 
 def _show_file(config: ShowModelConfig, path: Path) -> ShowModelResult:
@@ -141,6 +143,28 @@ def _show_saliency(config: ShowModelConfig) -> ShowModelResult:
         size=size,
         batch=config.batch,
         **_costs(partial(build, SaliencySpec.of(facts.name)), (config.batch, 3, *size)),
+    )
+
+
+def _show_own_classifier(config: ShowModelConfig) -> ShowModelResult:
+    about, facts = CLASSIFIERS[config.model], own_facts(config.model, config.size)
+    size = facts.preprocessing.crop
+    spec = NetworkSpec(name=about.name, classes=facts.num_classes, size=size)
+    costs = _costs(spec.build, (config.batch, 3, *size))
+    default, targets = _targets(spec.build, spec.shape, spec.classes)
+    return ShowModelResult(
+        model=about.name,
+        library=LIBRARY,
+        summary=about.summary,
+        paper=about.source,
+        min_size=about.min_size,
+        classes=facts.num_classes,
+        preprocessing=facts.preprocessing,
+        size=size,
+        batch=config.batch,
+        default_target=default,
+        targets=targets,
+        **costs,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cvkit.catalog import Pretrained
+from cvkit.catalog import CLASSIFIERS, Pretrained
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models.exported.comparison import top_classes
 from cvkit.models.exported.facts import Facts
@@ -15,10 +15,13 @@ from cvkit.models.loaded import Exportable, ModelKind, Outputs, Request
 from cvkit.models.plain import is_of_type, read_preprocessing
 from cvkit.models.published import pretrained
 from cvkit.tasks.classification.loading import LoadedClassifier, from_exported, load
+from cvkit.tasks.classification.own import load_own
 from cvkit.tasks.classification.specification import NetworkSpec, base_name, spec_of
 
 
 def _is_model_name(name: str) -> bool:
+    if name in CLASSIFIERS:
+        return True
     try:
         pretrained.check_name(name)
     except UsageError:
@@ -27,7 +30,10 @@ def _is_model_name(name: str) -> bool:
 
 
 def _from_name(request: Request) -> LoadedClassifier:
-    return load(request.name, request.weights or "pretrained", request.labels, request.report, request.options)
+    weights = request.weights or "pretrained"
+    if request.name in CLASSIFIERS:
+        return load_own(request.name, weights, request.options)
+    return load(request.name, weights, request.labels, request.report, request.options)
 
 
 def describe(spec: NetworkSpec, facts: Pretrained) -> dict[str, Any]:

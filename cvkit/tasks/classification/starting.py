@@ -1,21 +1,20 @@
 """Build the network of a training run with its initial weights."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import nn
 
 from cvkit.catalog import CLASSIFIERS, Pretrained
 from cvkit.config import TrainClassifierConfig
-from cvkit.errors import UsageError, WeightsError
+from cvkit.errors import UsageError
 from cvkit.models.published import pretrained
 from cvkit.models.published.overrides import with_overrides
-from cvkit.models.weights import read_tensors
 from cvkit.progress import Note, Reporter
 from cvkit.tasks.classification.loading import load
-from cvkit.tasks.classification.specification import NetworkSpec, own_facts
-from cvkit.tasks.classification.state_dicts import build_with_weights, infer_num_classes, last_layer
+from cvkit.tasks.classification.own import load_own
+from cvkit.tasks.classification.specification import NetworkSpec
+from cvkit.tasks.classification.state_dicts import last_layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,20 @@ def start_classifier(settings: TrainClassifierConfig, classes: tuple[str, ...], 
     if initial.network is not None:
         values = {name: value for name, value in initial.network.state_dict().items() if name not in head}
         network.load_state_dict({name: value for name, value in network.state_dict().items() if name in head} | values)
+        _reset(network, head)
     return StartedClassifier(network=network, spec=spec, head=head, facts=facts, weights=initial.file)
+
+
+def _reset(network: nn.Module, head: tuple[str, ...]) -> None:
+    """Initialise the last layer by PyTorch's default, whose outputs are small.
+
+    timm's EfficientNets draw the weights of the last layer from +-1/sqrt(classes), so that five classes start with a
+    loss of 5 and AdamW needs hundreds of steps to forget them.
+    """
+    for name in dict.fromkeys(each.rpartition(".")[0] for each in head):
+        module = network.get_submodule(name)
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.reset_parameters()
 
 
 @dataclass(frozen=True)
@@ -82,9 +94,8 @@ def _load(settings: TrainClassifierConfig, report: Reporter) -> _Initial:
     """Return the network with the initial weights and its own number of classes."""
     name, weights = settings.model, settings.weights or "none"
     if name in CLASSIFIERS:
-        facts = own_facts(name)
-        facts = replace(facts, preprocessing=with_overrides(facts.preprocessing, settings))
-        return _Initial(facts) if weights == "none" else _load_own(facts, weights)
+        loaded = load_own(name, weights, settings)
+        return _Initial(loaded.facts, loaded.network if loaded.file else None, loaded.file)
     pretrained.check_name(name)
     if weights == "none":
         facts = pretrained.facts(name)
@@ -93,18 +104,3 @@ def _load(settings: TrainClassifierConfig, report: Reporter) -> _Initial:
         raise UsageError(f"--weights imagenet: {name} has no published weights; use none or a file.")
     loaded = load(name, "pretrained" if weights == "imagenet" else weights, None, report, settings)
     return _Initial(loaded.facts, loaded.network, loaded.file, loaded.note)
-
-
-def _load_own(facts: Pretrained, weights: str) -> _Initial:
-    """Load a file of weights of a network of cvkit."""
-    tensors = read_tensors(weights)
-    size = facts.preprocessing.crop
-
-    def build(count: int) -> nn.Module:
-        return NetworkSpec(name=facts.model, classes=count, size=size).build()
-
-    classes = infer_num_classes(build, tensors, weights, facts.num_classes)
-    try:
-        return _Initial(facts, build_with_weights(partial(build), classes, tensors, weights), weights)
-    except WeightsError as error:
-        raise WeightsError(f"{error} The network is built for images of {size[0]}x{size[1]} (--input-size).") from error
