@@ -79,8 +79,6 @@ def test_the_settings_of_a_run_and_its_splits_are_shown_before_it_starts(
         "r",
     ]
     assert "warning: the split other (1 image) is not used." in ended.err
-    quiet = run(*words, "--epochs", 1, "--out", "q", "--samples", 0, "--quiet")
-    assert quiet.code == 0 and "adamw" not in quiet.err
 
 
 def test_the_picture_of_the_best_weights_is_there_before_best_pt(

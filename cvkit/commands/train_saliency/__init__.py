@@ -16,6 +16,7 @@ from cvkit.config import TrainSaliencyConfig
 from cvkit.engine.distributed import start_fabric
 from cvkit.engine.run_folder import RunFolder, check_same_data, opened_run, write_config
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
+from cvkit.engine.training.checkpoints import load_best_weights
 from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import FitResult, Job
 from cvkit.errors import UsageError
@@ -112,7 +113,10 @@ def _train(config: TrainSaliencyConfig, start: Start, report: Reporter) -> FitRe
     pictures = RunPictures(folder, config, predictor, data.val)
     if is_main and folder.has_state:
         pictures.draw_missing()  # before the training loads the weights of last.pt
-    return fit(_make_job(config, predictor, data, folder, pictures), start.fabric, report)
+    result = fit(_make_job(config, predictor, data, folder, pictures), start.fabric, report)
+    if is_main:
+        load_best_weights(folder, KIND.checkpoint, start.model)  # a run must not end with a best.pt that is damaged
+    return result
 
 
 def _make_job(
