@@ -39,10 +39,12 @@ from torchvision.io import decode_image
 from torchvision.transforms import v2
 
 from cvkit.commands.train_classifier import train_classifier
+from cvkit.commands.train_classifier.reading import find_images
 from cvkit.config import TrainClassifierConfig
 from cvkit.data.collection import find_source
 from cvkit.data.idx import read_idx
 from cvkit.data.images import read_image
+from cvkit.engine.memory import keep_activations
 from cvkit.progress import Event, Stage, StageEnd, ignore
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.data.augment import RATIOS, Augmentation
@@ -164,7 +166,7 @@ def ready_batches(images: Tensor, labels: Tensor, size: int) -> list[tuple[Tenso
 def read_in_memory(config: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
     """Return the training images as the command reads them without augmentation, in batches of uint8."""
     settings = TrainClassifierConfig(**config).resolved()
-    source = read_source(config["data"]).splits["train"]
+    source = find_images(settings, ignore).splits.images["train"]
     reader = ImageReader(
         images=source, preprocessing=new_classifier(config).preprocessing, max_pixels=settings.max_pixels
     )
@@ -374,6 +376,7 @@ def main() -> None:
     parser.add_argument("--small-images", type=int, default=3200, help="training images of 28x28 pixels")
     parser.add_argument("--only", default="steps,folder,features", help="parts to measure, separated by commas")
     options = parser.parse_args()
+    keep_activations()  # otherwise only the loops before the first run of cvkit would have the default allocator
     with tempfile.TemporaryDirectory() as name:
         publish(list(measure(options, Path(name))), options.json)
 

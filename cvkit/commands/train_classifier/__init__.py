@@ -142,10 +142,10 @@ def _train(
 ) -> FitResult:
     settings = config.resolved()
     assert settings.lr is not None and settings.batch_size is not None
-    pictures = RunPictures(folder, config, learner.classifier, data.val)
+    train, val = choose_batches(learner, data, report) if fabric.world_size == 1 else (data.train, data.val)
+    pictures = RunPictures(folder, config, learner, data.val, val)
     if fabric.global_rank == 0 and folder.has_state:
         pictures.draw_missing()  # before the training loads the weights of last.pt
-    train, val = choose_batches(learner, data, report) if fabric.world_size == 1 else (data.train, data.val)
     job = Job(
         learner=learner,
         train=train,
@@ -159,7 +159,10 @@ def _train(
         after_epoch=pictures.draw_epoch,
         data=data.identity(),
     )
-    return fit(job, fabric, report)
+    try:
+        return fit(job, fabric, report)
+    finally:
+        pictures.finish()
 
 
 def _write_facts(
