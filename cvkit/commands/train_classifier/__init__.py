@@ -92,7 +92,7 @@ def train_classifier(config: TrainClassifierConfig, report: Reporter = ignore) -
         learner = _make_learner(config, fabric, plan, data, started)
         if is_main:
             _write_facts(folder, config, found, data, started)
-        own_report(describe_run(settings, fabric, data, started, learner))
+        own_report(describe_run(settings, fabric, data, started, learner, folder.path))
         result = _train(config, fabric, folder, data, learner, report)
         metrics = score_run(folder, learner.classifier, data, settings, own_report) if is_main else {}
         fabric.barrier()
