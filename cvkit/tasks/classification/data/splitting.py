@@ -99,7 +99,7 @@ def _limited(images: LabelledImages, limit: int | None, seed: int) -> LabelledIm
 
 
 def _check(source: LabelledSource, images: dict[str, LabelledImages], limit: int | None) -> None:
-    remedy = " or raise --limit" if limit is not None else ""
+    more = " or raise --limit" if limit is not None else ""
     if len(source.classes) < 2:
         raise DataError(
             f"{source.name}: there is one class only ({printable_name(source.classes[0])}); a classifier needs two or "
@@ -115,14 +115,14 @@ def _check(source: LabelledSource, images: dict[str, LabelledImages], limit: int
         only = printable_name(source.classes[min(present[TRAIN])])
         raise DataError(
             f"{source.name}: all training images are of one class ({only}); a classifier needs two or more: add images "
-            f"of other classes{remedy}."
+            f"of other classes{more}."
         )
     missing = sorted(set().union(*present.values()) - present[TRAIN])
     if missing:
         where = next(name for name, labels in present.items() if missing[0] in labels)
         raise DataError(
             f"{source.name}: the class {printable_name(source.classes[missing[0]])} has {where} images but no training "
-            f"image: add some, leave the class out{remedy}."
+            f"image: add some, leave the class out{more}."
         )
 
 

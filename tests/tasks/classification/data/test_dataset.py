@@ -25,7 +25,7 @@ def augmentation(**options: object) -> Augmentation:
 
 def images_of(make_reader: MakeReader, *, cached: bool = False, random: Augmentation | None = None, **more: object):
     reader = make_reader(whole=random is not None and random.crops)
-    kept = prepare(reader, cache=True, threads=1, on_progress=lambda done: None).cached if cached else None
+    kept = prepare(reader, cache=True, threads=1, on_progress=lambda _: None).cached if cached else None
     return ClassImages(reader, cached=kept, augmentation=random, **more)  # type: ignore[arg-type]
 
 
@@ -46,7 +46,7 @@ def test_cached_images_give_the_batches_of_files(make_reader: MakeReader, crop_s
     random = augmentation(crop_scale=crop_scale, **RANDOM)
     pixels = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8)
     reader = make_reader(pixels if grey else None, whole=random.crops)
-    kept = prepare(reader, cache=True, threads=1, on_progress=lambda done: None).cached
+    kept = prepare(reader, cache=True, threads=1, on_progress=lambda _: None).cached
     read, cached = (ClassImages(reader, cached=each, augmentation=random, seed=5) for each in (None, kept))
     for epoch in (0, 1):
         assert torch.equal(read.batch(epoch, INDICES)["image"], cached.batch(epoch, INDICES)["image"])

@@ -15,7 +15,7 @@ from .conftest import MakeReader
 
 
 def run(reader: object, cache: bool = True) -> Prepared:
-    return prepare(reader, cache=cache, threads=2, on_progress=lambda done: None)  # type: ignore[arg-type]
+    return prepare(reader, cache=cache, threads=2, on_progress=lambda _: None)  # type: ignore[arg-type]
 
 
 @pytest.fixture
