@@ -1,8 +1,9 @@
 """Score a classifier on labelled images, and write the scores with pictures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +25,10 @@ from cvkit.tasks.classification.evaluation import (
     report_rows,
     worst_mistakes,
 )
+from cvkit.tasks.classification.ranking import ranks_of
 
 MAX_MISTAKES = 24
+RESULT_COLUMNS = ("image", "label", "predicted", "probability", "true_probability", "true_rank")  # of results.csv
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,6 +72,27 @@ def score_images(
     return ScoredImages(
         data=data, probabilities=probabilities, scores=evaluate_probabilities(data.labels, probabilities)
     )
+
+
+def result_rows(scored: ScoredImages, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield one row per image with the columns ``RESULT_COLUMNS``.
+
+    Args:
+        scored: The images with their scores.
+        labels: Label of each class.
+    """
+    scores, probabilities = scored.scores, scored.probabilities
+    truth, predicted = torch.from_numpy(scores.truth), torch.from_numpy(scores.predicted)
+    columns = (
+        truth,
+        predicted,
+        probabilities.gather(1, predicted[:, None])[:, 0],
+        probabilities.gather(1, truth[:, None])[:, 0],
+        ranks_of(probabilities, truth),
+    )
+    for index, (true, top, *values) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+        cells = (scored.data.name(index), labels[true], labels[top], *values)
+        yield dict(zip(RESULT_COLUMNS, cells, strict=True))
 
 
 def write_reports(folder: Path, scored: ScoredImages, labels: Sequence[str], title: str) -> None:
