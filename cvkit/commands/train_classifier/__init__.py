@@ -30,7 +30,7 @@ from cvkit.engine.training.pictures import RunPictures
 from cvkit.progress import Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.freezing import TrainingPlan, make_plan
-from cvkit.tasks.classification.kind import KIND, describe
+from cvkit.tasks.classification.kind import KIND
 from cvkit.tasks.classification.learner import ClassifierLearner
 from cvkit.tasks.classification.scoring import sample_sheet
 from cvkit.tasks.classification.starting import StartedClassifier, start_classifier
@@ -124,12 +124,13 @@ def _make_result(
 def _make_learner(
     config: TrainClassifierConfig, fabric: Fabric, plan: TrainingPlan, data: TrainingData, started: StartedClassifier
 ) -> ClassifierLearner:
+    classifier = Classifier(started.network, started.facts, spec=started.spec, device=fabric.device)
     return ClassifierLearner(
-        Classifier(started.network, started.facts, device=fabric.device),
+        classifier,
         config.resolved(),
         plan,
         data.train,
-        facts={**describe(started.spec, started.facts), "config": config.as_dict()},
+        facts={**classifier.metadata(), "config": config.as_dict()},
         switch_gradients=fabric.world_size == 1,
     )
 
