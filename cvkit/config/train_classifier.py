@@ -231,8 +231,9 @@ class TrainClassifierConfig(RunConfig, PreprocessingConfig, AugmentationConfig, 
         unfreezes = RECIPES[self.recipe].unfreeze_at if self.unfreeze_at is None else self.unfreeze_at
         if not freezes and (self.unfreeze_at or self.unfreeze_from):
             raise UsageError("--unfreeze-at and --unfreeze-from need frozen layers: add --freeze backbone.")
-        if self.unfreeze_from is not None and not unfreezes:
-            raise UsageError("--unfreeze-from needs the epoch: add --unfreeze-at EPOCH.")
+        for flag, value in (("--unfreeze-from", self.unfreeze_from), ("--unfreeze-lr", self.unfreeze_lr)):
+            if value is not None and not (freezes and unfreezes):
+                raise UsageError(f"{flag} needs the epoch: add --unfreeze-at EPOCH.")
         if self.weights == "imagenet" and self.model in CLASSIFIERS:
             raise UsageError(f"--weights imagenet: {self.model} has no published weights; use none or a file.")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from lightning_fabric import Fabric
 from cvkit.commands.train_classifier.batches import choose_batches, choose_workers
 from cvkit.commands.train_classifier.facts import describe_run
 from cvkit.commands.train_classifier.finishing import score_run
-from cvkit.commands.train_classifier.pictures import RunPictures
 from cvkit.commands.train_classifier.reading import (
     FoundImages,
     TrainingData,
@@ -26,11 +26,13 @@ from cvkit.engine.run_folder import RunFolder, check_same_data, opened_run, writ
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import FitResult, Job
+from cvkit.engine.training.pictures import RunPictures
 from cvkit.progress import Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.freezing import TrainingPlan, make_plan
-from cvkit.tasks.classification.kind import KIND, describe
+from cvkit.tasks.classification.kind import KIND
 from cvkit.tasks.classification.learner import ClassifierLearner
+from cvkit.tasks.classification.scoring import sample_sheet
 from cvkit.tasks.classification.starting import StartedClassifier, start_classifier
 
 COMMAND = "train-classifier"
@@ -92,7 +94,7 @@ def train_classifier(config: TrainClassifierConfig, report: Reporter = ignore) -
         learner = _make_learner(config, fabric, plan, data, started)
         if is_main:
             _write_facts(folder, config, found, data, started)
-        own_report(describe_run(settings, fabric, data, started, learner))
+        own_report(describe_run(settings, fabric, data, started, learner, folder.path))
         result = _train(config, fabric, folder, data, learner, report)
         metrics = score_run(folder, learner.classifier, data, settings, own_report) if is_main else {}
         fabric.barrier()
@@ -122,12 +124,13 @@ def _make_result(
 def _make_learner(
     config: TrainClassifierConfig, fabric: Fabric, plan: TrainingPlan, data: TrainingData, started: StartedClassifier
 ) -> ClassifierLearner:
+    classifier = Classifier(started.network, started.facts, spec=started.spec, device=fabric.device)
     return ClassifierLearner(
-        Classifier(started.network, started.facts, device=fabric.device),
+        classifier,
         config.resolved(),
         plan,
         data.train,
-        facts={**describe(started.spec, started.facts), "config": config.as_dict()},
+        facts={**classifier.metadata(), "config": config.as_dict()},
         switch_gradients=fabric.world_size == 1,
     )
 
@@ -142,7 +145,14 @@ def _train(
 ) -> FitResult:
     settings = config.resolved()
     assert settings.lr is not None and settings.batch_size is not None
-    pictures = RunPictures(folder, config, learner.classifier, data.val)
+    count = config.samples
+    pictures = RunPictures(
+        folder=folder,
+        title=f"{config.model} on {Path(config.data).name}",
+        network=learner.model,
+        kind=KIND.checkpoint,
+        draw_samples=partial(sample_sheet, learner.classifier, data.val, count) if count else None,
+    )
     if fabric.global_rank == 0 and folder.has_state:
         pictures.draw_missing()  # before the training loads the weights of last.pt
     train, val = choose_batches(learner, data, report) if fabric.world_size == 1 else (data.train, data.val)

@@ -127,14 +127,13 @@ def write_reports(folder: Path, scored: ScoredImages, labels: Sequence[str], tit
     write_atomic(folder / "mistakes.png", encode_png(sheet))
 
 
-def sample_sheet(classifier: Classifier, data: ClassImages, count: int, title: str) -> bytes:
-    """Return a PNG of images with their predicted classes.
+def sample_sheet(classifier: Classifier, data: ClassImages, count: int) -> bytes:
+    """Return a PNG of validation images with their predicted classes.
 
     Args:
         classifier: The classifier.
         data: The images.
         count: Number of images to draw, at equal distances in the data; at least 1.
-        title: Heading of the sheet.
     """
     count = min(count, len(data))
     indices = np.array([round(i * (len(data) - 1) / max(1, count - 1)) for i in range(count)])
@@ -150,4 +149,4 @@ def sample_sheet(classifier: Classifier, data: ClassImages, count: int, title: s
         )
         for index, values in zip(indices.tolist(), probabilities, strict=True)
     ]
-    return encode_png(prediction_sheet(items, classifier.facts.labels, title=title))
+    return encode_png(prediction_sheet(items, classifier.facts.labels, title="validation images"))

@@ -81,11 +81,12 @@ def _reduce(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
 
     height, width = image.shape[:2]
     resize = preprocessing.resize
-    if isinstance(resize, int):
-        scale = min(1.0, resize / min(height, width))
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    else:
+    if preprocessing.mode == "squash" and not isinstance(resize, int):
         size = resize
+    else:
+        sides = (resize, resize) if isinstance(resize, int) else resize
+        scale = min(1.0, max(sides[0] / height, sides[1] / width))
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
     if size != (height, width):
         resampling = Image.Resampling[preprocessing.interpolation.upper()]
         image = np.asarray(Image.fromarray(image).resize(size[::-1], resampling))

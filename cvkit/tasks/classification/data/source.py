@@ -16,9 +16,10 @@ from cvkit.data.collection import DataSource, find_source
 from cvkit.data.splits import TRAIN, UNSPLIT, canonical_split, show_split
 from cvkit.errors import DataError
 from cvkit.inputs import open_text
-from cvkit.messages import counted
+from cvkit.messages import counted, printable_name
 
 COLUMNS = ("image", "label")
+MAX_LISTED = 8  # columns of another table that a message names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,15 +205,17 @@ def _manifest_rows(path: Path) -> list[dict[str, str]]:
             reader = csv.reader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             columns = [name.strip().lower() for name in next(reader, [])]
             "".join(columns).encode()  # file names may have any bytes, but a table has a readable header
-            rows = [dict(zip(columns, map(str.strip, row), strict=False)) for row in reader if any(row)]
+            lines = [
+                (reader.line_num, dict(zip(columns, map(str.strip, row), strict=False))) for row in reader if any(row)
+            ]
     except (OSError, UnicodeEncodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable manifest ({error}).") from error
     if not set(COLUMNS) <= set(columns):
-        listed = ", ".join(columns) or "none"
+        listed = ", ".join(map(printable_name, columns[:MAX_LISTED])) or "none"
         raise DataError(f"{path}: a manifest has the columns image, label and, optionally, split; this has {listed}.")
-    for number, row in enumerate(rows, start=2):
+    for number, row in lines:
         if not row.get("image") or not row.get("label"):
             raise DataError(f"{path}: line {number} names no {'label' if row.get('image') else 'image'}.")
-    if not rows:
+    if not lines:
         raise DataError(f"{path}: the manifest names no image.")
-    return rows
+    return [row for _, row in lines]
