@@ -95,9 +95,12 @@ def _note_on_indices(names: Sequence[str], facts: Pretrained, source: str) -> st
 def _unknown_classes(unknown: Mapping[str, str], source: str) -> str:
     """Return the message about classes of the data that the model does not have, or that are ambiguous."""
     names = list(unknown)
+    first = unknown[names[0]]
+    advice = "Name the classes of the data as the model does, or those of the model with --labels FILE."
     if len(names) == 1:
-        return f"{source}: {unknown[names[0]]}"
+        return f"{source}: {first} {advice}"
     listed = ", ".join(f"'{printable_name(name)}'" for name in names[:MAX_NAMED])
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    first = unknown[names[0]]
-    return f"{source}: {len(names)} of its classes are not classes of the model: {listed}{more}. The first: {first}"
+    return (
+        f"{source}: {len(names)} of its classes are not classes of the model: {listed}{more}. The first: {first} {advice}"
+    )
