@@ -27,7 +27,7 @@ from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import FitResult, Job
 from cvkit.engine.training.pictures import RunPictures
-from cvkit.progress import Reporter, ignore
+from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
 from cvkit.tasks.classification.freezing import TrainingPlan, make_plan
 from cvkit.tasks.classification.kind import KIND
@@ -85,6 +85,8 @@ def train_classifier(config: TrainClassifierConfig, report: Reporter = ignore) -
     found = find_images(settings, own_report)
     started = start_classifier(settings, found.classes, own_report)
     plan = make_plan(started.network, started.head, settings)
+    if plan.frozen(0) and not started.weights:
+        own_report(Note("the frozen layers have random weights: start from pretrained ones", "warning"))
     with opened_run(config, Path(f"runs/{COMMAND}/{config.model.replace(':', '-')}"), fabric) as folder:
         own_report(class_counts(found))
         with StopSignal() as stop:
