@@ -101,4 +101,5 @@ def _unknown_classes(unknown: Mapping[str, str], source: str) -> str:
         return f"{source}: {first} {advice}"
     listed = ", ".join(f"'{printable_name(name)}'" for name in names[:MAX_NAMED])
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return f"{source}: {len(names)} of its classes are not classes of the model: {listed}{more}. The first: {first} {advice}"
+    count = len(names)
+    return f"{source}: {count} of its classes are not classes of the model: {listed}{more}. The first: {first} {advice}"
