@@ -48,8 +48,9 @@ def decode_jpeg(image: "Image.Image", reduce_to: int | None = None) -> np.ndarra
 
 def _reduced(image: "Image.Image", reduce_to: int | None) -> tuple[int, int]:
     """Return the (height, width) at which to decode an image."""
-    for divisor in FRACTIONS if reduce_to is not None else ():
-        size = -(-image.height // divisor), -(-image.width // divisor)
-        if min(size) >= reduce_to:
-            return size
+    if reduce_to is not None:
+        for divisor in FRACTIONS:
+            size = -(-image.height // divisor), -(-image.width // divisor)
+            if min(size) >= reduce_to:
+                return size
     return image.height, image.width
