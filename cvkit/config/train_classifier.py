@@ -10,7 +10,7 @@ from cvkit.config.freezing import FreezingConfig
 from cvkit.config.option import DATA, MAX_EPOCHS, MODEL, OUTPUT, TRAINING, Option
 from cvkit.config.preprocessing import PreprocessingConfig
 from cvkit.config.recipes import RECIPES, Recipe
-from cvkit.config.shared import Limit, Strict
+from cvkit.config.shared import Strict
 from cvkit.config.training import LAST, OPTIMIZERS, SCHEDULES, RunConfig, TrainingConfig
 from cvkit.config.values import shown
 from cvkit.errors import UsageError
@@ -87,7 +87,9 @@ class TrainClassifierConfig(RunConfig, PreprocessingConfig, AugmentationConfig, 
         ),
     ] = "auto"
     strict: Strict = False
-    limit: Limit = None
+    limit: Annotated[
+        int | None, Option(help="Use only N images of each split, drawn at random.", panel=DATA, minimum=1)
+    ] = None
     max_pixels: MaxPixels = 178_000_000
     model: Annotated[
         str,
