@@ -53,7 +53,7 @@ class EvaluateConfig(PreprocessingConfig, RuntimeConfig):
         str | None,
         Option(
             help="Saliency network or classifier to score: a run folder, a checkpoint, an exported file, or a name of "
-            "cvkit (basic-cnn; with --weights), of torchvision (vgg16) or of timm (timm:NAME).",
+            "torchvision (vgg16), of timm (timm:NAME) or of cvkit (basic-cnn, mlnet; with --weights).",
             panel=INPUTS,
             names=("--model", "--checkpoint"),
             metavar="REF",

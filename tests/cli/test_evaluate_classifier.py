@@ -19,61 +19,10 @@ from cvkit.engine.scores import SCORE_FILES
 from cvkit.tasks.classification.classifier import Classifier
 from tests.data.test_idx import idx_bytes
 
-from .conftest import Outcome, Run
+from .conftest import COLOURS, Outcome, Run
 
-CLASSES = ("blue", "green", "red")
 CPU = ("--device", "cpu", "--workers", "1")
 RANDOM = ("--model", "timm:test_resnet", "--weights", "none", "--input-size", "32", *CPU)
-
-
-def draw(rng: np.random.Generator, number: int) -> np.ndarray:
-    """Return an image of 40x44 with a weak tint, so that a network makes mistakes."""
-    image = rng.integers(60, 190, (40, 44, 3))
-    image[..., 2 - number] += 8
-    return image.astype(np.uint8)
-
-
-def save_split(folder: Path, each: int, seed: int) -> Path:
-    """Write ``each`` images per class into class folders."""
-    rng = np.random.default_rng(seed)
-    for number, name in enumerate(CLASSES):
-        (folder / name).mkdir(parents=True)
-        for index in range(each):
-            Image.fromarray(draw(rng, number)).save(folder / name / f"{index}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 training and 9 validation images per class."""
-    folder = tmp_path_factory.mktemp("colours") / "colours"
-    save_split(folder / "train", 12, 0)
-    save_split(folder / "val", 9, 1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def classifier(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a classifier that is right more often than chance."""
-    from cvkit.commands.train_classifier import train_classifier
-    from cvkit.config import TrainClassifierConfig
-
-    folder = tmp_path_factory.mktemp("runs") / "colours"
-    config = TrainClassifierConfig(
-        data=str(data),
-        model="timm:test_resnet",
-        weights="none",
-        input_size=(32, 32),
-        epochs=3,
-        lr=0.02,
-        batch_size=12,
-        workers=0,
-        samples=0,
-        device="cpu",
-        out=str(folder),
-    )
-    train_classifier(config)
-    return folder
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -109,13 +58,13 @@ def the_only_error(ended: Outcome) -> str:
 
 
 def test_a_run_scores_as_classify_and_as_its_own_metrics(
-    run: Run, data: Path, classifier: Path, tmp_path: Path
+    run: Run, colours: Path, classifier: Path, tmp_path: Path
 ) -> None:
-    ended = run("evaluate", "--data", data, "--model", classifier, "--out", "s", "--json", *CPU)
+    ended = run("evaluate", "--data", colours, "--model", classifier, "--out", "s", "--json", *CPU)
     metrics = scores_of(ended)
     assert "splits: train (36 images), val (27 images); scored: val" in ended.err
     classified = run(
-        "classify", data / "val", "--model", classifier, "--truth", "folders", "--out", "c", "--json", *CPU
+        "classify", colours / "val", "--model", classifier, "--truth", "folders", "--out", "c", "--json", *CPU
     )
     top1 = json.loads(classified.out)["accuracy"]["top1"]
     assert metrics["accuracy"] == top1["value"] and metrics["ci95"] == [top1["low"], top1["high"]]
@@ -130,7 +79,7 @@ def test_a_run_scores_as_classify_and_as_its_own_metrics(
         assert (row["true_rank"] == "1") == (row["label"] == row["predicted"])
         assert float(row["true_probability"]) <= float(row["probability"])
     report = read_rows(tmp_path / "s/report.csv")
-    assert [(row["label"], row["count"]) for row in report] == [(name, "9") for name in CLASSES]
+    assert [(row["label"], row["count"]) for row in report] == [(name, "9") for name in COLOURS]
     for name in ("confusion.png", "reliability.png", "mistakes.png"):
         with Image.open(tmp_path / "s" / name) as picture:
             assert min(picture.size) > 100
@@ -138,8 +87,8 @@ def test_a_run_scores_as_classify_and_as_its_own_metrics(
     assert manifest["model"] == "timm:test_resnet" and set(manifest["files"]) == set(classification.FILES)
 
 
-def test_the_table_has_accuracy_interval_ece_f1_and_log_loss(run: Run, data: Path, classifier: Path) -> None:
-    ended = run("evaluate", "--data", data, "--model", classifier, *CPU)
+def test_the_table_has_accuracy_interval_ece_f1_and_log_loss(run: Run, colours: Path, classifier: Path) -> None:
+    ended = run("evaluate", "--data", colours, "--model", classifier, *CPU)
     own = own_metrics(classifier)
     values = [own["accuracy"], *own["ci95"], own["ece"], own["macro_f1"], own["log_loss"]]
     cells = next(line.split() for line in ended.out.splitlines() if line.startswith(" val"))
@@ -148,19 +97,19 @@ def test_the_table_has_accuracy_interval_ece_f1_and_log_loss(run: Run, data: Pat
     assert shown == pytest.approx(values, abs=1e-3)
 
 
-def test_labels_in_another_order_and_spelling_score_alike(run: Run, data: Path, classifier: Path) -> None:
+def test_labels_in_another_order_and_spelling_score_alike(run: Run, colours: Path, classifier: Path) -> None:
     rows = ["image,label,split"]
-    for name in reversed(CLASSES):
-        rows += [f"{path},{name.upper()},heldout" for path in sorted((data / "val" / name).iterdir())]
+    for name in reversed(COLOURS):
+        rows += [f"{path},{name.upper()},heldout" for path in sorted((colours / "val" / name).iterdir())]
     Path("list.csv").write_text("\n".join(rows))
     ended = run("evaluate", "--data", "list.csv", "--model", classifier, "--json", *CPU)
     assert_alike(scores_of(ended), own_metrics(classifier))
     assert "the split heldout (27 images) is scored, the only one" in ended.err
 
 
-def test_classes_that_the_model_does_not_have_are_named(run: Run, data: Path, classifier: Path) -> None:
-    shutil.copytree(data / "val", "colours/val")
-    shutil.copytree(data / "train", "colours/train")
+def test_classes_that_the_model_does_not_have_are_named(run: Run, colours: Path, classifier: Path) -> None:
+    shutil.copytree(colours / "val", "colours/val")
+    shutil.copytree(colours / "train", "colours/train")
     words = ("evaluate", "--data", "colours", "--model", classifier, *CPU)
     Path("colours/train/red").rename("colours/train/crimson")
     assert run(*words).code == 0  # no scored image has this class
@@ -169,9 +118,9 @@ def test_classes_that_the_model_does_not_have_are_named(run: Run, data: Path, cl
 
 
 def test_a_model_without_labels_needs_as_many_classes_and_says_what_it_assumes(
-    run: Run, data: Path, classifier: Path
+    run: Run, colours: Path, classifier: Path
 ) -> None:
-    named = ("evaluate", "--data", data, "--model", "timm:test_resnet", "--json", "--input-size", "32", *CPU)
+    named = ("evaluate", "--data", colours, "--model", "timm:test_resnet", "--json", "--input-size", "32", *CPU)
     save_state(classifier, Path("bare.pth"))
     assumed = run(*named, "--weights", "bare.pth", "--crop-pct", "1")
     assert scores_of(assumed)["images"] == 27
@@ -179,8 +128,8 @@ def test_a_model_without_labels_needs_as_many_classes_and_says_what_it_assumes(
     Path("labels.txt").write_text("red\ngreen\nblue\n")
     other = run(*named, "--weights", "bare.pth", "--crop-pct", "1", "--labels", "labels.txt")
     assert "is assumed: 0 is" not in other.err and scores_of(other) != scores_of(assumed)
-    shutil.copytree(data / "val" / "red", "more/val/red")
-    shutil.copytree(data / "val" / "red", "more/val/pink")
+    shutil.copytree(colours / "val" / "red", "more/val/red")
+    shutil.copytree(colours / "val" / "red", "more/val/pink")
     message = the_only_error(run("evaluate", "--data", "more", *named[3:], "--weights", "bare.pth"))
     assert "more has 2 classes, but the model has 3, whose names are unknown" in message and "--labels FILE" in message
 
@@ -192,9 +141,9 @@ def save_state(folder: Path, path: Path) -> None:
     torch.save(torch.load(folder / "best.pt", weights_only=True)["weights"], path)
 
 
-def test_any_split_is_listed_and_scored_by_name(run: Run, data: Path, classifier: Path) -> None:
-    shutil.copytree(data / "train", "colours/train")
-    shutil.copytree(data / "val", "colours/holdout")
+def test_any_split_is_listed_and_scored_by_name(run: Run, colours: Path, classifier: Path) -> None:
+    shutil.copytree(colours / "train", "colours/train")
+    shutil.copytree(colours / "val", "colours/holdout")
     Path("colours/notes").mkdir()
     Image.new("RGB", (40, 40)).save("colours/notes/plan.png")
     words = ("evaluate", "--data", "colours", "--model", classifier, "--json", *CPU)
@@ -231,8 +180,8 @@ def test_idx_files_are_scored_by_index_without_training_images(run: Run) -> None
     assert [row["label"] for row in read_rows(Path("s/results.csv"))] == [str(label) for label in labels]
 
 
-def test_bad_images_are_listed_and_the_exit_code_is_3(run: Run, data: Path, classifier: Path) -> None:
-    shutil.copytree(data / "val", "colours/val")
+def test_bad_images_are_listed_and_the_exit_code_is_3(run: Run, colours: Path, classifier: Path) -> None:
+    shutil.copytree(colours / "val", "colours/val")
     Path("colours/val/red/0.png").write_bytes(b"no image")
     cut = Path("colours/val/blue/3.png")
     cut.write_bytes(cut.read_bytes()[:100])
@@ -250,7 +199,7 @@ def test_bad_images_are_listed_and_the_exit_code_is_3(run: Run, data: Path, clas
 
 
 def test_images_with_values_that_are_not_finite_are_listed(
-    run: Run, data: Path, classifier: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, colours: Path, classifier: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logits = Classifier.logits
 
@@ -260,13 +209,13 @@ def test_images_with_values_that_are_not_finite_are_listed(
         return values
 
     monkeypatch.setattr(Classifier, "logits", break_first)
-    ended = run("evaluate", "--data", data, "--model", classifier, "--json", "--batch-size", "9", *CPU)
+    ended = run("evaluate", "--data", colours, "--model", classifier, "--json", "--batch-size", "9", *CPU)
     assert scores_of(ended, code=3)["images"] == 24
     assert {row["kind"] for row in json.loads(ended.out)["failed"]} == {"model"}
 
 
 def test_batches_that_do_not_fit_into_memory_are_halved(
-    run: Run, data: Path, classifier: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, colours: Path, classifier: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logits = Classifier.logits
 
@@ -276,25 +225,25 @@ def test_batches_that_do_not_fit_into_memory_are_halved(
         return logits(self, images)
 
     monkeypatch.setattr(Classifier, "logits", limited)
-    ended = run("evaluate", "--data", data, "--model", classifier, "--json", "--batch-size", "16", *CPU)
+    ended = run("evaluate", "--data", colours, "--model", classifier, "--json", "--batch-size", "16", *CPU)
     assert_alike(scores_of(ended), own_metrics(classifier))
 
 
 @pytest.mark.parametrize("format", [pytest.param("onnx", marks=pytest.mark.slow), "safetensors"])
-def test_an_exported_file_scores_alike(run: Run, data: Path, classifier: Path, format: str) -> None:
+def test_an_exported_file_scores_alike(run: Run, colours: Path, classifier: Path, format: str) -> None:
     file = f"model.{format}"
     assert run("export", classifier, "--format", format, "--out", file).code == 0
-    words = ("evaluate", "--data", data, "--json", *CPU)
+    words = ("evaluate", "--data", colours, "--json", *CPU)
     replaced = [("timm:test_resnet", "--weights", file)] if format == "onnx" else []
     for model in ((file,), (classifier / "best.pt",), *replaced):
         assert_alike(scores_of(run(*words, "--model", *model)), own_metrics(classifier))
 
 
 def test_options_of_the_other_kind_are_refused(
-    run: Run, data: Path, classifier: Path, trained: Path, fixation_data: Path
+    run: Run, colours: Path, classifier: Path, trained: Path, fixation_data: Path
 ) -> None:
     for option in (("--protocol", "tuebingen"), ("--no-emd",), ("--with-baselines",), ("--baseline", "mean")):
-        message = the_only_error(run("evaluate", "--data", data, "--model", classifier, *option))
+        message = the_only_error(run("evaluate", "--data", colours, "--model", classifier, *option))
         assert message.startswith(f"error: {option[0]} has no effect, because {classifier} is a classifier: leave out")
     for option in (("--labels", "l.txt"), ("--batch-size", "4")):
         message = the_only_error(run("evaluate", "--data", fixation_data, "--model", trained, *option))
@@ -302,9 +251,11 @@ def test_options_of_the_other_kind_are_refused(
         message = the_only_error(run("evaluate", "--data", fixation_data, "--maps", "m", *option))
         assert message.startswith(f"error: {option[0]} has no effect, because --maps names saliency maps")
     for model in (classifier, trained):
-        message = the_only_error(run("evaluate", "--data", data, "--model", model, "--mean", "0.5", "--crop-pct", "1"))
+        message = the_only_error(
+            run("evaluate", "--data", colours, "--model", model, "--mean", "0.5", "--crop-pct", "1")
+        )
         assert "--mean, --crop-pct have no effect on" in message
-    message = the_only_error(run("evaluate", "--data", data, *RANDOM, "--sigma-px", "3", "--seed", "1"))
+    message = the_only_error(run("evaluate", "--data", colours, *RANDOM, "--sigma-px", "3", "--seed", "1"))
     assert "--sigma-px, --seed have no effect" in message
 
 
@@ -316,13 +267,13 @@ def test_options_of_a_kind_are_fields_with_a_default() -> None:
 
 
 def test_data_of_the_other_kind_get_a_clear_line(
-    run: Run, data: Path, classifier: Path, trained: Path, fixation_data: Path
+    run: Run, colours: Path, classifier: Path, trained: Path, fixation_data: Path
 ) -> None:
     message = the_only_error(run("evaluate", "--data", fixation_data, "--model", classifier))
     assert "has images with maps or fixations, for saliency, but" in message and "is a classifier" in message
-    message = the_only_error(run("evaluate", "--data", data, "--model", trained))
+    message = the_only_error(run("evaluate", "--data", colours, "--model", trained))
     assert "has images with classes, for a classifier, but" in message and "is a saliency network" in message
-    message = the_only_error(run("evaluate", "--data", data, "--maps", data))
+    message = the_only_error(run("evaluate", "--data", colours, "--maps", colours))
     assert "for a classifier, but --maps names saliency maps" in message
 
 
@@ -335,15 +286,15 @@ def test_the_data_are_checked_before_weights_are_downloaded(
 
 
 def test_scores_of_another_kind_are_replaced_only_with_overwrite(
-    run: Run, data: Path, classifier: Path, fixation_data: Path
+    run: Run, colours: Path, classifier: Path, fixation_data: Path
 ) -> None:
     saliency = ("evaluate", "--data", fixation_data, "--maps", fixation_data / "maps/val", "--no-emd", "--out", "s")
-    classifier = ("evaluate", "--data", data, "--model", classifier, "--out", "s", *CPU)
+    other = ("evaluate", "--data", colours, "--model", classifier, "--out", "s", *CPU)
     assert run(*saliency).code == 0
-    assert "s already holds scores" in the_only_error(run(*classifier))
-    assert run(*classifier, "--overwrite").code == 0
+    assert "s already holds scores" in the_only_error(run(*other))
+    assert run(*other, "--overwrite").code == 0
     assert {path.name for path in Path("s").iterdir() if path.is_file()} == {*classification.FILES, "manifest.json"}
-    assert "s already holds scores" in the_only_error(run(*classifier))
+    assert "s already holds scores" in the_only_error(run(*other))
     assert run(*saliency, "--overwrite").code == 0
     assert {path.name for path in Path("s").iterdir() if path.is_file()} == {
         *("scores.csv", "summary.json", "manifest.json")

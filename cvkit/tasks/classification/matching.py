@@ -95,11 +95,10 @@ def _note_on_indices(names: Sequence[str], facts: Pretrained, source: str) -> st
 def _unknown_classes(unknown: Mapping[str, str], source: str) -> str:
     """Return the message about classes of the data that the model does not have, or that are ambiguous."""
     names = list(unknown)
-    first = unknown[names[0]]
     advice = "Name the classes of the data as the model does, or those of the model with --labels FILE."
+    first = f"{unknown[names[0]]} {advice}"
     if len(names) == 1:
-        return f"{source}: {first} {advice}"
+        return f"{source}: {first}"
     listed = ", ".join(f"'{printable_name(name)}'" for name in names[:MAX_NAMED])
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    count = len(names)
-    return f"{source}: {count} of its classes are not classes of the model: {listed}{more}. The first: {first} {advice}"
+    return f"{source}: {len(names)} of its classes are not classes of the model: {listed}{more}. The first: {first}"
