@@ -32,7 +32,8 @@ SAVES = ("map", "overlay", "panel", "npy")
 Classifier = Annotated[
     str,
     Option(
-        help="Classifier: a torchvision name (vgg16), a timm name (timm:NAME), or an exported file.",
+        help="Classifier: a run of train-classifier, a torchvision name (vgg16), a timm name (timm:NAME), or an "
+        "exported file.",
         panel=MODEL,
         metavar="REF",
         complete="model",
@@ -146,7 +147,8 @@ class GradcamConfig(ClassifierConfig):
     model: Annotated[
         str,
         Option(
-            help="Classifier: a torchvision name (vgg16), a timm name (timm:NAME), or an exported .safetensors file.",
+            help="Classifier: a run of train-classifier, a torchvision name (vgg16), a timm name (timm:NAME), or an "
+            "exported .safetensors file.",
             panel=MODEL,
             metavar="REF",
             complete="model",

@@ -14,6 +14,7 @@ from cvkit.commands.train_classifier.pictures import RunPictures
 from cvkit.commands.train_classifier.reading import (
     FoundImages,
     TrainingData,
+    check_same_classes,
     class_counts,
     find_images,
     read_images,
@@ -84,6 +85,7 @@ def train_classifier(config: TrainClassifierConfig, report: Reporter = ignore) -
     started = start_classifier(settings, found.classes, own_report)
     plan = make_plan(started.network, started.head, settings)
     with opened_run(config, Path(f"runs/{COMMAND}/{config.model.replace(':', '-')}"), fabric) as folder:
+        check_same_classes(folder, config, found.classes)
         own_report(class_counts(found))
         with StopSignal() as stop:
             stoppable = interruptible(stop, own_report, STOPPED_BEFORE_TRAINING)
