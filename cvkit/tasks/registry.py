@@ -101,6 +101,8 @@ def find_model(request: Request, kinds: Sequence[str] = ()) -> FoundModel:
     if path is None:
         return _find_named(request, accepted)
     reject_options(request.options, request.name, "which has its own preprocessing")
+    if request.weights not in (None, "pretrained"):
+        raise UsageError(f"--weights {request.weights} has no effect on {request.name}, which has its own weights.")
     if is_exported(str(path)) or path.suffix.lower() == WEIGHTS_SUFFIX:
         return _find_exported(path, accepted)
     rows = {kind.checkpoint: kind for kind in KINDS.values() if kind.checkpoint and kind.name in accepted}

@@ -18,6 +18,7 @@ from cvkit.models import fetch
 from cvkit.models.exported.cache import CACHE_VARIABLE
 from cvkit.models.published import pretrained
 from tests.data.test_idx import idx_bytes
+from tests.labelled import write_classes
 
 from .options import unknown_options
 
@@ -108,6 +109,40 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         images, labels = blobs(count, count)
         (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
         (folder / f"{split}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs of three classes: 9, 6 and 5 to train on, and 3 or 2 of each to validate and to test."""
+    counts = {"train/ant": 9, "train/bee": 6, "train/cat": 5}
+    counts |= {f"{split}/{name}": 3 - (name == "cat") for split in ("val", "test") for name in ("ant", "bee", "cat")}
+    return write_classes(tmp_path_factory.mktemp("classes") / "pets", counts)
+
+
+@pytest.fixture(scope="session")
+def classified(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder, trained for three epochs and tested."""
+    from cvkit.commands.train_classifier import train_classifier
+    from cvkit.config import TrainClassifierConfig
+
+    folder = tmp_path_factory.mktemp("runs") / "pets"
+    config = TrainClassifierConfig(
+        data=str(pets),
+        model="timm:test_resnet",
+        weights="none",
+        input_size=(32, 32),
+        mean=(0.4, 0.5, 0.6),
+        epochs=3,
+        lr=0.003,
+        batch_size=4,
+        samples=4,
+        workers=0,
+        test=True,
+        device="cpu",
+        out=str(folder),
+    )
+    train_classifier(config)
     return folder
 
 

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cvkit import render
 from cvkit.engine import checkpoint
 from cvkit.engine.training.trainer import Trainer
-from tests.labelled import write_classes
+from cvkit.tasks.classification import scoring
 
-from .conftest import Run
+from .conftest import Run, blobs
 from .test_resume import assert_same, without_times
 
 NETWORK = ("--model", "timm:test_resnet", "--weights", "none", "--input-size", 32, "--device", "cpu")
@@ -40,38 +41,15 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-@pytest.fixture(scope="session")
-def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs of three classes: 9, 6 and 5 to train on, and 3 or 2 of each to validate and to test."""
-    counts = {"train/ant": 9, "train/bee": 6, "train/cat": 5}
-    counts |= {f"{split}/{name}": 3 - (name == "cat") for split in ("val", "test") for name in ("ant", "bee", "cat")}
-    return write_classes(tmp_path_factory.mktemp("classes") / "pets", counts)
+@pytest.fixture
+def _quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the charts, which take most of the time of a small run."""
+    monkeypatch.setattr(render, "curves", lambda *_args, **_more: b"")
+    for name in ("confusion_chart", "reliability_diagram"):
+        monkeypatch.setattr(scoring, name, lambda *_args, **_more: b"")
 
 
-@pytest.fixture(scope="session")
-def classified(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder, trained for three epochs and tested."""
-    from cvkit.commands.train_classifier import train_classifier
-    from cvkit.config import TrainClassifierConfig
-
-    folder = tmp_path_factory.mktemp("runs") / "pets"
-    config = TrainClassifierConfig(
-        data=str(pets),
-        model="timm:test_resnet",
-        weights="none",
-        input_size=(32, 32),
-        mean=(0.4, 0.5, 0.6),
-        epochs=3,
-        lr=0.003,
-        batch_size=4,
-        samples=4,
-        workers=0,
-        test=True,
-        device="cpu",
-        out=str(folder),
-    )
-    train_classifier(config)
-    return folder
+quick = pytest.mark.usefixtures("_quick_pictures")
 
 
 def test_a_run_leaves_scores_and_pictures(classified: Path) -> None:
@@ -99,6 +77,7 @@ def test_the_config_records_what_was_resolved(classified: Path) -> None:
     assert (resolved["train"], resolved["val"]) == (20, 8) and len(resolved["data_sha256"]) == 64
 
 
+@quick
 def test_the_splits_of_a_run_are_a_manifest(run: Run, classified: Path) -> None:
     splits = rows_of(classified / "splits.csv")
     assert len(splits) == 36 and {row["split"] for row in splits} == {"train", "val", "test"}
@@ -128,7 +107,8 @@ def test_the_scores_of_a_run_are_those_of_classify(run: Run, pets: Path, classif
 
 def test_a_run_is_a_model_of_other_commands(run: Run, pets: Path, classified: Path) -> None:
     shown = json.loads(run("models", "show", classified, "--json").out)
-    assert "ant" in str(shown) and "32" in str(shown)
+    assert shown["labels"] == ["ant", "bee", "cat"] and shown["classes"] == 3 and shown["size"] == [32, 32]
+    assert shown["preprocessing"]["mean"] == [0.4, 0.5, 0.6] and shown["preprocessing"]["crop"] == [32, 32]
     image = pets / "val/bee/0.png"
     ended = run("gradcam", image, "--model", classified, "--class", "bee", "--device", "cpu", "--json")
     assert ended.code == 0, ended.err
@@ -141,13 +121,12 @@ def test_a_run_is_a_model_of_other_commands(run: Run, pets: Path, classified: Pa
     assert [p for _, p in values[0]] == pytest.approx([p for _, p in values[1]], rel=1e-4)
 
 
+@quick
 def test_a_network_for_grey_images_classifies_files(run: Run, digits: Path) -> None:
     words = ("--model", "basic-cnn", "--input-size", 16, "--device", "cpu", "--epochs", 2, "--samples", 2)
     ended = run("train-classifier", "--data", digits, *words, "--test", "--out", "grey", "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["images"] == {"train": 81, "val": 9, "test": 33}
-    from .conftest import blobs
-
     images, labels = blobs(33, 33)  # those of the fixture
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         Path("test", str(label)).mkdir(parents=True, exist_ok=True)
@@ -165,6 +144,7 @@ def test_test_images_are_needed_to_test(run: Run, pets: Path, tmp_path: Path) ->
     assert not (tmp_path / "r").exists()
 
 
+@quick
 def test_a_split_is_drawn_and_recorded(run: Run, pets: Path) -> None:
     ended = run(*words_for(pets / "train", "--split", "60/20/20", "--epochs", 1, "--test", "--out", "r", "--json"))
     assert ended.code == 0, ended.err
@@ -195,9 +175,10 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(Trainer, "train_batch", counted)
 
 
+@quick
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_stopped_run_ends_bit_identical(run: Run, pets: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    words = words_for(pets, "--epochs", 3, "--save-every", "1step", *VARIANTS[name])
+    words = words_for(pets, "--epochs", 3, *VARIANTS[name])
     whole = run(*words, "--out", "whole")
     assert whole.code == 0, whole.err
     assert ("the frozen layers ran once" in whole.err) == (name == "features")
@@ -215,6 +196,7 @@ def test_a_stopped_run_ends_bit_identical(run: Run, pets: Path, monkeypatch: pyt
     assert_same(*best)
 
 
+@quick
 def test_a_run_stopped_while_it_is_scored_is_scored_when_it_is_resumed(
     run: Run, pets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

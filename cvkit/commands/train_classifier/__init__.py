@@ -14,6 +14,7 @@ from cvkit.commands.train_classifier.finishing import score_run
 from cvkit.commands.train_classifier.reading import (
     FoundImages,
     TrainingData,
+    check_same_classes,
     class_counts,
     find_images,
     read_images,
@@ -88,6 +89,7 @@ def train_classifier(config: TrainClassifierConfig, report: Reporter = ignore) -
     if plan.frozen(0) and not started.weights:
         own_report(Note("the frozen layers have random weights: start from pretrained ones", "warning"))
     with opened_run(config, Path(f"runs/{COMMAND}/{config.model.replace(':', '-')}"), fabric) as folder:
+        check_same_classes(folder, config, found.classes)
         own_report(class_counts(found))
         with StopSignal() as stop:
             stoppable = interruptible(stop, own_report, STOPPED_BEFORE_TRAINING)
