@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from cvkit import files
 from cvkit.catalog import CLASSIFIERS
 from cvkit.config import PreprocessingConfig
+from cvkit.config.values import format_size
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models.published.overrides import with_overrides
 from cvkit.models.weights import read_tensors
@@ -43,18 +45,7 @@ def load_own(name: str, weights: str, options: PreprocessingConfig) -> LoadedCla
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             return LoadedClassifier(network=spec.build(), facts=facts, file="", sha256="", spec=spec)
-    tensors = read_tensors(weights)
-
-    def build(classes: int) -> torch.nn.Module:
-        return replace(spec, classes=classes).build()
-
-    try:
-        spec = replace(spec, classes=infer_num_classes(build, tensors, weights, spec.classes))
-        network = build_with_weights(build, spec.classes, tensors, weights)
-    except WeightsError as error:
-        size = "x".join(map(str, spec.size))
-        hint = f" The network is built for images of {size} (--input-size)." if CLASSIFIERS[name].fixed_size else ""
-        raise WeightsError(f"{error}{hint}") from error
+    spec, network = _build_from_file(spec, weights)
     return LoadedClassifier(
         network=network,
         facts=replace(facts, num_classes=spec.classes),
@@ -62,3 +53,20 @@ def load_own(name: str, weights: str, options: PreprocessingConfig) -> LoadedCla
         sha256=files.sha256(Path(weights)),
         spec=spec,
     )
+
+
+def _build_from_file(spec: NetworkSpec, weights: str) -> tuple[NetworkSpec, nn.Module]:
+    """Return a network with the weights of a file, and its description with the number of classes of the file."""
+    tensors = read_tensors(weights)
+
+    def build(classes: int) -> nn.Module:
+        return replace(spec, classes=classes).build()
+
+    try:
+        classes = infer_num_classes(build, tensors, weights, spec.classes)
+        return replace(spec, classes=classes), build_with_weights(build, classes, tensors, weights)
+    except WeightsError as error:
+        size = format_size(spec.size)
+        fixed = CLASSIFIERS[spec.name].fixed_size
+        hint = f" The network is built for images of {size} (--input-size)." if fixed else ""
+        raise WeightsError(f"{error}{hint}") from error
