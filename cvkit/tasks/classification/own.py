@@ -9,6 +9,7 @@ from torch import nn
 from cvkit import files
 from cvkit.catalog import CLASSIFIERS
 from cvkit.config import PreprocessingConfig
+from cvkit.config.values import format_size
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models.published.overrides import with_overrides
 from cvkit.models.weights import read_tensors
@@ -44,18 +45,18 @@ def load_own(name: str, weights: str, options: PreprocessingConfig) -> LoadedCla
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             return LoadedClassifier(network=spec.build(), facts=facts, file="", sha256="", spec=spec)
-    network, classes = _with_weights(spec, weights)
+    spec, network = _build_from_file(spec, weights)
     return LoadedClassifier(
         network=network,
-        facts=replace(facts, num_classes=classes),
+        facts=replace(facts, num_classes=spec.classes),
         file=weights,
         sha256=files.sha256(Path(weights)),
-        spec=replace(spec, classes=classes),
+        spec=spec,
     )
 
 
-def _with_weights(spec: NetworkSpec, weights: str) -> tuple[nn.Module, int]:
-    """Return the network with the weights of a file, and its number of classes."""
+def _build_from_file(spec: NetworkSpec, weights: str) -> tuple[NetworkSpec, nn.Module]:
+    """Return a network with the weights of a file, and its description with the number of classes of the file."""
     tensors = read_tensors(weights)
 
     def build(classes: int) -> nn.Module:
@@ -63,9 +64,9 @@ def _with_weights(spec: NetworkSpec, weights: str) -> tuple[nn.Module, int]:
 
     try:
         classes = infer_num_classes(build, tensors, weights, spec.classes)
-        return build_with_weights(build, classes, tensors, weights), classes
+        return replace(spec, classes=classes), build_with_weights(build, classes, tensors, weights)
     except WeightsError as error:
-        size = "x".join(map(str, spec.size))
-        is_fixed = CLASSIFIERS[spec.name].fixed_size
-        hint = f" The network is built for images of {size} (--input-size)." if is_fixed else ""
+        size = format_size(spec.size)
+        fixed = CLASSIFIERS[spec.name].fixed_size
+        hint = f" The network is built for images of {size} (--input-size)." if fixed else ""
         raise WeightsError(f"{error}{hint}") from error
