@@ -27,13 +27,15 @@ from cvkit.engine.run_folder import RunFolder, check_same_data, opened_run, writ
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import FitResult, Job
+from cvkit.engine.training.learner import Data
 from cvkit.engine.training.pictures import RunPictures
 from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
+from cvkit.tasks.classification.data.dataset import ClassImages
 from cvkit.tasks.classification.freezing import TrainingPlan, make_plan
 from cvkit.tasks.classification.kind import KIND
 from cvkit.tasks.classification.learner import ClassifierLearner
-from cvkit.tasks.classification.scoring import sample_sheet
+from cvkit.tasks.classification.scoring import sample_indices, sample_sheet
 from cvkit.tasks.classification.starting import StartedClassifier, start_classifier
 
 COMMAND = "train-classifier"
@@ -149,17 +151,16 @@ def _train(
 ) -> FitResult:
     settings = config.resolved()
     assert settings.lr is not None and settings.batch_size is not None
-    count = config.samples
+    train, val = choose_batches(learner, data, report) if fabric.world_size == 1 else (data.train, data.val)
     pictures = RunPictures(
         folder=folder,
         title=f"{config.model} on {Path(config.data).name}",
         network=learner.model,
         kind=KIND.checkpoint,
-        draw_samples=partial(sample_sheet, learner.classifier, data.val, count) if count else None,
+        draw_samples=partial(_draw_samples, learner, data.val, val, config.samples) if config.samples else None,
     )
     if fabric.global_rank == 0 and folder.has_state:
         pictures.draw_missing()  # before the training loads the weights of last.pt
-    train, val = choose_batches(learner, data, report) if fabric.world_size == 1 else (data.train, data.val)
     job = Job(
         learner=learner,
         train=train,
@@ -173,7 +174,17 @@ def _train(
         after_epoch=pictures.draw_epoch,
         data=data.identity(),
     )
-    return fit(job, fabric, report)
+    try:
+        return fit(job, fabric, report)
+    finally:
+        pictures.finish()
+
+
+def _draw_samples(learner: ClassifierLearner, images: ClassImages, val: Data, count: int) -> bytes:
+    """Return a sheet of validation images, classified as the validation does: from images or from features."""
+    indices = sample_indices(len(images), count)
+    probabilities = learner.predict(val.batch(0, indices)).softmax(1).cpu()
+    return sample_sheet(images, indices, probabilities, learner.classifier.facts.labels)
 
 
 def _write_facts(

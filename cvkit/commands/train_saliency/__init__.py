@@ -122,7 +122,10 @@ def _train(config: TrainSaliencyConfig, start: Start, report: Reporter) -> FitRe
     )
     if is_main and folder.has_state:
         pictures.draw_missing()  # before the training loads the weights of last.pt
-    result = fit(_make_job(config, predictor, data, folder, pictures), start.fabric, report)
+    try:
+        result = fit(_make_job(config, predictor, data, folder, pictures), start.fabric, report)
+    finally:
+        pictures.finish()
     if is_main:
         load_best_weights(folder, KIND.checkpoint, start.model)  # a run must not end with a best.pt that is damaged
     return result

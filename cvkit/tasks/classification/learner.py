@@ -68,6 +68,11 @@ class ClassifierLearner:
             return self.last_layers(batch["features"]).float()
         return model(self.classifier.normalise(batch["image"]) if images is None else images).float()
 
+    def predict(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return (N, classes) float32 logits of a batch in evaluation mode, without gradients."""
+        with self.classifier.evaluating():
+            return self._logits(self.model, batch)
+
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean cross-entropy of a batch, with label smoothing, class weights and mixing of the settings."""
         assert self.settings.label_smoothing is not None

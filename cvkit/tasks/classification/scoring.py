@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cvkit.errors import NonFiniteError
@@ -127,17 +128,21 @@ def write_reports(folder: Path, scored: ScoredImages, labels: Sequence[str], tit
     write_atomic(folder / "mistakes.png", encode_png(sheet))
 
 
-def sample_sheet(classifier: Classifier, data: ClassImages, count: int) -> bytes:
+def sample_indices(images: int, count: int) -> NDArray[np.int64]:
+    """Return the indices of at most ``count`` images at equal distances in a data set of ``images``."""
+    count = min(count, images)
+    return np.array([round(i * (images - 1) / max(1, count - 1)) for i in range(count)], dtype=np.int64)
+
+
+def sample_sheet(data: ClassImages, indices: NDArray[np.int64], probabilities: Tensor, labels: Sequence[str]) -> bytes:
     """Return a PNG of validation images with their predicted classes.
 
     Args:
-        classifier: The classifier.
         data: The images.
-        count: Number of images to draw, at equal distances in the data; at least 1.
+        indices: (N,) images to draw.
+        probabilities: (N, K) float32, probability of each class.
+        labels: Label of each class.
     """
-    count = min(count, len(data))
-    indices = np.array([round(i * (len(data) - 1) / max(1, count - 1)) for i in range(count)])
-    probabilities = classifier.logits(data.images(indices)).softmax(1).cpu()
     items = [
         ClassifiedImage(
             image=data.reader.original(index),
@@ -149,4 +154,4 @@ def sample_sheet(classifier: Classifier, data: ClassImages, count: int) -> bytes
         )
         for index, values in zip(indices.tolist(), probabilities, strict=True)
     ]
-    return encode_png(prediction_sheet(items, classifier.facts.labels, title="validation images"))
+    return encode_png(prediction_sheet(items, labels, title="validation images"))
