@@ -106,7 +106,12 @@ START = [
     (unchanged, ("--model", "timm:test_resnt"), 2, "Did you mean 'timm:test_resnet'?"),
     (unchanged, ("--model", "basic-cn"), 2, "Did you mean 'basic-cnn'?"),
     (unchanged, ("--model", "basic-cnn", "--weights", "imagenet"), 2, "basic-cnn has no published weights"),
-    (unchanged, ("--model", "timm:vgg11", "--weights", "nowhere.pth"), 1, "nowhere.pth: no such file"),
+    (
+        unchanged,
+        ("--model", "timm:vgg11", "--weights", "nowhere.pth"),
+        1,
+        "nowhere.pth: no such file. Write a file, imagenet or none",
+    ),
     (unchanged, ("--model", "alexnet", "--input-size", 20), 2, "cannot process images of 20x20"),
     (unchanged, ("--model", "lenet5", "--input-size", 20), 2, "lenet5 needs images of at least 28x28"),
     (wrong_weights, ("--weights", "mobilenet_v3_small.pth"), 1, "Did you forget --model mobilenet_v3_small?"),
