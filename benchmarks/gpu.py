@@ -14,7 +14,7 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-from gpu_checks import decoding, outputs, speed, training, training_speed
+from gpu_checks import classifier_training, decoding, outputs, speed, training, training_speed
 from gpu_checks.lab import Lab
 from gpu_checks.report import Report
 from gpu_checks.running import Check, run_checks
@@ -39,7 +39,6 @@ NOTES = [
     "duration in which at least one kernel runs (PyTorch's profiler, in a run of its own). *Decoding, of all core "
     "time* is the time of reading, decoding and resizing in one thread, times the images per second, divided by the "
     "number of cores.",
-    "cvkit has no command that trains classifiers, so resnet34 is measured in hand-written loops only.",
 ]
 
 
@@ -50,6 +49,7 @@ def all_checks(lab: Lab) -> list[Check]:
         Check("gradcam", "correctness", OUTPUTS, 30, outputs.check_gradcam),
         Check("predict", "correctness", OUTPUTS, 25, outputs.check_predict),
         Check("train-saliency", "correctness", OUTPUTS, 40, training.check_curves),
+        Check("train-classifier", "correctness", OUTPUTS, 30, classifier_training.check_classifier_curves),
         Check("resume", "correctness", ROBUST, 45, training.check_resume),
         Check("memory-inference", "correctness", ROBUST, 20, training.check_memory_of_inference),
         Check("memory-training", "correctness", ROBUST, 20, training.check_memory_of_training),
@@ -57,6 +57,7 @@ def all_checks(lab: Lab) -> list[Check]:
         Check("cae-embed", "correctness", OUTPUTS, 15, outputs.check_embed),
         Check("export", "correctness", OUTPUTS, 45, outputs.check_export),
         Check("speed-train-salgan", "speed", TRAINING, 30, training_speed.measure_train_saliency),
+        Check("speed-train-resnet34", "speed", TRAINING, 30, classifier_training.measure_train_classifier),
         *command_checks(lab, gradcam_classes=1),
         Check("speed-gradcam-peers", "speed", GRADCAM, 20, speed.measure_grad_cam),
         Check("speed-loops", "speed", TRAINING, 15, training_speed.measure_loops),

@@ -5,7 +5,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from cvkit.commands.classify import classify
 from cvkit.commands.train_saliency import train_saliency
 from cvkit.config import ClassifyConfig, TrainSaliencyConfig
 from cvkit.engine import checkpoint
-from cvkit.progress import Event, Note, Step
+from cvkit.progress import Event, Note, Reporter, Step
 from gpu_checks.lab import Lab, attempt, make_config, tf32
 from gpu_checks.outputs import ON_CPU, differences, log_probabilities, read_logs
 from gpu_checks.report import Row, Skip
@@ -53,9 +53,17 @@ def small_training(lab: Lab, **settings: Any) -> TrainSaliencyConfig:
 
 
 def losses_of(config: TrainSaliencyConfig) -> np.ndarray:
-    """Train for one epoch, and return the loss of every step.
+    """Train a saliency network for one epoch, and return the loss of every step."""
+    return losses_of_run(lambda report: train_saliency(config, report).folder)
+
+
+def losses_of_run(train: Callable[[Reporter], Path]) -> np.ndarray:
+    """Return the loss of every step of a run of one epoch.
 
     The progress reports the mean loss over the steps before the current one, which gives the loss of each of them.
+
+    Args:
+        train: Trains with a reporter, and returns the run folder.
     """
     sums = [0.0]
 
@@ -63,7 +71,7 @@ def losses_of(config: TrainSaliencyConfig) -> np.ndarray:
         if isinstance(event, Step) and "loss" in event.figures:
             sums.append(event.figures["loss"] * (event.done - 1))
 
-    folder = train_saliency(config, listen).folder
+    folder = train(listen)
     steps = len(sums) - 1
     sums.append(history(folder)[-1]["train_loss"] * steps)
     return np.diff(sums)[1:]
@@ -78,10 +86,28 @@ def history(folder: Path) -> list[dict[str, float]]:
 def check_curves(lab: Lab) -> list[Row]:
     """Compare the losses of the first steps with those on the processor."""
     expected = lab.keep(("curve",), lambda: losses_of(small_training(lab, device="cpu", precision="fp32")))
+    return compare_curves(
+        lab,
+        expected,
+        lambda **settings: losses_of(small_training(lab, **settings)),
+        command="train-saliency",
+        model=f"mlnet, {lab.amounts.small_backbone}, {len(expected)} steps",
+    )
+
+
+def compare_curves(lab: Lab, expected: np.ndarray, train: Callable[..., np.ndarray], **labels: str) -> list[Row]:
+    """Compare the losses of a run on the device, in every precision, with those on the processor.
+
+    Args:
+        lab: The lab.
+        expected: Loss of every step on the processor.
+        train: Returns these losses for settings of the run.
+        labels: Command and model.
+    """
 
     def measure(tolerance: float, allowed: bool, **settings: Any) -> Row:
         with tf32(allowed) if lab.is_cuda else nullcontext():
-            losses = losses_of(small_training(lab, device=str(lab.device), **settings))
+            losses = train(device=str(lab.device), **settings)
         apart = np.abs(losses / expected - 1)
         largest, first = float(apart.max()), float(apart[0])
         return {"measured": largest, "first step": first, "tolerance": tolerance, "ok": bool(largest <= tolerance)}
@@ -91,12 +117,7 @@ def check_curves(lab: Lab) -> list[Row]:
         variants += [(name, {"precision": name}) for name in ("bf16", "fp16")]
         variants.insert(1, ("TF32", {"precision": "fp32"}))
     return [
-        attempt(
-            lambda n=name, s=settings: measure(CURVE_TOLERANCES[n], n == "TF32", **s),
-            command="train-saliency",
-            model=f"mlnet, {lab.amounts.small_backbone}, {len(expected)} steps",
-            variant=name,
-        )
+        attempt(lambda n=name, s=settings: measure(CURVE_TOLERANCES[n], n == "TF32", **s), variant=name, **labels)
         for name, settings in variants
     ]
 

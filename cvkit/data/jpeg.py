@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_BYTES = 2**28  # of a file that is read into memory at once; Pillow reads larger ones in parts
+# libjpeg-turbo decodes at these fractions faster than at full size (0.71, 0.81 and 0.92 of 1.17 ms for 800x600 pixels).
+# At 5/8, 6/8 and 7/8 it is slower: 1.55 to 2.34 ms.
+FRACTIONS = (8, 4, 2)
 
 
 def decode_jpeg(image: "Image.Image", reduce_to: int | None = None) -> np.ndarray | None:
@@ -18,7 +21,7 @@ def decode_jpeg(image: "Image.Image", reduce_to: int | None = None) -> np.ndarra
 
     Args:
         image: The image, opened by Pillow and not yet decoded.
-        reduce_to: Decode at the smallest scale (eighths) at which both sides have at least this many pixels; None
+        reduce_to: Decode at 1/8, 1/4 or 1/2 of the size if both sides then have at least this many pixels; None
             decodes at full size.
 
     Returns:
@@ -33,12 +36,21 @@ def decode_jpeg(image: "Image.Image", reduce_to: int | None = None) -> np.ndarra
     import simplejpeg
 
     stream.seek(0)
+    height, width = _reduced(image, reduce_to)
     try:
-        least = 0 if reduce_to is None else reduce_to
         pixels: np.ndarray = simplejpeg.decode_jpeg(
-            stream.read(), "RGB", min_height=least, min_width=least, min_factor=1, strict=True
+            stream.read(), "RGB", min_height=height, min_width=width, min_factor=1, strict=True
         )
     except ValueError:  # the decoder reports damage, and Pillow decides whether the image can be read all the same
         return None
-    expected = pixels.shape == (image.height, image.width, 3) or reduce_to is not None
-    return pixels if expected and not may_be_fill(pixels[-1, -1]) else None
+    return pixels if pixels.shape == (height, width, 3) and not may_be_fill(pixels[-1, -1]) else None
+
+
+def _reduced(image: "Image.Image", reduce_to: int | None) -> tuple[int, int]:
+    """Return the (height, width) at which to decode an image."""
+    if reduce_to is not None:
+        for divisor in FRACTIONS:
+            size = -(-image.height // divisor), -(-image.width // divisor)
+            if min(size) >= reduce_to:
+                return size
+    return image.height, image.width

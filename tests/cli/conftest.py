@@ -155,6 +155,59 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+COLOURS = ("blue", "green", "red")
+
+
+def draw(rng: np.random.Generator, number: int) -> np.ndarray:
+    """Return an image of 40x44 with a weak tint, so that a network makes mistakes."""
+    image = rng.integers(60, 190, (40, 44, 3))
+    image[..., 2 - number] += 8
+    return image.astype(np.uint8)
+
+
+def save_split(folder: Path, each: int, seed: int) -> Path:
+    """Write ``each`` images per class into class folders."""
+    rng = np.random.default_rng(seed)
+    for number, name in enumerate(COLOURS):
+        (folder / name).mkdir(parents=True)
+        for index in range(each):
+            Image.fromarray(draw(rng, number)).save(folder / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 training and 9 validation images per class."""
+    folder = tmp_path_factory.mktemp("colours") / "colours"
+    save_split(folder / "train", 12, 0)
+    save_split(folder / "val", 9, 1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a classifier that is right more often than chance."""
+    from cvkit.commands.train_classifier import train_classifier
+    from cvkit.config import TrainClassifierConfig
+
+    folder = tmp_path_factory.mktemp("runs") / "colours"
+    config = TrainClassifierConfig(
+        data=str(colours),
+        model="timm:test_resnet",
+        weights="none",
+        input_size=(32, 32),
+        epochs=3,
+        lr=0.02,
+        batch_size=12,
+        workers=0,
+        samples=0,
+        device="cpu",
+        out=str(folder),
+    )
+    train_classifier(config)
+    return folder
+
+
 WEIGHTS = b"some tensors" * 1000
 DIGEST = hashlib.sha256(WEIGHTS).hexdigest()
 WEIGHTS_FILE = f"vgg16-{DIGEST[:8]}.pth"

@@ -117,7 +117,8 @@ def _show_file(config: ShowModelConfig, path: Path) -> ShowModelResult:
     facts = export_model(load_model(Request(name=str(path))), "whole").facts
     size = config.size or facts.size
     kind = KINDS[facts.kind]
-    if size != facts.size and not kind.any_size:
+    own = CLASSIFIERS.get(facts.model)
+    if size != facts.size and (not kind.any_size or (own is not None and own.fixed_size)):
         raise UsageError(f"--size {format_size(size)}: the model takes images of {format_size(facts.size)} only.")
     build = partial(kind.rebuild, facts)
     classifier: dict[str, Any] = {}

@@ -37,16 +37,6 @@ def _from_name(request: Request) -> LoadedClassifier:
     return load(request.name, weights, request.labels, request.report, request.options)
 
 
-def describe(spec: NetworkSpec, facts: Pretrained) -> dict[str, Any]:
-    """Return plain values that, with the weights, rebuild a classifier from its checkpoint."""
-    return {
-        "spec": spec.as_dict(),
-        "preprocessing": facts.preprocessing.as_dict(),
-        "labels": list(facts.labels),
-        "class_ids": list(facts.class_ids),
-    }
-
-
 def from_checkpoint(content: Mapping[str, Any], path: Path, sha256: str) -> LoadedClassifier:
     """Load the content of a checkpoint of a trained classifier.
 

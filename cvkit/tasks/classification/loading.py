@@ -88,7 +88,7 @@ class LoadedClassifier(LoadedModel):
         network = self.network
         if dtype == torch.float32 and not self.is_exported:
             network = fold_batch_norms(network, (1, 3, *self.facts.preprocessing.crop), keep)
-        return Classifier(network, self.facts, device=device, dtype=dtype)
+        return Classifier(network, self.facts, spec=self.spec, device=device, dtype=dtype)
 
 
 def load(

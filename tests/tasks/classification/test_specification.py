@@ -11,7 +11,8 @@ from cvkit.engine import checkpoint
 from cvkit.errors import WeightsError
 from cvkit.models.loaded import Request
 from cvkit.tasks import registry
-from cvkit.tasks.classification.kind import KIND, describe, from_checkpoint
+from cvkit.tasks.classification.classifier import Classifier
+from cvkit.tasks.classification.kind import KIND, from_checkpoint
 from cvkit.tasks.classification.specification import NetworkSpec, own_facts
 
 SPEC = NetworkSpec(name="lenet5", classes=3, size=(28, 28))
@@ -23,7 +24,9 @@ def content_of(spec: NetworkSpec) -> dict[str, Any]:
 
     facts = replace(own_facts("lenet5", spec.size), num_classes=3, labels=("a", "b", "c"))
     torch.manual_seed(0)
-    return {**describe(spec, facts), "weights": spec.build().state_dict(), "epoch": 2, "config": {"seed": 0}}
+    network = spec.build()
+    metadata = Classifier(network, facts, spec=spec).metadata()
+    return {**metadata, "weights": network.state_dict(), "epoch": 2, "config": {"seed": 0}}
 
 
 @pytest.mark.parametrize("spec", [SPEC, VIT], ids=lambda spec: spec.name)
