@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from cvkit import render
-from cvkit.cli import main as program
 from cvkit.engine import checkpoint
 from cvkit.tasks.classification import scoring
 from tests.labelled import write_classes
@@ -251,10 +250,3 @@ def test_a_run_is_not_resumed_with_other_images(run: Run, copied: Path) -> None:
     ended = run("resume", "r", "--epochs", 4, "--data", "other")
     assert ended.code == 1 and "20 train images then, 19 now" in ended.err
     assert content(copied) == before
-
-
-def test_the_help_of_model_names_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "400")
-    for command in program.ALL_COMMANDS:
-        if command.name in ("classify", "gradcam"):
-            assert "a run of train-classifier" in run(command.name, "--help").out
