@@ -48,6 +48,7 @@ BENCHMARKS = (
     *(Benchmark("predict_speed.py", ("--backbone", name)) for name in NETWORKS),
     *(Benchmark("gradcam_speed.py", ("--model", name)) for name in NETWORKS),
     Benchmark("training_overhead.py"),
+    Benchmark("classifier_training.py"),
     Benchmark("cae_speed.py"),
     Benchmark("export_speed.py"),
     Benchmark("predict_memory.py"),

@@ -39,6 +39,7 @@ from torchvision.io import decode_image
 from torchvision.transforms import v2
 
 from cvkit.commands.train_classifier import train_classifier
+from cvkit.commands.train_classifier.reading import find_images
 from cvkit.config import TrainClassifierConfig
 from cvkit.data.collection import find_source
 from cvkit.data.idx import read_idx
@@ -164,7 +165,7 @@ def ready_batches(images: Tensor, labels: Tensor, size: int) -> list[tuple[Tenso
 def read_in_memory(config: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
     """Return the training images as the command reads them without augmentation, in batches of uint8."""
     settings = TrainClassifierConfig(**config).resolved()
-    source = read_source(config["data"]).splits["train"]
+    source = find_images(settings, ignore).splits.images["train"]
     reader = ImageReader(
         images=source, preprocessing=new_classifier(config).preprocessing, max_pixels=settings.max_pixels
     )

@@ -172,6 +172,23 @@ def test_every_benchmark_exists_and_is_described(bench: ModuleType) -> None:
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_train_classifier_measures_all_of_its_parts(
+    bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import classifier_training  # type: ignore[import-not-found]
+
+    assert bench is not None
+    options = ["--data", "none", "--arrays", "none", "--size", "32", "--images", "10", "--small-images", "100"]
+    target = tmp_path / "rows.json"
+    monkeypatch.setattr("sys.argv", ["classifier_training.py", *options, "--rounds", "1", "--json", str(target)])
+    classifier_training.main()
+    claims = [row["claim"] for row in json.loads(target.read_text())]
+    assert len(claims) == len(set(claims)) == 21
+    for part in ("basic-cnn on 28x28", "--cache none", "--cache ram", "augmentation of an image", "frozen backbone"):
+        assert any(part in claim for claim in claims)
+
+
+@pytest.mark.slow
 def test_the_whole_gpu_script_passes_on_a_processor(tmp_path: Path) -> None:
     """Run every check, with a killed and resumed run and simulated lack of memory, as a person would."""
     command = [sys.executable, str(ROOT / "benchmarks/gpu.py"), "--device", "cpu", "--quick", "--out", str(tmp_path)]

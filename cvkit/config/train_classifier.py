@@ -108,7 +108,7 @@ class TrainClassifierConfig(RunConfig, PreprocessingConfig, AugmentationConfig, 
             choices=("imagenet", "none"),
             other="FILE",
             access="read",
-            default_text="imagenet if such weights are published, else none",
+            default_text="imagenet; none for the networks of cvkit",
         ),
     ] = None
     recipe: Annotated[

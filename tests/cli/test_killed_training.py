@@ -31,7 +31,7 @@ OPTIONS: dict[str, tuple[object, ...]] = {
     "train-classifier": (
         *("--model", "timm:test_resnet", "--weights", "none", "--input-size", "32", "--samples", 1, "--workers", 2),
         *("--recipe", "modern", "--freeze", "backbone", "--unfreeze-at", 8, "--unfreeze-from", "layer3"),
-        *("--epochs", 20, "--batch-size", 8, "--balance", "sampler", "--test"),
+        *("--epochs", 20, "--batch-size", 9, "--balance", "sampler", "--test"),
     ),
     "cae-embed": (
         *("--widths", "4,8", "--epochs", 30, "--batch-size", 16, "--compare", "none", "--workers", 2),

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from cvkit import render
-from cvkit.cli import main as program
 from cvkit.engine import checkpoint
 from cvkit.tasks.classification import scoring
 from tests.labelled import write_classes
@@ -106,7 +105,12 @@ START = [
     (unchanged, ("--model", "timm:test_resnt"), 2, "Did you mean 'timm:test_resnet'?"),
     (unchanged, ("--model", "basic-cn"), 2, "Did you mean 'basic-cnn'?"),
     (unchanged, ("--model", "basic-cnn", "--weights", "imagenet"), 2, "basic-cnn has no published weights"),
-    (unchanged, ("--model", "timm:vgg11", "--weights", "nowhere.pth"), 1, "nowhere.pth: no such file"),
+    (
+        unchanged,
+        ("--model", "timm:vgg11", "--weights", "nowhere.pth"),
+        1,
+        "nowhere.pth: no such file. Write a file, imagenet or none",
+    ),
     (unchanged, ("--model", "alexnet", "--input-size", 20), 2, "cannot process images of 20x20"),
     (unchanged, ("--model", "lenet5", "--input-size", 20), 2, "lenet5 needs images of at least 28x28"),
     (wrong_weights, ("--weights", "mobilenet_v3_small.pth"), 1, "Did you forget --model mobilenet_v3_small?"),
@@ -246,10 +250,3 @@ def test_a_run_is_not_resumed_with_other_images(run: Run, copied: Path) -> None:
     ended = run("resume", "r", "--epochs", 4, "--data", "other")
     assert ended.code == 1 and "20 train images then, 19 now" in ended.err
     assert content(copied) == before
-
-
-def test_the_help_of_model_names_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "400")
-    for command in program.ALL_COMMANDS:
-        if command.name in ("classify", "gradcam"):
-            assert "a run of train-classifier" in run(command.name, "--help").out

@@ -15,9 +15,10 @@ from cvkit.config import EvaluateConfig
 from cvkit.config.evaluation import SALIENCY_FIELDS
 from cvkit.data.splits import ScoredSplit, choose_scored_split, describe_splits
 from cvkit.device import choose_device, describe_device, is_out_of_memory
+from cvkit.engine.memory import keep_freed_memory
 from cvkit.engine.scores import close_scores
 from cvkit.engine.streaming.batch_size import default_batch_size
-from cvkit.engine.streaming.resources import keep_freed_memory, torch_threads
+from cvkit.engine.streaming.resources import torch_threads
 from cvkit.engine.streaming.stream import prefetch
 from cvkit.errors import DataError, NonFiniteError
 from cvkit.files import write_csv, write_json

@@ -1,6 +1,7 @@
 """Choose the batches of a run: images, or the features of frozen layers."""
 
 from cvkit.commands.train_classifier.reading import TrainingData
+from cvkit.engine.memory import keep_activations
 from cvkit.engine.training.learner import Data
 from cvkit.processes import worker_count
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
@@ -25,6 +26,8 @@ def choose_batches(learner: ClassifierLearner, data: TrainingData, report: Repor
     last_layers = find_last_layers(classifier.network, head, (3, *classifier.preprocessing.crop))
     if last_layers is None:
         return data.train, data.val
+    if classifier.device.type == "cpu":
+        keep_activations()
     parts = []
     for name, images in (("training", data.train), ("validation", data.val)):
         report(Stage(f"computing features of {name} images", len(images)))

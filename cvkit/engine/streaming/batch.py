@@ -13,11 +13,12 @@ import cvkit
 from cvkit.config import InferenceConfig
 from cvkit.device import describe_device
 from cvkit.engine.distributed import Process
+from cvkit.engine.memory import keep_freed_memory
 from cvkit.engine.stop import StopSignal
 from cvkit.engine.streaming.batch_size import default_batch_size
 from cvkit.engine.streaming.ledger import Counts, Ledger, Work
 from cvkit.engine.streaming.records import Records
-from cvkit.engine.streaming.resources import keep_freed_memory, torch_threads
+from cvkit.engine.streaming.resources import torch_threads
 from cvkit.engine.streaming.stream import Stages, StreamSettings, stream
 from cvkit.engine.streaming.tables import ReportWriter
 from cvkit.errors import StoppedBySignal

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cvkit.config import TrainingConfig
 from cvkit.device import is_out_of_memory
+from cvkit.engine.memory import keep_activations
 from cvkit.engine.training.learner import Batch, Learner
 from cvkit.engine.training.optim import (
     WeightAverage,
@@ -70,6 +71,8 @@ class Trainer:
         self.network = learner.model
         if fabric.device.type == "cuda":
             self.network.to(memory_format=torch.channels_last)
+        elif fabric.device.type == "cpu":
+            keep_activations()
         optimizer = make_optimizer(learner.groups(), config, lr)
         runnable: nn.Module = torch.compile(self.network) if config.compile else self.network  # type: ignore[assignment]
         self.model, self.optimizer = fabric.setup(runnable, optimizer)

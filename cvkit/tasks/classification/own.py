@@ -9,7 +9,6 @@ from torch import nn
 from cvkit import files
 from cvkit.catalog import CLASSIFIERS
 from cvkit.config import PreprocessingConfig
-from cvkit.config.values import format_size
 from cvkit.errors import UsageError, WeightsError
 from cvkit.models.published.overrides import with_overrides
 from cvkit.models.weights import read_tensors
@@ -45,18 +44,18 @@ def load_own(name: str, weights: str, options: PreprocessingConfig) -> LoadedCla
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             return LoadedClassifier(network=spec.build(), facts=facts, file="", sha256="", spec=spec)
-    spec, network = _build_from_file(spec, weights)
+    network, classes = _with_weights(spec, weights)
     return LoadedClassifier(
         network=network,
-        facts=replace(facts, num_classes=spec.classes),
+        facts=replace(facts, num_classes=classes),
         file=weights,
         sha256=files.sha256(Path(weights)),
-        spec=spec,
+        spec=replace(spec, classes=classes),
     )
 
 
-def _build_from_file(spec: NetworkSpec, weights: str) -> tuple[NetworkSpec, nn.Module]:
-    """Return a network with the weights of a file, and its description with the number of classes of the file."""
+def _with_weights(spec: NetworkSpec, weights: str) -> tuple[nn.Module, int]:
+    """Return the network with the weights of a file, and its number of classes."""
     tensors = read_tensors(weights)
 
     def build(classes: int) -> nn.Module:
@@ -64,9 +63,9 @@ def _build_from_file(spec: NetworkSpec, weights: str) -> tuple[NetworkSpec, nn.M
 
     try:
         classes = infer_num_classes(build, tensors, weights, spec.classes)
-        return replace(spec, classes=classes), build_with_weights(build, classes, tensors, weights)
+        return build_with_weights(build, classes, tensors, weights), classes
     except WeightsError as error:
-        size = format_size(spec.size)
-        fixed = CLASSIFIERS[spec.name].fixed_size
-        hint = f" The network is built for images of {size} (--input-size)." if fixed else ""
+        size = "x".join(map(str, spec.size))
+        is_fixed = CLASSIFIERS[spec.name].fixed_size
+        hint = f" The network is built for images of {size} (--input-size)." if is_fixed else ""
         raise WeightsError(f"{error}{hint}") from error

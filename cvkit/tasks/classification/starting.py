@@ -95,6 +95,8 @@ def _load(settings: TrainClassifierConfig, report: Reporter) -> _Initial:
         published = published_settings(name, settings)
         facts = replace(published.facts, tag=None)
         return _Initial(facts=facts, spec=published.spec(facts.num_classes))
+    if weights not in ("none", "imagenet") and not Path(weights).is_file():
+        raise WeightsError(f"--weights {weights}: no such file. Write a file, imagenet or none.")
     try:
         loaded = _load_weights(name, weights, settings, report)
     except WeightsError as error:
