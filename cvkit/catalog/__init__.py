@@ -6,6 +6,7 @@ from typing import Any
 
 from cvkit.catalog.classifiers import CLASSIFIERS as CLASSIFIERS
 from cvkit.catalog.classifiers import IMAGENET_MEAN, IMAGENET_STD
+from cvkit.catalog.classifiers import UNNORMALISED as UNNORMALISED
 from cvkit.catalog.classifiers import ClassifierFacts as ClassifierFacts
 
 TIMM_PREFIX = "timm:"

@@ -86,3 +86,13 @@ CLASSIFIERS: dict[str, ClassifierFacts] = {
         ),
     )
 }
+
+# Networks without normalisation layers. At the learning rates of other networks their loss stays at that of chance.
+VGG_WITHOUT_NORMS = ("vgg11", "vgg13", "vgg16", "vgg19")
+UNNORMALISED = frozenset(
+    (
+        *("alexnet-2012", "alexnet", "squeezenet1_0", "squeezenet1_1"),
+        *VGG_WITHOUT_NORMS,
+        *(f"timm:{name}" for name in VGG_WITHOUT_NORMS),
+    )
+)

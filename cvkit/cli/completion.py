@@ -85,7 +85,7 @@ def _names(source: str, ctx: typer.Context) -> list[str]:
     if source == "backbone":
         return names.backbones()
     if source == "model":
-        saliency = list(SALIENCY_MODELS) if ctx.info_name in ("export", "show") else []
+        saliency = list(SALIENCY_MODELS) if ctx.info_name in ("evaluate", "export", "show") else []
         return [*saliency, *CLASSIFIERS, *names.classifiers()]
     model = _typed(ctx, "model") or "vgg16"
     return names.layers(model) if source == "layer" else names.class_labels(model, _typed(ctx, "labels"))

@@ -13,7 +13,7 @@ from cvkit.errors import OutputError
 from cvkit.progress import Note, Reporter
 
 if TYPE_CHECKING:
-    from cvkit.commands.evaluate import EvaluateResult
+    from cvkit.commands.evaluate import SaliencyResult
 
 TRAIN_DISPLAYS, VAL_DISPLAYS = 400, 40
 DISPLAY_SIZE, INPUT_SIZE = (240, 320), (96, 128)
@@ -24,7 +24,7 @@ class DemoResult:
     """The run folder, and the scores of its maps."""
 
     run: str
-    scores: "EvaluateResult"
+    scores: "SaliencyResult"
 
 
 def demo(config: DemoConfig, report: Reporter) -> DemoResult:
@@ -33,7 +33,7 @@ def demo(config: DemoConfig, report: Reporter) -> DemoResult:
     Raises:
         OutputError: If the folder exists and is not empty.
     """
-    from cvkit.commands.evaluate import evaluate
+    from cvkit.commands.evaluate import SaliencyResult, evaluate
     from cvkit.commands.predict import predict
 
     folder = Path(config.out)
@@ -49,7 +49,9 @@ def demo(config: DemoConfig, report: Reporter) -> DemoResult:
     )
     report(Note(f"$ cvkit evaluate --data {data} --maps {maps} --with-baselines --no-emd --out {scores}"))
     settings = EvaluateConfig(data=data, maps=maps, with_baselines=True, emd=False, out=scores, device=config.device)
-    return DemoResult(run=run, scores=evaluate(settings, report))
+    result = evaluate(settings, report)
+    assert isinstance(result, SaliencyResult)
+    return DemoResult(run=run, scores=result)
 
 
 def _make_data(data: str, report: Reporter) -> None:

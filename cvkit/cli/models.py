@@ -20,6 +20,7 @@ from cvkit.cli.tables import (
 )
 from cvkit.config import DownloadModelConfig, ListModelsConfig, ModelPathConfig, ShowModelConfig
 from cvkit.imports import without_collector
+from cvkit.messages import printable_name
 from cvkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cvkit.models.exported.facts import Facts
 
 BYTES_PER_WEIGHT = 4
+MAX_LABELS, MAX_LABEL_LETTERS = 5, 12  # of a trained classifier, which fit one line
 HELP = "List models, show their layers and costs, and download their weights."
 
 
@@ -124,11 +126,18 @@ def _facts(result: "ShowModelResult") -> list[Row]:
     layer = result.default_target or f"none: no layer has a spatial grid for {join_sides(result.size)}"
     return [
         *rows,
-        ["classes", str(result.classes)],
+        ["classes", _classes(result)],
         ["input", f"{resize} ({steps.interpolation}), centre crop {join_sides(steps.crop)}, scaled to 0..1"],
         ["normalisation", f"mean {join_numbers(steps.mean)}, std {join_numbers(steps.std)} (red, green, blue)"],
         ["default gradcam layer", layer],
     ]
+
+
+def _classes(result: "ShowModelResult") -> str:
+    """Return the number of classes, and the first labels of a trained classifier."""
+    labels = [printable_name(label, MAX_LABEL_LETTERS) for label in result.labels[:MAX_LABELS]]
+    more = ", ..." if len(result.labels) > MAX_LABELS else ""
+    return f"{result.classes}: {', '.join(labels)}{more}" if labels else str(result.classes)
 
 
 COMMANDS: tuple[Command[Any, Any], ...] = (

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from cvkit.cli.command import TRAIN, Command
 from cvkit.cli.console import Console
+from cvkit.cli.metrics import show_metrics
 from cvkit.config import TrainClassifierConfig
 from cvkit.imports import without_collector
 from cvkit.progress import Reporter
@@ -20,12 +21,7 @@ def _run(config: TrainClassifierConfig, report: Reporter) -> "TrainClassifierRes
 
 
 def _show(console: Console, result: "TrainClassifierResult") -> None:
-    columns = ["split", "images", "accuracy", "95 % from", "to", "top-5", "ECE", "macro F1", "log loss"]
-    rows = []
-    for split, scores in result.metrics.items():
-        others = [scores[name] for name in ("top5_accuracy", "ece", "macro_f1", "log_loss")]
-        rows.append([split, scores["images"], scores["accuracy"], *(scores["ci95"] or (None, None)), *others])
-    console.table(columns, rows)
+    show_metrics(console, result.metrics)
     console.lines(f"best epoch {result.best_epoch} of {result.epochs}: {result.folder}/best.pt")
 
 

@@ -4,6 +4,7 @@ from cvkit.config.base import ComputeConfig, Config, DeviceConfig, InferenceConf
 from cvkit.config.classification import ClassifierConfig, ClassifyConfig, GradcamConfig
 from cvkit.config.demo import DemoConfig
 from cvkit.config.embedding import CaeEmbedConfig
+from cvkit.config.evaluation import EvaluateConfig
 from cvkit.config.export import ExportConfig
 from cvkit.config.merge import MergeConfig
 from cvkit.config.models import (
@@ -16,7 +17,7 @@ from cvkit.config.models import (
 )
 from cvkit.config.preprocessing import ModelArgumentsConfig, PreprocessingConfig
 from cvkit.config.resume import ResumeConfig
-from cvkit.config.saliency import EvaluateConfig, PredictConfig, SampleFixationsConfig
+from cvkit.config.saliency import PredictConfig, SampleFixationsConfig
 from cvkit.config.save_interval import SaveInterval
 from cvkit.config.train_classifier import TrainClassifierConfig
 from cvkit.config.train_saliency import TrainSaliencyConfig

@@ -32,10 +32,12 @@ SAVES = ("map", "overlay", "panel", "npy")
 Classifier = Annotated[
     str,
     Option(
-        help="Classifier: a torchvision name (vgg16), a timm name (timm:NAME), or an exported file.",
+        help="Classifier: a run folder, a checkpoint, an exported file, or a name of torchvision (vgg16), of timm "
+        "(timm:NAME) or of cvkit (basic-cnn; with --weights).",
         panel=MODEL,
         metavar="REF",
         complete="model",
+        access="read",
     ),
 ]
 Weights = Annotated[
@@ -146,10 +148,12 @@ class GradcamConfig(ClassifierConfig):
     model: Annotated[
         str,
         Option(
-            help="Classifier: a torchvision name (vgg16), a timm name (timm:NAME), or an exported .safetensors file.",
+            help="Classifier: a run folder, a checkpoint, an exported .safetensors file, or a name of torchvision "
+            "(vgg16), of timm (timm:NAME) or of cvkit (basic-cnn; with --weights).",
             panel=MODEL,
             metavar="REF",
             complete="model",
+            access="read",
         ),
     ] = "vgg16"
     rank: Annotated[

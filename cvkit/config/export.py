@@ -25,7 +25,8 @@ class ExportConfig(PreprocessingConfig):
     model: Annotated[
         str | None,
         Option(
-            help="Model to export: a run folder, a checkpoint, or the name of a model.",
+            help="Model to export: a run folder, a checkpoint, an exported .safetensors file, or a name of torchvision "
+            "(vgg16), of timm (timm:NAME) or of cvkit (basic-cnn, mlnet; with --weights).",
             panel=MODEL,
             names=("--model",),
             metavar="REF",

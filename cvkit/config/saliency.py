@@ -1,27 +1,15 @@
-"""Settings of the commands that apply and score saliency networks, and that generate fixation data."""
+"""Settings of the commands that apply saliency networks, and that generate fixation data."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from cvkit.config.base import (
-    MAX_SEED,
-    MAX_WORKERS,
-    Compile,
-    Config,
-    InferenceConfig,
-    MaxPixels,
-    Overwrite,
-    RuntimeConfig,
-    Seed,
-)
-from cvkit.config.option import COMPUTE, DATA, INPUTS, MAX_SIDE, OUTPUT, SCORING, Option
+from cvkit.config.base import MAX_SEED, Compile, Config, InferenceConfig, Overwrite
+from cvkit.config.option import DATA, MAX_SIDE, OUTPUT, Option
 from cvkit.config.shared import Alpha, ColorMap, NamedWeights, TrainedModel
 from cvkit.config.values import format_size, parse_size
 from cvkit.errors import UsageError
 
 MAP_FORMATS = ("png", "png16", "npy")
-PROTOCOLS = ("mit", "tuebingen")
-SPLITS = ("train", "val", "test", "all")
 MIN_DISPLAY_PX = 96
 MAX_SIGMA_PX = 10_000
 
@@ -34,9 +22,6 @@ SigmaPx = Annotated[
         limit=MAX_SIGMA_PX,
         default_text="0.03 of the image's longer side",
     ),
-]
-FixationData = Annotated[
-    str, Option(help="Data set folder, or a manifest CSV file.", panel=DATA, metavar="DIR|FILE", access="read")
 ]
 
 
@@ -86,106 +71,6 @@ class PredictConfig(InferenceConfig):
             limit=MAX_SIGMA_PX,
         ),
     ] = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(RuntimeConfig):
-    """Settings of ``cvkit evaluate``. ``split`` None scores val, else test, else the only split besides train."""
-
-    data: FixationData
-    maps: Annotated[
-        str | None,
-        Option(
-            help="Folder of maps to score, matched to the images by stem.", panel=INPUTS, metavar="DIR", access="read"
-        ),
-    ] = None
-    model: Annotated[
-        str | None,
-        Option(
-            help="Model to score: a run folder, a checkpoint, an exported file, or a name (with --weights).",
-            panel=INPUTS,
-            names=("--model", "--checkpoint"),
-            metavar="REF",
-            complete="saliency-model",
-            access="read",
-        ),
-    ] = None
-    weights: NamedWeights = None
-    compile: Compile = False
-    protocol: Annotated[
-        str,
-        Option(
-            help="Conventions of the scores: the MIT saliency benchmark's or pysaliency's (Tübingen).",
-            panel=SCORING,
-            choices=PROTOCOLS,
-        ),
-    ] = "mit"
-    split: Annotated[
-        str | None,
-        Option(
-            help="Split of the data set to score: any split by its name, or all.",
-            panel=DATA,
-            choices=SPLITS,
-            other="NAME",
-            default_text="val, else test, else the only one besides train",
-        ),
-    ] = None
-    out: Annotated[
-        str | None,
-        Option(
-            help="Folder for scores.csv and summary.json.",
-            panel=OUTPUT,
-            metavar="DIR",
-            default_text="nothing is written",
-            access="write",
-        ),
-    ] = None
-    baseline: Annotated[
-        str,
-        Option(
-            help="Map that information gain is measured against: the centre prior, the mean training map, or a file.",
-            panel=SCORING,
-            choices=("centre", "mean"),
-            other="FILE",
-        ),
-    ] = "centre"
-    with_baselines: Annotated[
-        bool,
-        Option(
-            help="Also score the centre prior, the mean training map, and one half of the viewers by the other half.",
-            panel=SCORING,
-        ),
-    ] = False
-    shuffled_images: Annotated[
-        int | None,
-        Option(
-            help="Number of other images whose fixations are the negatives of shuffled AUC.",
-            panel=SCORING,
-            minimum=1,
-            default_text="10 for mit, all for tuebingen",
-        ),
-    ] = None
-    workers: Annotated[
-        int | None,
-        Option(
-            help="Number of threads that read and score images. The scores do not depend on it.",
-            panel=COMPUTE,
-            minimum=0,
-            limit=MAX_WORKERS,
-            default_text="one per core, at most 16",
-            changeable=True,
-        ),
-    ] = None
-    sigma_px: SigmaPx = None
-    emd: Annotated[bool, Option(help="Compute the earth mover's distance (mit only).", panel=SCORING)] = True
-    seed: Seed = 0
-    overwrite: Overwrite = False
-    max_pixels: MaxPixels = 178_000_000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if (self.maps is None) == (self.model is None):
-            raise UsageError("name what to score with either --maps DIR or --model REF, not both.")
 
 
 @dataclass(frozen=True, kw_only=True)

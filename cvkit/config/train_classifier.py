@@ -3,14 +3,14 @@
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Self
 
-from cvkit.catalog import CLASSIFIERS
+from cvkit.catalog import CLASSIFIERS, UNNORMALISED
 from cvkit.config.augmentation import FROM_RECIPE, AugmentationConfig
 from cvkit.config.base import MaxPixels
 from cvkit.config.freezing import FreezingConfig
 from cvkit.config.option import DATA, MAX_EPOCHS, MODEL, OUTPUT, TRAINING, Option
 from cvkit.config.preprocessing import PreprocessingConfig
 from cvkit.config.recipes import RECIPES, Recipe
-from cvkit.config.shared import Limit, Strict
+from cvkit.config.shared import Strict
 from cvkit.config.training import LAST, OPTIMIZERS, SCHEDULES, RunConfig, TrainingConfig
 from cvkit.config.values import shown
 from cvkit.errors import UsageError
@@ -19,6 +19,7 @@ BALANCES = ("none", "sampler", "loss")
 CACHES = ("auto", "ram", "none")
 BEST_METRICS = ("accuracy", "loss", LAST)
 BATCH_SIZE = 32
+UNNORMALISED_LR_FACTOR = 0.1  # on the learning rates of networks without normalisation layers
 
 
 def parse_split(flag: str, text: str) -> tuple[float, ...]:
@@ -86,7 +87,9 @@ class TrainClassifierConfig(RunConfig, PreprocessingConfig, AugmentationConfig, 
         ),
     ] = "auto"
     strict: Strict = False
-    limit: Limit = None
+    limit: Annotated[
+        int | None, Option(help="Use only N images of each split, drawn at random.", panel=DATA, minimum=1)
+    ] = None
     max_pixels: MaxPixels = 178_000_000
     model: Annotated[
         str,
@@ -105,7 +108,7 @@ class TrainClassifierConfig(RunConfig, PreprocessingConfig, AugmentationConfig, 
             choices=("imagenet", "none"),
             other="FILE",
             access="read",
-            default_text="imagenet if such weights are published, else none",
+            default_text="imagenet; none for the networks of cvkit",
         ),
     ] = None
     recipe: Annotated[
@@ -231,8 +234,9 @@ class TrainClassifierConfig(RunConfig, PreprocessingConfig, AugmentationConfig, 
         unfreezes = RECIPES[self.recipe].unfreeze_at if self.unfreeze_at is None else self.unfreeze_at
         if not freezes and (self.unfreeze_at or self.unfreeze_from):
             raise UsageError("--unfreeze-at and --unfreeze-from need frozen layers: add --freeze backbone.")
-        if self.unfreeze_from is not None and not unfreezes:
-            raise UsageError("--unfreeze-from needs the epoch: add --unfreeze-at EPOCH.")
+        for flag, value in (("--unfreeze-from", self.unfreeze_from), ("--unfreeze-lr", self.unfreeze_lr)):
+            if value is not None and not (freezes and unfreezes):
+                raise UsageError(f"{flag} needs the epoch: add --unfreeze-at EPOCH.")
         if self.weights == "imagenet" and self.model in CLASSIFIERS:
             raise UsageError(f"--weights imagenet: {self.model} has no published weights; use none or a file.")
 
@@ -241,11 +245,12 @@ class TrainClassifierConfig(RunConfig, PreprocessingConfig, AugmentationConfig, 
         recipe = RECIPES[self.recipe]
         weights = self.weights or ("none" if self.model in CLASSIFIERS else "imagenet")
         scratch = weights == "none"
+        factor = UNNORMALISED_LR_FACTOR if self.model.partition(".")[0] in UNNORMALISED else 1.0
         own = {
             "weights": weights,
             "freeze": self.freeze or recipe.freeze,
             "unfreeze_at": 0 if self.freeze == "none" else None,
-            "lr": self.lr or (recipe.scratch_lr if scratch else recipe.fine_tuning_lr),
+            "lr": self.lr or factor * (recipe.scratch_lr if scratch else recipe.fine_tuning_lr),
             "layer_decay": 1.0 if scratch else None,
             "batch_size": BATCH_SIZE,
         }

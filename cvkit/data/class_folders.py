@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvkit import files
-from cvkit.data.splits import TRAIN, canonical_split, is_standard_split, resembled_split
+from cvkit.data.splits import TRAIN, UNSPLIT, canonical_split, is_standard_split, resembled_split
 from cvkit.errors import DataError
 from cvkit.inputs import find_inputs
 from cvkit.messages import reason
@@ -56,15 +56,59 @@ def read_folder(source: str, named: Sequence[str] = ()) -> Folder:
     splits = [path for path in subfolders if is_standard_split(path.name) or path.name.lower() in asked]
     if not any(canonical_split(path.name) == TRAIN for path in splits):
         return _read_splits({"train": folder})
+    return _read_splits(_by_split(folder, splits), _remarks(folder, subfolders, splits))
+
+
+def read_every_split(source: str, named: Sequence[str] = ()) -> Folder:
+    """Find the images of every split of a data set with class folders, in a stable order.
+
+    The layouts ``SPLIT/CLASS/*`` and ``CLASS/*`` are recognised. Folders are splits if one of them that holds class
+    folders is named train, val or test (or another form of these words), or if ``named`` contains its name. Then all
+    folders beside it that hold class folders are splits. Otherwise all images belong to the split ``UNSPLIT``.
+
+    Args:
+        source: A folder.
+        named: Names of splits, of which one makes the folders splits.
+
+    Raises:
+        DataError: There is no image, or two folders are the same split.
+    """
+    folder = Path(source)
+    subfolders = _subfolders(folder)
+    asked = {canonical_split(name).lower() for name in named}
+    sure = [
+        path
+        for path in subfolders
+        if (is_standard_split(path.name) or path.name.lower() in asked) and _subfolders(path)
+    ]
+    if not sure:
+        return _read_splits({UNSPLIT: folder})
+    splits = [path for path in subfolders if path in sure or _holds_class_folders(path)]
+    return _read_splits(_by_split(folder, splits), _remarks(folder, subfolders, splits))
+
+
+def _holds_class_folders(folder: Path) -> bool:
+    """Return whether a folder holds images, and all of them are in folders inside it."""
+    try:
+        return bool(_subfolders(folder)) and "" not in _group_by_class(folder)
+    except DataError:  # it holds no image
+        return False
+
+
+def _by_split(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
     chosen: dict[str, Path] = {}
-    for path in splits:
+    for path in paths:
         name = canonical_split(path.name)
         if name in chosen:
             raise DataError(f"{folder}: {chosen[name].name} and {path.name} are the same split; keep one of them.")
         chosen[name] = path
+    return chosen
+
+
+def _remarks(folder: Path, subfolders: Sequence[Path], splits: Sequence[Path]) -> tuple[str, ...]:
+    """Return a sentence about the folders that are no splits."""
     others = [_shown(path.name) for path in subfolders if path not in splits]
-    remark = f"{', '.join(others)} beside the splits of {folder} is left out"
-    return _read_splits(chosen, (remark,) if others else ())
+    return (f"{', '.join(others)} beside the splits of {folder} is left out",) if others else ()
 
 
 def _shown(name: str) -> str:

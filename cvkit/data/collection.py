@@ -11,7 +11,7 @@ from torch import Tensor
 from cvkit import files
 from cvkit.catalog import IDX_CLASSES
 from cvkit.data import idx
-from cvkit.data.class_folders import LabelledImage, read_folder
+from cvkit.data.class_folders import LabelledImage, read_every_split, read_folder
 from cvkit.data.image_set import (
     ImageSet,
     UnreadableImage,
@@ -109,12 +109,14 @@ class _Reading:
     remarks: list[str] = field(default_factory=list)
 
 
-def find_source(source: str, named: Sequence[str] = ()) -> DataSource:
+def find_source(source: str, named: Sequence[str] = (), *, every_split: bool = False) -> DataSource:
     """Find the images of a data set, without reading them.
 
     Args:
         source: A folder of IDX files or of image files (see ``read_folder``), a glob, or ``@list.txt``.
         named: Splits that an option names, beside train, val and test.
+        every_split: Whether every folder of class folders beside a split is a split (see ``read_every_split``), and
+            training images may be missing.
 
     Raises:
         DataError: There is no image, or the training images are missing.
@@ -124,13 +126,14 @@ def find_source(source: str, named: Sequence[str] = ()) -> DataSource:
     if not splits:
         if idx.is_idx_name(folder.name):
             raise DataError(f"{source} is one file of an IDX data set: name the folder that holds its files.")
-        images = read_folder(source, named)
+        read = read_every_split if every_split and files.is_folder(source) else read_folder
+        images = read(source, named)
         name = folder.resolve().name if files.is_folder(source) else source
         return DataSource(name=name, image_files=images.splits, classes=images.classes, remarks=images.remarks)
     for split, parts in splits.items():
         if "images" not in parts:
             raise DataError(f"{parts['labels']}: there are labels, but no {split} images beside them.")
-    if "train" not in splits:
+    if "train" not in splits and not every_split:
         raise DataError(f"{splits['test']['images']}: there are test images, but no train images beside them.")
     return DataSource(name=folder.name or folder.resolve().name, idx=splits)
 

@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from cvkit.errors import DataError
 from cvkit.messages import counted, nearest, printable_name
 
 TRAIN, VAL, TEST = STANDARD = ("train", "val", "test")
 UNSPLIT = ""  # name of the split of images that belong to none
+EVERY = "all"  # word for all images of a data set
 OTHER_WORDS = {"training": TRAIN, "valid": VAL, "validation": VAL, "testing": TEST}
 RESEMBLANCE = 0.75  # of difflib: one letter more, less, or exchanged in a word of three or more letters
 
@@ -81,3 +83,64 @@ def resembled_split(word: str) -> str | None:
         return None
     near = difflib.get_close_matches(word.lower(), [*STANDARD, *OTHER_WORDS], n=1, cutoff=RESEMBLANCE)
     return canonical_split(near[0]) if near else None
+
+
+@dataclass(frozen=True)
+class ScoredSplit:
+    """The images of a data set to score.
+
+    Attributes:
+        name: Name of the split for messages; "all" for all images.
+        splits: Names of the splits whose images are scored.
+        warning: What speaks against scoring them, or how they were chosen; empty if nothing is to be said.
+    """
+
+    name: str
+    splits: tuple[str, ...]
+    warning: str = ""
+
+
+def choose_scored_split(available: Mapping[str, int], wanted: str | None, source: object) -> ScoredSplit:
+    """Choose the images to score.
+
+    Args:
+        available: Number of images of each split by its name.
+        wanted: Name of a split, or "all". None for val, else test, else the only split besides train, else the only
+            one.
+        source: The data set, for messages.
+
+    Raises:
+        DataError: If there is no such split, or if it is not named and several are possible.
+    """
+    if wanted == EVERY:
+        return ScoredSplit(EVERY, tuple(available), _on_training_images(available[TRAIN]) if TRAIN in available else "")
+    if wanted is not None:
+        name = choose_split(available, wanted, source)
+        return ScoredSplit(show_split(name), (name,), _on_training_images(available[name]) if name == TRAIN else "")
+    for name in (VAL, TEST):
+        if name in available:
+            return ScoredSplit(name, (name,))
+    return _without_val_and_test(available, source)
+
+
+def _without_val_and_test(available: Mapping[str, int], source: object) -> ScoredSplit:
+    others = [name for name in available if name != TRAIN]
+    if not others:
+        return ScoredSplit(TRAIN, (TRAIN,), f"no val or test split: {_on_training_images(available[TRAIN])}")
+    if others == [UNSPLIT] == list(available):
+        text = "no val or test split: all images are scored, including those a model was trained on"
+        return ScoredSplit(EVERY, (UNSPLIT,), text)
+    if len(others) == 1 and UNSPLIT not in others:
+        name = others[0]
+        text = f"no val or test split: the split {describe_splits({name: available[name]})} is scored, the only one"
+        return ScoredSplit(name, (name,), text + (" besides train" if TRAIN in available else ""))
+    raise DataError(
+        f"{source}: there is no split 'val' or 'test'; there are: {describe_splits(available)}. Name the one to score "
+        "with --split, or all."
+    )
+
+
+def _on_training_images(count: int) -> str:
+    return (
+        f"the scores include {counted(count, 'training image')}: a model scores better on images that it was trained on"
+    )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DATA_DIGEST = "data_sha256"
 SUMMARY = "summary.txt"  # the layers of the network, if the command writes them
+SPLITS = "splits.csv"  # the split of each image, if the command writes it
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def missing_folders(path: Path) -> list[Path]:
 def _removed_if_nothing_is_trained(folder: RunFolder, created: Sequence[Path]) -> Iterator[None]:
     """Remove the folders that this start created if it fails before it has saved anything.
 
-    The lock of the folder must be held. Its settings and the table of its layers alone are nothing to keep.
+    The lock of the folder must be held. Its settings, the table of its layers and its splits are nothing to keep.
 
     Args:
         folder: The run folder.
@@ -145,10 +146,10 @@ def _removed_if_nothing_is_trained(folder: RunFolder, created: Sequence[Path]) -
         yield
     except BaseException:
         with contextlib.suppress(OSError):  # another process uses one of them
-            unimportant = {RESULT_MARK, folder.config.name, SUMMARY}
-            if created and {path.name for path in folder.path.iterdir()} <= unimportant:
-                for path in (folder.config, folder.path / SUMMARY, folder.path / RESULT_MARK / WRITER):
-                    path.unlink(missing_ok=True)
+            unimportant = (folder.config.name, SUMMARY, SPLITS)
+            if created and {path.name for path in folder.path.iterdir()} <= {RESULT_MARK, *unimportant}:
+                for name in (*unimportant, f"{RESULT_MARK}/{WRITER}"):
+                    (folder.path / name).unlink(missing_ok=True)
                 for path in created:
                     path.rmdir()
         raise

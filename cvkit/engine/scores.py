@@ -14,6 +14,19 @@ from cvkit.engine.locks import sole_writer
 from cvkit.engine.result_folder import claim_folder, close_result, read_manifest, write_failures
 from cvkit.intervals import MeanInterval, mean_interval
 
+SUMMARIES = ("summary.json", "metrics.json")  # of saliency maps and of classifiers
+# Files that an evaluation writes, among them those of earlier evaluations of something else.
+SCORE_FILES = (
+    *SUMMARIES,
+    "scores.csv",
+    "scores-*.csv",
+    "results.csv",
+    "report.csv",
+    "confusion.png",
+    "reliability.png",
+    "mistakes.png",
+)
+
 
 @dataclass
 class ScoreTable:
@@ -57,7 +70,8 @@ def open_scores(out: str | None, command: str, *, overwrite: bool) -> Iterator[P
 def _claim(folder: Path, command: str, overwrite: bool) -> None:
     manifest = read_manifest(folder) if folder.is_dir() else {}
     ours = manifest.get("command") == command
-    finished = (folder / "summary.json").is_file() and not (ours and not manifest.get("files"))
+    recorded = any((folder / name).is_file() for name in SUMMARIES)
+    finished = recorded and not (ours and not manifest.get("files"))
     own = "scores" if ours or (finished and not manifest) else None  # scores of earlier versions have no manifest
     claim_folder(folder, own, reuse=overwrite or not finished, remedy="--overwrite")
 
@@ -87,15 +101,36 @@ def write_scores(
         rows = [{column: _or_none(value) for column, value in row.items()} for row in table.rows]
         written.append(folder / ("scores.csv" if position == 0 else f"scores-{name.replace(' ', '-')}.csv"))
         files.write_csv(written[-1], ["image", *columns], rows)
-    for path in set(folder.glob("scores-*.csv")) - set(written):
-        path.unlink()  # of an earlier evaluation with other sources
-    write_failures(folder, failed)
     means = {
         name: {column: _interval(interval) for column, interval in table.means(columns).items()}
         for name, table in tables.items()
     }
     files.write_json(folder / "summary.json", {**head, "failed": len(failed), "scores": means})
-    close_result(folder, command, head["settings"], [*written, folder / "summary.json"], {})
+    close_scores(folder, command, head["settings"], [*written, folder / "summary.json"], failed)
+
+
+def close_scores(
+    folder: Path,
+    command: str,
+    settings: Mapping[str, Any],
+    written: Sequence[Path],
+    failed: Sequence[Mapping[str, str]],
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``failures.csv`` and the manifest of a folder of scores, and remove the files of an earlier evaluation.
+
+    Args:
+        folder: The folder.
+        command: Name of the command.
+        settings: The settings that the scores depend on.
+        written: The files of this evaluation.
+        failed: Rows of ``failures.csv``.
+        facts: Further entries of the manifest.
+    """
+    for path in {path for pattern in SCORE_FILES for path in folder.glob(pattern)} - set(written):
+        path.unlink()
+    write_failures(folder, failed)
+    close_result(folder, command, settings, written, facts or {})
 
 
 def _interval(interval: MeanInterval) -> dict[str, float | int | None]:

@@ -1,7 +1,8 @@
 """Resolve model references: one row per kind of model, and the functions that load any of them."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,19 @@ def open_model(reference: str, device: torch.device, precision: str = "auto", ki
     return load_model(Request(name=reference), kinds).to(device, precision)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FoundModel:
+    """A model that a reference names, before its weights are downloaded or its network is built.
+
+    Attributes:
+        kind: Name of its row in the registry.
+        load: Returns the model. It raises WeightsError if the file cannot be used or weights are not available.
+    """
+
+    kind: str
+    load: Callable[[], LoadedModel]
+
+
 def load_model(request: Request, kinds: Sequence[str] = ()) -> LoadedModel:
     """Load the model that a reference names.
 
@@ -72,13 +86,25 @@ def load_model(request: Request, kinds: Sequence[str] = ()) -> LoadedModel:
         WeightsError: If the file cannot be used, or weights are not available.
         DataError: If the labels cannot be read.
     """
+    return find_model(request, kinds).load()
+
+
+def find_model(request: Request, kinds: Sequence[str] = ()) -> FoundModel:
+    """Find the model that a reference names, and its kind; see ``load_model``.
+
+    Raises:
+        UsageError: If the reference is neither a file nor a known name, or is of another kind.
+        WeightsError: If the file cannot be used.
+    """
     accepted = tuple(kinds) or tuple(KINDS)
     path = find_file(request.name)
     if path is None:
-        return _load_named(request, accepted)
+        return _find_named(request, accepted)
     reject_options(request.options, request.name, "which has its own preprocessing")
+    if request.weights not in (None, "pretrained"):
+        raise UsageError(f"--weights {request.weights} has no effect on {request.name}, which has its own weights.")
     if is_exported(str(path)) or path.suffix.lower() == WEIGHTS_SUFFIX:
-        return _load_exported(path, accepted)
+        return _find_exported(path, accepted)
     rows = {kind.checkpoint: kind for kind in KINDS.values() if kind.checkpoint and kind.name in accepted}
     if not rows:
         raise UsageError(f"{request.name} is a run folder or a checkpoint; this command needs {_titles(accepted)}.")
@@ -86,9 +112,13 @@ def load_model(request: Request, kinds: Sequence[str] = ()) -> LoadedModel:
     content = checkpoint.load(path, *rows)
     check_tensors(content.get("weights"), path)
     kind = rows[content["kind"]]
-    assert kind.from_checkpoint is not None
     if not isinstance(content.get("config", {}), dict):
         raise WeightsError(f"{path}: its settings are damaged.")
+    return FoundModel(kind=kind.name, load=partial(_load_checkpoint, kind, content, path))
+
+
+def _load_checkpoint(kind: ModelKind, content: dict[str, Any], path: Path) -> LoadedModel:
+    assert kind.from_checkpoint is not None
     try:
         return kind.from_checkpoint(content, path, files.sha256(path))
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
@@ -183,28 +213,32 @@ def open_exported(path: Path) -> Run:
     return ExportedNetwork(path).run
 
 
-def _load_exported(path: Path, accepted: Sequence[str]) -> LoadedModel:
+def _find_exported(path: Path, accepted: Sequence[str]) -> FoundModel:
     facts = read_facts(path)
     if facts.kind not in KINDS:
         raise WeightsError(f"{path}: a model of kind {facts.kind!r}, which this version of cvkit does not know.")
     if facts.kind not in accepted:
         raise WeightsError(f"{path} is an exported {facts.kind}; this command needs {_titles(accepted)}.")
-    network = rebuild(path) if path.suffix.lower() == WEIGHTS_SUFFIX else ExportedNetwork(path)
-    return KINDS[facts.kind].from_exported(network, facts, path, files.sha256(path))
+
+    def load() -> LoadedModel:
+        network = rebuild(path) if path.suffix.lower() == WEIGHTS_SUFFIX else ExportedNetwork(path)
+        return KINDS[facts.kind].from_exported(network, facts, path, files.sha256(path))
+
+    return FoundModel(kind=facts.kind, load=load)
 
 
-def _load_named(request: Request, accepted: Sequence[str]) -> LoadedModel:
+def _find_named(request: Request, accepted: Sequence[str]) -> FoundModel:
     for name in accepted:
         kind = KINDS[name]
         if kind.from_name is not None and kind.is_model_name(request.name):
             if kind is not CLASSIFIER:
                 reject_options(request.options, request.name, f"which is {kind.title}")
-            return kind.from_name(request)
+            return FoundModel(kind=name, load=partial(kind.from_name, request))
     other = next((kind for kind in KINDS.values() if kind.is_model_name(request.name)), None)
     if other is not None:
         raise UsageError(f"{request.name} is {other.title}; this command needs {_titles(accepted)}.")
     if CLASSIFIER.name in accepted and CLASSIFIER.from_name is not None:
-        return CLASSIFIER.from_name(request)  # raises the error with the nearest name
+        CLASSIFIER.from_name(request)  # raises the error with the nearest name
     near = nearest(request.name, [path.name for path in Path.cwd().iterdir()])
     raise WeightsError(f"{request.name}: no such run folder, file or model.{near}")
 
@@ -225,8 +259,17 @@ def load_classifier(request: Request) -> LoadedClassifier:
 
     An exported file given as weights replaces the network as well.
     """
-    if request.weights is not None and is_exported(request.weights):
-        request = replace(request, name=request.weights, weights=None)
-    loaded = load_model(request, (CLASSIFIER.name,))
+    return label_classes(load_model(with_exported_weights(request), (CLASSIFIER.name,)), request)
+
+
+def label_classes(loaded: LoadedModel, request: Request) -> LoadedClassifier:
+    """Return a loaded classifier with the class names of ``request.labels``."""
     assert isinstance(loaded, LoadedClassifier)
     return with_labels(loaded, request.labels, request.name)
+
+
+def with_exported_weights(request: Request) -> Request:
+    """Return a request whose reference is the exported file that is given as weights, if one is."""
+    if request.weights is not None and is_exported(request.weights):
+        return replace(request, name=request.weights, weights=None)
+    return request

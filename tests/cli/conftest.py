@@ -18,6 +18,7 @@ from cvkit.models import fetch
 from cvkit.models.exported.cache import CACHE_VARIABLE
 from cvkit.models.published import pretrained
 from tests.data.test_idx import idx_bytes
+from tests.labelled import write_classes
 
 from .options import unknown_options
 
@@ -112,12 +113,99 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs of three classes: 9, 6 and 5 to train on, and 3 or 2 of each to validate and to test."""
+    counts = {"train/ant": 9, "train/bee": 6, "train/cat": 5}
+    counts |= {f"{split}/{name}": 3 - (name == "cat") for split in ("val", "test") for name in ("ant", "bee", "cat")}
+    return write_classes(tmp_path_factory.mktemp("classes") / "pets", counts)
+
+
+@pytest.fixture(scope="session")
+def classified(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder, trained for three epochs and tested."""
+    from cvkit.commands.train_classifier import train_classifier
+    from cvkit.config import TrainClassifierConfig
+
+    folder = tmp_path_factory.mktemp("runs") / "pets"
+    config = TrainClassifierConfig(
+        data=str(pets),
+        model="timm:test_resnet",
+        weights="none",
+        input_size=(32, 32),
+        mean=(0.4, 0.5, 0.6),
+        epochs=3,
+        lr=0.003,
+        batch_size=4,
+        samples=4,
+        workers=0,
+        test=True,
+        device="cpu",
+        out=str(folder),
+    )
+    train_classifier(config)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image of 90x120 pixels."""
     path = tmp_path_factory.mktemp("photo") / "photo.png"
     pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
     return path
+
+
+COLOURS = ("blue", "green", "red")
+
+
+def draw(rng: np.random.Generator, number: int) -> np.ndarray:
+    """Return an image of 40x44 with a weak tint, so that a network makes mistakes."""
+    image = rng.integers(60, 190, (40, 44, 3))
+    image[..., 2 - number] += 8
+    return image.astype(np.uint8)
+
+
+def save_split(folder: Path, each: int, seed: int) -> Path:
+    """Write ``each`` images per class into class folders."""
+    rng = np.random.default_rng(seed)
+    for number, name in enumerate(COLOURS):
+        (folder / name).mkdir(parents=True)
+        for index in range(each):
+            Image.fromarray(draw(rng, number)).save(folder / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 training and 9 validation images per class."""
+    folder = tmp_path_factory.mktemp("colours") / "colours"
+    save_split(folder / "train", 12, 0)
+    save_split(folder / "val", 9, 1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a classifier that is right more often than chance."""
+    from cvkit.commands.train_classifier import train_classifier
+    from cvkit.config import TrainClassifierConfig
+
+    folder = tmp_path_factory.mktemp("runs") / "colours"
+    config = TrainClassifierConfig(
+        data=str(colours),
+        model="timm:test_resnet",
+        weights="none",
+        input_size=(32, 32),
+        epochs=3,
+        lr=0.02,
+        batch_size=12,
+        workers=0,
+        samples=0,
+        device="cpu",
+        out=str(folder),
+    )
+    train_classifier(config)
+    return folder
 
 
 WEIGHTS = b"some tensors" * 1000

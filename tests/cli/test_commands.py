@@ -87,6 +87,7 @@ CLASSIFIER = "--model squeezenet1_1 --weights none --device cpu --workers 0"
 # The shortest useful arguments of each command by its name; a word in braces is a fixture.
 MINIMAL = {
     "train-saliency": f"--data {{fixation_data}} {TRAINING} --epochs 1 --samples 0 --limit 2 --device cpu",
+    "train-classifier": "--data {digits} --model lenet5 --epochs 1 --limit 6 --samples 0 --device cpu",
     "cae-embed": "--data {digits} --widths 4,8 --epochs 1 --compare none --device cpu",
     "resume": "{finished} --device cpu",
     "predict": "{photo} --model {trained} --device cpu",

@@ -1,5 +1,6 @@
 """Check shell completion as the script that Typer installs for bash calls it."""
 
+import json
 import os
 import statistics
 import subprocess
@@ -167,3 +168,17 @@ def test_a_completion_loads_nothing_heavy(words: tuple[str, ...]) -> None:
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in ended.stderr.splitlines()}
     assert ended.stdout and "cvkit" in loaded
     assert not loaded & set(HEAVY)
+
+
+def test_own_networks_are_completed_for_every_command_that_takes_them() -> None:
+    for words in (("classify", "--model"), ("gradcam", "--model"), ("export",), ("evaluate", "--model")):
+        assert set(complete(*words, "basic")) == {"basic-cnn"}
+    assert complete("evaluate", "--model", "mlnet") == [name for name in SALIENCY_MODELS if name.startswith("mlnet")]
+
+
+def test_layers_and_classes_of_a_run_are_completed() -> None:
+    Path("run").mkdir()
+    document = {"model": "resnet18", "resolved": {"classes": ["roses", "tulips"]}}
+    Path("run/config.json").write_text(json.dumps(document))
+    assert complete("gradcam", "--model", "run", "--class", "r") == ["roses"]
+    assert complete("gradcam", "--model", "run", "--layer", "layer4.1.conv2") == ["layer4.1.conv2"]

@@ -74,6 +74,21 @@ def embed_from_damaged(run: Run, folder: Path, data: Path, step: int) -> None:
         assert_one_line(ended, (keys, value))
 
 
+def classify_from_damaged(run: Run, folder: Path, image: Path, step: int) -> None:
+    """Classify with a checkpoint with one wrong value, for every ``step``-th of all changes."""
+    content = checkpoint.load(folder / "best.pt", "classifier")
+    refused = 0
+    for keys, value in mutations(content, skipped=("config", "scores"))[::step]:
+        checkpoint.save(Path("best.pt"), "classifier", changed(content, keys, value))
+        shutil.rmtree("classify", ignore_errors=True)
+        ended = run("classify", image, "--model", "best.pt", "--device", "cpu")
+        assert_one_line(ended, (keys, value))
+        if ended.code in (1, 2):
+            assert "best.pt" in ended.err, (keys, value)
+        refused += ended.code in (1, 2)
+    assert refused
+
+
 def resume_from_damaged(run: Run, folder: Path, name: str, step: int) -> None:
     """Resume a run with one wrong value in a file, for every ``step``-th of all changes."""
     path = Path("r", name)
@@ -92,6 +107,10 @@ def resume_from_damaged(run: Run, folder: Path, name: str, step: int) -> None:
 
 def test_a_wrong_value_in_a_checkpoint_is_one_line(run: Run, trained: Path, photo: Path) -> None:
     predict_from_damaged(run, trained, photo, 23)
+
+
+def test_a_wrong_value_in_a_checkpoint_of_a_classifier_is_one_line(run: Run, classified: Path, photo: Path) -> None:
+    classify_from_damaged(run, classified, photo, 23)
 
 
 @pytest.fixture
@@ -132,6 +151,18 @@ def test_each_wrong_value_in_a_checkpoint_of_an_autoencoder_is_one_line(
     run: Run, autoencoder: Path, digits: Path
 ) -> None:
     embed_from_damaged(run, autoencoder, digits, 1)
+
+
+@pytest.mark.slow
+def test_each_wrong_value_in_a_checkpoint_of_a_classifier_is_one_line(run: Run, classified: Path, photo: Path) -> None:
+    classify_from_damaged(run, classified, photo, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_any_option")
+@pytest.mark.parametrize("name", ["config.json", "best.pt"])
+def test_each_wrong_value_in_a_run_of_a_classifier_is_one_line(run: Run, classified: Path, name: str) -> None:
+    resume_from_damaged(run, classified, name, 1)
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from cvkit.tasks.saliency.networks import build as networks
 from cvkit.tasks.saliency.networks.base import SaliencySpec
 from cvkit.tasks.saliency.networks.build import build
 
-from .conftest import DIGEST, WEIGHTS, WEIGHTS_FILE, WEIGHTS_URL, Outcome, Run
+from .conftest import COLOURS, DIGEST, WEIGHTS, WEIGHTS_FILE, WEIGHTS_URL, Outcome, Run
 
 show_model = functools.cache(task.show_model)
 
@@ -223,6 +223,26 @@ def test_our_own_networks_are_shown_too(run: Run, name: str) -> None:
     text = run("models", "show", name).out
     assert facts.source in text
     assert "grid" not in text
+
+
+def test_a_trained_classifier_is_shown_with_its_classes_and_gradcam_layer(run: Run, classifier: Path) -> None:
+    found, named = document(run, "show", classifier), document(run, "show", "timm:test_resnet", "--size", "32x32")
+    assert (found["classes"], found["labels"]) == (3, list(COLOURS))
+    assert found["preprocessing"]["crop"] == found["size"] == [32, 32]
+    assert found["default_target"] == named["default_target"] and found["targets"] == named["targets"]
+    text = run("models", "show", classifier).out
+    assert re.search("^classes +3: blue, green, red$", text, re.MULTILINE)
+    assert f"default gradcam layer  {named['default_target']}" in text and "centre crop 32x32" in text
+    assert run("export", classifier, "--format", "safetensors", "--out", "c.safetensors").code == 0
+    exported = document(run, "show", "c.safetensors")
+    assert {name for name in found if found[name] != exported[name]} == {"model"}
+
+
+def test_a_network_with_dense_layers_is_shown_at_its_own_size_only(run: Run) -> None:
+    words = ("export", "basic-cnn", "--weights", "none", "--format", "safetensors", "--out", "basic.safetensors")
+    assert run(*words).code == 0
+    ended = run("models", "show", "basic.safetensors", "--size", "56x56")
+    assert ended.code == 2 and "--size 56x56: the model takes images of 28x28 only" in ended.err
 
 
 @pytest.mark.parametrize(

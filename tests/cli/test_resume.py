@@ -75,6 +75,11 @@ def saliency(data: Path) -> list[object]:
     return [*words, "--augment", "full", "--ema", 0.5, "--device", "cpu"]
 
 
+def classifier(data: Path) -> list[object]:
+    words = ["train-classifier", "--data", data, "--model", "lenet5", "--epochs", 3, "--batch-size", 16, "--limit", 33]
+    return [*words, "--samples", 1, "--device", "cpu"]
+
+
 def autoencoder(data: Path) -> list[object]:
     words = ["cae-embed", "--data", data, "--widths", "4,8", "--epochs", 3, "--batch-size", 16, "--compare", "none"]
     return [*words, "--denoise", "--dropout", 0.2, "--device", "cpu"]
@@ -169,7 +174,9 @@ def test_a_run_without_a_checkpoint_is_refused(run: Run, trained: Path) -> None:
     assert ended.code == 1 and "nothing to resume" in ended.err
 
 
-@pytest.mark.parametrize(("words", "data"), [(saliency, "fixation_data"), (autoencoder, "digits")])
+@pytest.mark.parametrize(
+    ("words", "data"), [(saliency, "fixation_data"), (classifier, "digits"), (autoencoder, "digits")]
+)
 def test_one_command_starts_a_run_and_continues_it(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,

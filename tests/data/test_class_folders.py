@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cvkit.data.class_folders import read_folder
+from cvkit.data.class_folders import read_every_split, read_folder
+from cvkit.data.splits import UNSPLIT
 from cvkit.errors import DataError
 
 
@@ -117,3 +118,41 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(DataError, match=r"the folder cannot be searched \(Permission denied\)"):
         read_folder(str(tmp_path))
+
+
+def every_split(folder: Path, *named: str) -> dict[str, list[str]]:
+    found = read_every_split(str(folder), named)
+    return {
+        split: [image.path.relative_to(folder).as_posix() for image in images] for split, images in found.splits.items()
+    }
+
+
+def test_every_folder_of_class_folders_beside_a_split_is_a_split(tmp_path: Path) -> None:
+    for name in ("valid/a/1.png", "holdout/b/2.png", "notes/plan.png", "mixed/3.png", "mixed/a/4.png"):
+        picture(tmp_path / name)
+    (tmp_path / "empty/a").mkdir(parents=True)
+    assert every_split(tmp_path) == {"holdout": ["holdout/b/2.png"], "val": ["valid/a/1.png"]}
+    found = read_every_split(str(tmp_path))
+    assert found.classes == ("a", "b") and [image.label for image in found.splits["holdout"]] == [1]
+    assert found.remarks == (f"empty, mixed, notes beside the splits of {tmp_path} is left out",)
+
+
+def test_a_split_without_a_usual_name_must_be_named(tmp_path: Path) -> None:
+    picture(tmp_path / "holdout/a/1.png")
+    picture(tmp_path / "other/a/2.png")
+    assert every_split(tmp_path) == {UNSPLIT: ["holdout/a/1.png", "other/a/2.png"]}
+    assert read_every_split(str(tmp_path)).classes == ("holdout", "other")
+    assert every_split(tmp_path, "Holdout") == {"holdout": ["holdout/a/1.png"], "other": ["other/a/2.png"]}
+
+
+def test_a_class_named_train_is_no_split(tmp_path: Path) -> None:
+    for name in ("bus/1.png", "train/1.png"):
+        picture(tmp_path / name)
+    assert every_split(tmp_path) == {UNSPLIT: ["bus/1.png", "train/1.png"]}
+
+
+def test_two_folders_of_one_split_are_refused_among_all_splits(tmp_path: Path) -> None:
+    for name in ("val/a/1.png", "validation/a/1.png"):
+        picture(tmp_path / name)
+    with pytest.raises(DataError, match="val and validation are the same split"):
+        read_every_split(str(tmp_path))

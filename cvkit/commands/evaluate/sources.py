@@ -1,4 +1,4 @@
-"""The maps to score, the baselines, and the fixations of other images."""
+"""The data set, the maps to score, the baselines, and the fixations of other images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +11,9 @@ from cvkit.device import choose_device
 from cvkit.engine.streaming.stream import prefetch
 from cvkit.errors import DataError, UsageError
 from cvkit.messages import did_you_mean
-from cvkit.models.loaded import Request
 from cvkit.progress import Note, Reporter, Stage, StageEnd, Step
-from cvkit.tasks.registry import load_saliency, open_runner
+from cvkit.tasks.classification.data.source import read_every_split
+from cvkit.tasks.registry import FoundModel, open_runner
 from cvkit.tasks.saliency.data import baselines, layout
 from cvkit.tasks.saliency.data.fixations import Fixations, read_fixations
 from cvkit.tasks.saliency.data.ground_truth import read_truth
@@ -26,19 +26,46 @@ from cvkit.tasks.saliency.scoring import EvaluationSample, MapSource
 MIT_NEGATIVE_IMAGES = 10  # images whose fixations are the negatives of shuffled AUC in the MIT protocol
 
 
-def maps_of_model(config: EvaluateConfig, images: int, report: Reporter) -> MapSource:
+def read_fixation_data(config: EvaluateConfig) -> layout.Layout:
+    """Find the images of the data set with their maps and fixations.
+
+    Raises:
+        DataError: If there are none. The message says so if the images are in class folders, for classifiers.
+    """
+    try:
+        return layout.read_layout(Path(config.data), (config.split,))
+    except DataError as error:
+        if not _is_labelled(config):
+            raise
+        scored = "--maps names saliency maps" if config.model is None else f"{config.model} is a saliency network"
+        raise DataError(
+            f"{config.data} has images with classes, for a classifier, but {scored}: name a data set with maps or "
+            "fixations, or a classifier with --model."
+        ) from error
+
+
+def _is_labelled(config: EvaluateConfig) -> bool:
+    """Return whether a data set without usable maps or fixations has classes."""
+    try:
+        classes = read_every_split(config.data).classes
+    except DataError:
+        return False
+    return not {*layout.IMAGE_FOLDERS, *layout.MAP_FOLDERS, *layout.FIXATION_FOLDERS} & set(classes)
+
+
+def maps_of_model(config: EvaluateConfig, model: FoundModel, images: int, report: Reporter) -> MapSource:
     """Return the maps that a model predicts.
 
     Args:
         config: The settings.
+        model: The model.
         images: Number of images to score.
         report: Receives notes about the model.
 
     Raises:
         WeightsError: If the model cannot be loaded.
     """
-    loaded = load_saliency(Request(name=config.model or "", weights=config.weights, report=report))
-    predictor = open_runner(loaded, config, choose_device(config.device), images, report)
+    predictor = open_runner(model.load(), config, choose_device(config.device), images, report)
     assert isinstance(predictor, SaliencyPredictor)
 
     def predict(sample: EvaluationSample) -> np.ndarray:

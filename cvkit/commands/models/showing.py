@@ -57,7 +57,8 @@ class ShowModelResult:
         paper: Source of a saliency network.
         min_size: Smallest side in pixels of a saliency network's input.
         classes: Number of classes of a classifier.
-        preprocessing: Preprocessing of a classifier's named weights.
+        labels: Label of each class of a trained classifier.
+        preprocessing: Preprocessing of a classifier's named weights, or of a trained classifier.
         weights: Pretrained weights of a classifier.
         size: (height, width) of the images in pixels.
         batch: Number of images.
@@ -77,6 +78,7 @@ class ShowModelResult:
     paper: str | None = None
     min_size: int | None = None
     classes: int | None = None
+    labels: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
     weights: tuple[Weights, ...] = ()
     size: tuple[int, int]
@@ -115,15 +117,24 @@ def _show_file(config: ShowModelConfig, path: Path) -> ShowModelResult:
     facts = export_model(load_model(Request(name=str(path))), "whole").facts
     size = config.size or facts.size
     kind = KINDS[facts.kind]
-    if size != facts.size and not kind.any_size:
+    own = CLASSIFIERS.get(facts.model)
+    if size != facts.size and (not kind.any_size or (own is not None and own.fixed_size)):
         raise UsageError(f"--size {format_size(size)}: the model takes images of {format_size(facts.size)} only.")
+    build = partial(kind.rebuild, facts)
+    classifier: dict[str, Any] = {}
+    if (preprocessing := facts.classifier_preprocessing) is not None:
+        classes = facts.spec["classes"]
+        default, targets = _targets(build, (1, facts.channels, *size), classes)
+        classifier = {"classes": classes, "labels": facts.labels, "preprocessing": preprocessing}
+        classifier |= {"default_target": default, "targets": targets}
     return ShowModelResult(
         model=f"{facts.model} from {config.model}",
         library=LIBRARY,
         summary=f"{kind.title}, trained" if facts.weights_sha256 else kind.title,
         size=size,
         batch=config.batch,
-        **_costs(partial(kind.rebuild, facts), (config.batch, facts.channels, *size)),
+        **classifier,
+        **_costs(build, (config.batch, facts.channels, *size)),
     )
 
 

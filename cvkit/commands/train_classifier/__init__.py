@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from lightning_fabric import Fabric
 from cvkit.commands.train_classifier.batches import choose_batches, choose_workers
 from cvkit.commands.train_classifier.facts import describe_run
 from cvkit.commands.train_classifier.finishing import score_run
-from cvkit.commands.train_classifier.pictures import RunPictures
 from cvkit.commands.train_classifier.reading import (
     FoundImages,
     TrainingData,
+    check_same_classes,
     class_counts,
     find_images,
     read_images,
@@ -26,11 +27,15 @@ from cvkit.engine.run_folder import RunFolder, check_same_data, opened_run, writ
 from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import FitResult, Job
-from cvkit.progress import Reporter, ignore
+from cvkit.engine.training.learner import Data
+from cvkit.engine.training.pictures import RunPictures
+from cvkit.progress import Note, Reporter, ignore
 from cvkit.tasks.classification.classifier import Classifier
+from cvkit.tasks.classification.data.dataset import ClassImages
 from cvkit.tasks.classification.freezing import TrainingPlan, make_plan
-from cvkit.tasks.classification.kind import KIND, describe
+from cvkit.tasks.classification.kind import KIND
 from cvkit.tasks.classification.learner import ClassifierLearner
+from cvkit.tasks.classification.scoring import sample_indices, sample_sheet
 from cvkit.tasks.classification.starting import StartedClassifier, start_classifier
 
 COMMAND = "train-classifier"
@@ -83,7 +88,10 @@ def train_classifier(config: TrainClassifierConfig, report: Reporter = ignore) -
     found = find_images(settings, own_report)
     started = start_classifier(settings, found.classes, own_report)
     plan = make_plan(started.network, started.head, settings)
+    if plan.frozen(0) and not started.weights:
+        own_report(Note("the frozen layers have random weights: start from pretrained ones", "warning"))
     with opened_run(config, Path(f"runs/{COMMAND}/{config.model.replace(':', '-')}"), fabric) as folder:
+        check_same_classes(folder, config, found.classes)
         own_report(class_counts(found))
         with StopSignal() as stop:
             stoppable = interruptible(stop, own_report, STOPPED_BEFORE_TRAINING)
@@ -122,12 +130,13 @@ def _make_result(
 def _make_learner(
     config: TrainClassifierConfig, fabric: Fabric, plan: TrainingPlan, data: TrainingData, started: StartedClassifier
 ) -> ClassifierLearner:
+    classifier = Classifier(started.network, started.facts, spec=started.spec, device=fabric.device)
     return ClassifierLearner(
-        Classifier(started.network, started.facts, device=fabric.device),
+        classifier,
         config.resolved(),
         plan,
         data.train,
-        facts={**describe(started.spec, started.facts), "config": config.as_dict()},
+        facts={**classifier.metadata(), "config": config.as_dict()},
         switch_gradients=fabric.world_size == 1,
     )
 
@@ -143,7 +152,13 @@ def _train(
     settings = config.resolved()
     assert settings.lr is not None and settings.batch_size is not None
     train, val = choose_batches(learner, data, report) if fabric.world_size == 1 else (data.train, data.val)
-    pictures = RunPictures(folder, config, learner, data.val, val)
+    pictures = RunPictures(
+        folder=folder,
+        title=f"{config.model} on {Path(config.data).name}",
+        network=learner.model,
+        kind=KIND.checkpoint,
+        draw_samples=partial(_draw_samples, learner, data.val, val, config.samples) if config.samples else None,
+    )
     if fabric.global_rank == 0 and folder.has_state:
         pictures.draw_missing()  # before the training loads the weights of last.pt
     job = Job(
@@ -163,6 +178,13 @@ def _train(
         return fit(job, fabric, report)
     finally:
         pictures.finish()
+
+
+def _draw_samples(learner: ClassifierLearner, images: ClassImages, val: Data, count: int) -> bytes:
+    """Return a sheet of validation images, classified as the validation does: from images or from features."""
+    indices = sample_indices(len(images), count)
+    probabilities = learner.predict(val.batch(0, indices)).softmax(1).cpu()
+    return sample_sheet(images, indices, probabilities, learner.classifier.facts.labels)
 
 
 def _write_facts(

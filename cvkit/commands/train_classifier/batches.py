@@ -21,19 +21,20 @@ def choose_batches(learner: ClassifierLearner, data: TrainingData, report: Repor
     if augmented or not learner.plan.only_head:
         return data.train, data.val
     classifier, plan = learner.classifier, learner.plan
+    learner.start_epoch(classifier.network, 0)
     head = [name for name, _ in classifier.network.named_parameters() if name not in plan.never]
-    module = find_last_layers(classifier.network, head, (3, *classifier.preprocessing.crop))
-    if module is None:
+    last_layers = find_last_layers(classifier.network, head, (3, *classifier.preprocessing.crop))
+    if last_layers is None:
         return data.train, data.val
     if classifier.device.type == "cpu":
         keep_activations()
     parts = []
     for name, images in (("training", data.train), ("validation", data.val)):
         report(Stage(f"computing features of {name} images", len(images)))
-        features = compute_features(classifier, module, images, lambda done: report(Step(done)))
+        features = compute_features(classifier, last_layers, images, lambda done: report(Step(done)))
         report(StageEnd())
         parts.append(FeatureBatches(images, features))
-    learner.last_layers = module
+    learner.last_layers = last_layers
     report(Note("the frozen layers ran once: every epoch trains the last layer on their features"))
     return parts[0], parts[1]
 

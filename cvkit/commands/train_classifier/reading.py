@@ -1,5 +1,6 @@
 """Read, divide and check the images of a run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,10 +11,10 @@ from cvkit.config import TrainClassifierConfig
 from cvkit.config.values import format_size
 from cvkit.data.image_set import UnreadableImage
 from cvkit.data.splits import TEST, TRAIN, VAL
-from cvkit.engine.run_folder import DATA_DIGEST, RunFolder
-from cvkit.errors import DataError
-from cvkit.files import sha256_of, write_csv
-from cvkit.messages import counted
+from cvkit.engine.run_folder import DATA_DIGEST, SPLITS, RunFolder
+from cvkit.errors import DataError, OutputError
+from cvkit.files import read_json, sha256_of, write_csv
+from cvkit.messages import counted, printable_name
 from cvkit.processes import cpu_count
 from cvkit.progress import Facts, Note, Reporter, Stage, StageEnd, Step
 from cvkit.tasks.classification.data.augment import Augmentation
@@ -89,6 +90,29 @@ def find_images(config: TrainClassifierConfig, report: Reporter) -> FoundImages:
     return FoundImages(source=source, splits=splits)
 
 
+def check_same_classes(folder: RunFolder, config: TrainClassifierConfig, classes: Sequence[str]) -> None:
+    """Check that a run to resume was started with the same classes.
+
+    Raises:
+        OutputError: If the names of the classes or their order differ.
+    """
+    if not (config.resume and folder.has_state):
+        return
+    document = read_json(folder.config)
+    resolved = document.get("resolved") if isinstance(document, dict) else None
+    before = resolved.get("classes") if isinstance(resolved, dict) else None
+    if isinstance(before, list) and before != list(classes):
+        raise OutputError(
+            f"{folder.path} was started with the classes {_listed(before)}, and {config.data} has {_listed(classes)}: "
+            "resume it with the same data."
+        )
+
+
+def _listed(names: Sequence[Any]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(printable_name(str(name)) for name in names[:MAX_LISTED]) + more
+
+
 def class_counts(found: FoundImages) -> Facts:
     """Return the number of images of every class by split; of many classes, the largest and the smallest ones."""
     counts = {
@@ -113,7 +137,7 @@ def write_splits(folder: RunFolder, found: FoundImages) -> None:
         for name, images in found.splits.images.items()
         for k, label in enumerate(images.labels.tolist())
     ]
-    write_csv(folder.path / "splits.csv", SPLIT_COLUMNS, rows)
+    write_csv(folder.path / SPLITS, SPLIT_COLUMNS, rows)
 
 
 def read_images(
@@ -135,7 +159,8 @@ def read_images(
     cache = config.cache == "ram" or (config.cache == "auto" and fits_in_memory(list(readers.values())))
     prepared = {name: _prepare(name, reader, cache, report) for name, reader in readers.items()}
     failures = [failure for part in prepared.values() for failure in part.failures]
-    _check_readable(config, prepared, failures, report)
+    _report_unreadable(config, failures, report)
+    _check_readable(config, prepared, found.classes)
     storage = "kept in memory" if cache else "read again in each epoch"
     report(Note(f"images of {format_size(preprocessing.crop)} pixels, {storage}"))
     parts = {name: ClassImages(part.reader, cached=part.cached, seed=config.seed) for name, part in prepared.items()}
@@ -176,22 +201,29 @@ def _prepare(name: str, reader: ImageReader, cache: bool, report: Reporter) -> P
     return prepared
 
 
-def _check_readable(
-    config: TrainClassifierConfig, prepared: dict[str, Prepared], failures: list[UnreadableImage], report: Reporter
-) -> None:
-    if failures:
-        listed = "; ".join(failure.message for failure in failures[:MAX_LISTED])
-        more = f"; {len(failures) - MAX_LISTED} more" if len(failures) > MAX_LISTED else ""
-        message = f"{counted(len(failures), 'image')} cannot be read: {listed}{more}"
-        if config.strict:
-            raise DataError(f"{message} (--strict is set)")
-        report(Note(f"left out, {message}", "warning"))
+def _report_unreadable(config: TrainClassifierConfig, failures: list[UnreadableImage], report: Reporter) -> None:
+    if not failures:
+        return
+    listed = "; ".join(failure.message for failure in failures[:MAX_LISTED])
+    more = f"; {len(failures) - MAX_LISTED} more" if len(failures) > MAX_LISTED else ""
+    message = f"{counted(len(failures), 'image')} cannot be read: {listed}{more}"
+    if config.strict:
+        raise DataError(f"{message} (--strict is set)")
+    report(Note(f"left out, {message}", "warning"))
+
+
+def _check_readable(config: TrainClassifierConfig, prepared: dict[str, Prepared], classes: Sequence[str]) -> None:
+    """Check that the images that can be read are enough to train and to validate on."""
     for name, part in prepared.items():
         if not len(part.reader.images):
             raise DataError(f"{config.data}: no {name} image can be read: {part.failures[0].message}")
-    classes = np.unique(prepared[TRAIN].reader.images.labels)
-    if len(classes) < 2:
+    present = {name: set(part.reader.images.labels.tolist()) for name, part in prepared.items()}
+    if len(present[TRAIN]) < 2:
         raise DataError(f"{config.data}: the training images that can be read are of one class only.")
+    missing = sorted(set().union(*present.values()) - present[TRAIN])
+    if missing:
+        name = printable_name(classes[missing[0]])
+        raise DataError(f"{config.data}: no training image of the class {name} can be read; repair or replace them.")
 
 
 def without_augmentation(data: ClassImages) -> ClassImages:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from cvkit.commands.train_saliency.facts import Start, describe_run
 from cvkit.commands.train_saliency.network import build_network, load_weights, needs_download
-from cvkit.commands.train_saliency.pictures import RunPictures
+from cvkit.commands.train_saliency.pictures import sample_sheet
 from cvkit.commands.train_saliency.reading import TrainingData, find_data, read_data
 from cvkit.config import TrainSaliencyConfig
 from cvkit.engine.distributed import start_fabric
@@ -19,6 +20,7 @@ from cvkit.engine.stop import STOPPED_BEFORE_TRAINING, StopSignal, interruptible
 from cvkit.engine.training.checkpoints import load_best_weights
 from cvkit.engine.training.fit import fit
 from cvkit.engine.training.job import FitResult, Job
+from cvkit.engine.training.pictures import RunPictures
 from cvkit.errors import UsageError
 from cvkit.models.backbones import normalisation
 from cvkit.processes import worker_count
@@ -110,10 +112,20 @@ def _train(config: TrainSaliencyConfig, start: Start, report: Reporter) -> FitRe
         write_config(folder, COMMAND, config.as_dict(), {**facts, **data.identity()})
     pixels = normalisation(config.backbone)
     predictor = SaliencyPredictor(start.model, settings.size, device=start.fabric.device, normalisation=pixels)
-    pictures = RunPictures(folder, config, predictor, data.val)
+    count = config.samples
+    pictures = RunPictures(
+        folder=folder,
+        title=f"{config.model} on {Path(config.data).name}",
+        network=predictor.model,
+        kind=KIND.checkpoint,
+        draw_samples=partial(sample_sheet, predictor, data.val, count, config.max_pixels) if count else None,
+    )
     if is_main and folder.has_state:
         pictures.draw_missing()  # before the training loads the weights of last.pt
-    result = fit(_make_job(config, predictor, data, folder, pictures), start.fabric, report)
+    try:
+        result = fit(_make_job(config, predictor, data, folder, pictures), start.fabric, report)
+    finally:
+        pictures.finish()
     if is_main:
         load_best_weights(folder, KIND.checkpoint, start.model)  # a run must not end with a best.pt that is damaged
     return result

@@ -15,6 +15,7 @@ from cvkit.device import describe_device
 from cvkit.engine.distributed import Process
 from cvkit.engine.memory import keep_freed_memory
 from cvkit.engine.stop import StopSignal
+from cvkit.engine.streaming.batch_size import default_batch_size
 from cvkit.engine.streaming.ledger import Counts, Ledger, Work
 from cvkit.engine.streaming.records import Records
 from cvkit.engine.streaming.resources import torch_threads
@@ -65,7 +66,7 @@ class BatchJob:
         columns: Columns of ``results.csv``.
         details: Further entries of the manifest.
         write_reports: Writes further reports into the folder from all rows.
-        default_batch_size: Images per batch if ``--batch-size`` is auto; None for 32 on a GPU and 4 on a processor.
+        default_batch_size: Images per batch if ``--batch-size`` is auto; None for ``default_batch_size``.
         torch_threads: Threads of torch's operations; 1 if another runtime computes the network, None for torch's own.
     """
 
@@ -180,7 +181,7 @@ def _settings(config: InferenceConfig, job: BatchJob, process: Process) -> Strea
     on_gpu = process.device.type == "cuda"
     grows = on_gpu and config.batch_size is None and job.default_batch_size is None
     return StreamSettings(
-        batch_size=config.batch_size or job.default_batch_size or (32 if on_gpu else 4),
+        batch_size=config.batch_size or job.default_batch_size or default_batch_size(process.device),
         can_double=partial(_has_memory_to_double, process.device) if grows else None,
         readers=max(2, worker_count(config.workers)),
         writers=max(2, worker_count(config.workers) // 2),

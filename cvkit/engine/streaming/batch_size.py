@@ -2,9 +2,17 @@
 
 from collections.abc import Callable
 
+import torch
+
 TRIALS = 3  # full batches per size whose time is measured; the first one, which is slow on a GPU, does not count
 MIN_GAIN = 0.05  # by which a doubled batch must be faster per image
+ON_GPU, ON_PROCESSOR = 32, 4  # images per batch at the start
 MAX_BATCH = 256  # images per batch, because those that wait take memory of the machine
+
+
+def default_batch_size(device: torch.device) -> int:
+    """Return the number of images per batch of an inference command if ``--batch-size`` is auto."""
+    return ON_GPU if device.type == "cuda" else ON_PROCESSOR
 
 
 class BatchSize:

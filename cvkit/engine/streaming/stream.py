@@ -212,12 +212,17 @@ def stream(
     return not reads and not pipeline.groups and next(remaining, None) is None
 
 
-def prefetch(read: Callable[[Any], Loaded], items: Iterable[Any], *, threads: int) -> Iterator[Loaded]:
-    """Yield ``read(item)`` for each item in order, reading up to ``2 * threads`` items in advance in threads."""
+def prefetch(
+    read: Callable[[Any], Loaded], items: Iterable[Any], *, threads: int, ahead: int | None = None
+) -> Iterator[Loaded]:
+    """Yield ``read(item)`` for each item in order.
+
+    Threads read up to ``ahead`` items in advance, ``2 * threads`` by default.
+    """
     remaining = iter(items)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
     try:
-        reads = deque(pool.submit(read, item) for item in itertools.islice(remaining, 2 * threads))
+        reads = deque(pool.submit(read, item) for item in itertools.islice(remaining, ahead or 2 * threads))
         while reads:
             result = reads.popleft().result()
             reads.extend(pool.submit(read, item) for item in itertools.islice(remaining, 1))

@@ -5,7 +5,7 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from cvkit.catalog import TIMM_PREFIX, Pretrained
+from cvkit.catalog import CLASSIFIERS, TIMM_PREFIX, Pretrained
 from cvkit.errors import UsageError, WeightsError
 from cvkit.files import sha256
 from cvkit.messages import did_you_mean
@@ -176,7 +176,7 @@ def _correction(model: str) -> str:
         return f"timm calls '{short}' {renamed} now: write {TIMM_PREFIX}{renamed}."
     full_names = {name: TIMM_PREFIX + name for name in in_timm}
     if model == short:
-        full_names |= {name: name for name in in_torchvision}
+        full_names |= {name: name for name in (*in_torchvision, *CLASSIFIERS)}
     near = difflib.get_close_matches(short.lower(), full_names, n=1)
     hint = f"Did you mean '{full_names[near[0]]}'?" if near else "Known are, for example, vgg16 and timm:resnet18."
     return f"{'torchvision and timm have' if model == short else 'timm has'} no classifier '{short}'. {hint}"

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from cvkit.catalog import Preprocessing, Pretrained
 from cvkit.models.runner import Runner
+from cvkit.tasks.classification.specification import NetworkSpec
 
 
 class Classifier(Runner):
@@ -17,6 +18,7 @@ class Classifier(Runner):
     Args:
         network: A network that returns (N, classes) logits, or an exported file of one.
         facts: Its preprocessing, and the labels and ids of its classes.
+        spec: Description from which the network is rebuilt; only ``metadata`` needs it.
         device: Device to compute on.
         dtype: torch.float32, or torch.bfloat16 or torch.float16 for autocast.
     """
@@ -26,10 +28,11 @@ class Classifier(Runner):
         network: nn.Module,
         facts: Pretrained,
         *,
+        spec: NetworkSpec | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.facts = facts
+        self.facts, self.spec = facts, spec
         steps = facts.preprocessing
         network = network.eval().requires_grad_(False)
         super().__init__(network, mean=steps.mean, std=steps.std, device=device, dtype=dtype)
@@ -42,6 +45,16 @@ class Classifier(Runner):
     def logits(self, images: Tensor) -> Tensor:
         """Return the (N, classes) float32 scores before the softmax of (N, 3, h, w) uint8 images."""
         return self.check_shape(self.run(images), len(images), self.facts.num_classes)
+
+    def metadata(self) -> dict[str, Any]:
+        """Return plain values that, with the weights, rebuild the classifier from a checkpoint."""
+        assert self.spec is not None
+        return {
+            "spec": self.spec.as_dict(),
+            "preprocessing": self.preprocessing.as_dict(),
+            "labels": list(self.facts.labels),
+            "class_ids": list(self.facts.class_ids),
+        }
 
     def label(self, index: int) -> str:
         """Return the label of a class, or an empty text if the model has no labels."""

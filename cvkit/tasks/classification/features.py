@@ -12,55 +12,66 @@ from cvkit.tasks.classification.data.dataset import ClassImages
 BATCH_SIZE = 32
 
 
-def find_last_layers(network: nn.Module, head: Sequence[str], shape: tuple[int, ...]) -> nn.Module | None:
-    """Return the module that ends a network and has only the parameters of the last layer.
-
-    It may contain layers without parameters, such as dropout before the last layer.
+def find_last_layers(network: nn.Module, head: Sequence[str], shape: tuple[int, ...]) -> nn.Sequential | None:
+    """Return the modules that end a network, from its last layer and the layers without parameters before it.
 
     Args:
-        network: The network.
+        network: The network, in the mode of training.
         head: Names of the parameters of the last layer.
         shape: (C, H, W) of its input.
 
     Returns:
-        The largest such module whose output is that of the network; None if there is none, because the network changes
-        the output of its last layer (SqueezeNet pools it).
+        The modules, which the network shares. None if the network changes the output of its last layer (SqueezeNet
+        pools it), or if their input is random in training (dropout between them and the layers before).
     """
-    path = head[0].rpartition(".")[0]
-    candidates = [network.get_submodule(path)] if path else []
-    while path := path.rpartition(".")[0]:
-        parent = network.get_submodule(path)
-        own = {f"{path}.{name}" for name, _ in parent.named_parameters()}
-        if not isinstance(parent, nn.Sequential) or own != set(head):
-            break
-        candidates.append(parent)
-    return next((module for module in reversed(candidates) if _ends(network, module, shape)), None)
+    path, _, _ = head[0].rpartition(".")
+    if not path:
+        return None
+    parent, _, name = path.rpartition(".")
+    container = network.get_submodule(parent)
+    modules = [network.get_submodule(path)]
+    if isinstance(container, nn.Sequential):
+        children = list(container)
+        first = [each for each, _ in container.named_children()].index(name)
+        while first > 0 and next(children[first - 1].parameters(), None) is None:
+            first -= 1  # such as dropout, which differs in every epoch
+        modules = children[first:]
+    last_layers = nn.Sequential(*modules)
+    return last_layers if _ends(network, last_layers, shape) else None
 
 
-@torch.inference_mode()
-def _ends(network: nn.Module, module: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Return whether the output of a module, which is called once, is the output of the network."""
+@torch.no_grad()
+def _ends(network: nn.Module, last_layers: nn.Sequential, shape: tuple[int, ...]) -> bool:
+    """Return whether the output of the modules is that of the network, and their input the same in training."""
+    inputs: list[Tensor] = []
     outputs: list[Tensor] = []
-    hook = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-    was_training = network.training
-    network.eval()
-    device = next(network.parameters()).device
+    hooks = [
+        last_layers[0].register_forward_pre_hook(lambda _module, arguments: inputs.append(arguments[0].clone())),
+        last_layers[-1].register_forward_hook(lambda _module, _inputs, output: outputs.append(output.clone())),
+    ]
+    modes = {module: module.training for module in network.modules()}
+    images = torch.randn(2, *shape, device=next(network.parameters()).device)
     try:
-        output = network(torch.randn(2, *shape, device=device))
+        network(images)
+        output = network.eval()(images)
     finally:
-        hook.remove()
-        network.train(was_training)
-    return len(outputs) == 1 and outputs[0].shape == output.shape and torch.equal(outputs[0], output)
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    if len(inputs) != 2 or len(outputs) != 2:  # not called, or several times in a pass
+        return False
+    return torch.equal(inputs[0], inputs[1]) and outputs[1].shape == output.shape and torch.equal(outputs[1], output)
 
 
 def compute_features(
-    runner: Runner, module: nn.Module, data: ClassImages, on_progress: Callable[[int], None]
+    runner: Runner, last_layers: nn.Sequential, data: ClassImages, on_progress: Callable[[int], None]
 ) -> Tensor:
-    """Return the input of a module for every image, in evaluation mode.
+    """Return the input of the last layers for every image, in evaluation mode.
 
     Args:
         runner: The network.
-        module: One of its modules.
+        last_layers: Its last layers, from ``find_last_layers``.
         data: The images, without augmentation.
         on_progress: Receives the number of images done so far.
 
@@ -68,7 +79,8 @@ def compute_features(
         (N, ...) float32 on the device of the network.
     """
     inputs: list[Tensor] = []
-    hook = module.register_forward_pre_hook(lambda _module, arguments: inputs.append(arguments[0].float()))
+    # A copy, because the first layer may work in place.
+    hook = last_layers[0].register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0].float().clone()))
     indices = np.arange(len(data.labels))
     try:
         for start in range(0, len(indices), BATCH_SIZE):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -83,6 +84,11 @@ class TrainingPlan:
                 waiting = []
             if self.fixed_norm and isinstance(module, _BatchNorm):
                 module.eval()
+        # Blocks may apply dropout by a function, and end with a layer without parameters.
+        for name, module in network.named_modules():
+            own = [f"{name}.{each}" for each, _ in module.named_parameters()] if name else []
+            if own and all(each in frozen for each in own):
+                module.eval()
 
 
 def make_plan(network: nn.Module, head: Sequence[str], settings: TrainClassifierConfig) -> TrainingPlan:
@@ -96,24 +102,18 @@ def make_plan(network: nn.Module, head: Sequence[str], settings: TrainClassifier
     Raises:
         UsageError: If the network has no layer of a given name.
     """
-    assert settings.freeze is not None and settings.unfreeze_at is not None and settings.lr is not None
-    assert settings.layer_decay is not None
+    assert settings.unfreeze_at is not None and settings.lr is not None and settings.layer_decay is not None
     names = [name for name, _ in network.named_parameters()]
     blocks = list_blocks(network)
-    if settings.freeze == "none":
-        frozen: set[str] = set()
-    elif settings.freeze == "backbone":
-        frozen = set(names) - set(head)
-    else:
-        frozen = set(names[: _span(network, names, settings.freeze, "--freeze")[1]]) - set(head)
-    later: set[str] = set()
-    if settings.unfreeze_at and frozen:
-        first = 0
-        if settings.unfreeze_from is None:
-            first = names.index(blocks[len(blocks) // 2][0])
-        elif settings.unfreeze_from != "all":
-            first = _span(network, names, settings.unfreeze_from, "--unfreeze-from")[0]
-        later = frozen & set(names[first:])
+    frozen = _frozen(network, names, head, settings)
+    later = frozen & _unfrozen(network, names, blocks, settings)
+    if settings.unfreeze_at and not later:
+        if settings.unfreeze_from is not None:
+            raise UsageError(f"--unfreeze-from {settings.unfreeze_from}: no layer from there on is frozen.")
+        raise UsageError(
+            f"--unfreeze-at {settings.unfreeze_at}: no layer in the upper half of the network is frozen. Name the "
+            "first layer to train with --unfreeze-from."
+        )
     depth = {name: len(blocks) - 1 - number for number, block in enumerate(blocks) for name in block}
     lr = settings.unfreeze_lr or settings.lr / 10
     return TrainingPlan(
@@ -127,14 +127,37 @@ def make_plan(network: nn.Module, head: Sequence[str], settings: TrainClassifier
     )
 
 
+def _frozen(network: nn.Module, names: Sequence[str], head: Sequence[str], settings: TrainClassifierConfig) -> set[str]:
+    """Return the names of the parameters that are fixed at first."""
+    if settings.freeze in (None, "none"):
+        return set()
+    if settings.freeze == "backbone":
+        return set(names) - set(head)
+    return set(names[: _span(network, names, settings.freeze, "--freeze")[1]]) - set(head)
+
+
+def _unfrozen(
+    network: nn.Module, names: Sequence[str], blocks: Sequence[Sequence[str]], settings: TrainClassifierConfig
+) -> set[str]:
+    """Return the names of the parameters that are trained from ``unfreeze_at`` on."""
+    if not settings.unfreeze_at:
+        return set()
+    if settings.unfreeze_from is None:
+        return set(names[names.index(blocks[len(blocks) // 2][0]) :])
+    if settings.unfreeze_from == "all":
+        return set(names)
+    return set(names[_span(network, names, settings.unfreeze_from, "--unfreeze-from")[0] :])
+
+
 def _is_folded(network: nn.Module, settings: TrainClassifierConfig) -> bool:
     """Return whether pretrained weights have no statistics of batch norms, because they are folded into convolutions.
 
     Normalising by the statistics of a batch would then change every activation.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    means, variances = ([getattr(norm, name) for norm in norms] for name in ("running_mean", "running_var"))
-    trivial = all(not mean.any() for mean in means) and all(bool((value == 1).all()) for value in variances)
+    means = [norm.running_mean for norm in norms if norm.running_mean is not None]
+    variances = [norm.running_var for norm in norms if norm.running_var is not None]
+    trivial = not any(bool(mean.any()) for mean in means) and all(bool(torch.all(each == 1)) for each in variances)
     return settings.weights != "none" and trivial
 
 

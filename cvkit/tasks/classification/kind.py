@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cvkit.catalog import CLASSIFIERS, Pretrained
 from cvkit.errors import UsageError, WeightsError
+from cvkit.models.dry_run import build_on_meta
 from cvkit.models.exported.comparison import top_classes
 from cvkit.models.exported.facts import Facts
 from cvkit.models.exported.graph import TopClasses
@@ -36,16 +37,6 @@ def _from_name(request: Request) -> LoadedClassifier:
     return load(request.name, weights, request.labels, request.report, request.options)
 
 
-def describe(spec: NetworkSpec, facts: Pretrained) -> dict[str, Any]:
-    """Return plain values that, with the weights, rebuild a classifier from its checkpoint."""
-    return {
-        "spec": spec.as_dict(),
-        "preprocessing": facts.preprocessing.as_dict(),
-        "labels": list(facts.labels),
-        "class_ids": list(facts.class_ids),
-    }
-
-
 def from_checkpoint(content: Mapping[str, Any], path: Path, sha256: str) -> LoadedClassifier:
     """Load the content of a checkpoint of a trained classifier.
 
@@ -58,8 +49,7 @@ def from_checkpoint(content: Mapping[str, Any], path: Path, sha256: str) -> Load
         raise WeightsError("its preprocessing is damaged.")
     if not all(is_of_type(names, tuple[str, ...]) and len(names) in (0, spec.classes) for names in (labels, ids)):
         raise WeightsError("its class names are damaged.")
-    network = spec.build()
-    network.load_state_dict(content["weights"])
+    network = _rebuild(spec, content["weights"])
     facts = Pretrained(
         model=base_name(spec.name),
         tag=None,
@@ -69,6 +59,23 @@ def from_checkpoint(content: Mapping[str, Any], path: Path, sha256: str) -> Load
         class_ids=tuple(ids),
     )
     return LoadedClassifier(network=network, facts=facts, file=str(path), sha256=sha256, spec=spec)
+
+
+def _rebuild(spec: NetworkSpec, weights: Any) -> nn.Module:
+    """Return the network of a description with its weights.
+
+    Their shapes are compared before the network is built, because a damaged description may ask for terabytes.
+    """
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise WeightsError("its weights are damaged.")
+    shapes = {name: value.shape for name, value in weights.items()}
+    if not any(spec.classes in shape for shape in shapes.values()):
+        raise WeightsError(f"its weights are not those of a network with {spec.classes} classes.")
+    if shapes != {name: value.shape for name, value in build_on_meta(spec.build).state_dict().items()}:
+        raise WeightsError(f"its weights do not fit {spec.name} with {spec.classes} classes.")
+    network = spec.build()
+    network.load_state_dict(weights)
+    return network
 
 
 def _export(loaded: LoadedClassifier, part: str) -> Exportable:

@@ -81,7 +81,10 @@ class ClassifierLearner:
             images, target = self._mixing(self.classifier.normalise(batch["image"]), target)
         weights = None if self._weights is None else self._weights.to(target.device)
         logits = self._logits(model, batch, images)
-        return F.cross_entropy(logits, target, weights, label_smoothing=self.settings.label_smoothing)
+        # PyTorch would divide by the weights of the batch, so that the loss would depend on the division into batches,
+        # and a batch of one image would lose its weight.
+        smoothing = self.settings.label_smoothing
+        return F.cross_entropy(logits, target, weights, reduction="none", label_smoothing=smoothing).mean()
 
     def scores(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return scores of each image, (N,) by name: cross-entropy, accuracy and, of six or more classes, top-5."""

@@ -88,7 +88,7 @@ class LoadedClassifier(LoadedModel):
         network = self.network
         if dtype == torch.float32 and not self.is_exported:
             network = fold_batch_norms(network, (1, 3, *self.facts.preprocessing.crop), keep)
-        return Classifier(network, self.facts, device=device, dtype=dtype)
+        return Classifier(network, self.facts, spec=self.spec, device=device, dtype=dtype)
 
 
 def load(
@@ -230,10 +230,21 @@ def _check(settings: Settings, options: PreprocessingConfig) -> None:
         check_arguments(settings.spec(settings.facts.num_classes))
 
 
-def _random(name: str, options: PreprocessingConfig) -> LoadedClassifier:
-    """Build a classifier with random weights, the same every time."""
+def published_settings(name: str, options: PreprocessingConfig) -> Settings:
+    """Return the settings of a network of torchvision or timm without weights: options first, then published ones.
+
+    Raises:
+        UsageError: If the name is unknown, or the network cannot be built with the options.
+    """
+    pretrained.check_name(name)
     settings = combine(pretrained.facts(name), options, None, recognised=True)
     _check(settings, options)
+    return settings
+
+
+def _random(name: str, options: PreprocessingConfig) -> LoadedClassifier:
+    """Build a classifier with random weights, the same every time."""
+    settings = published_settings(name, options)
     spec = settings.spec(settings.facts.num_classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)

@@ -45,13 +45,13 @@ def layers(model: str) -> list[str]:
     """Return the names that ``gradcam --layer`` takes for a classifier, in the order the layers run.
 
     Args:
-        model: Name of a classifier, with or without a tag.
+        model: Name of a classifier, with or without a tag; or the run folder of one.
 
     Returns:
         Names such as "layer4" and "features.norm5+relu"; [] for an unknown classifier, and for one whose layers
         ``docs/make_names.py`` could not determine.
     """
-    facts = _facts(model)
+    facts = _facts(_read_run(model).get("model", model))
     return _table()["layers"][facts["layers"]].split(" ") if facts and facts["layers"] >= 0 else []
 
 
@@ -59,7 +59,8 @@ def class_labels(model: str, labels_file: str | None = None) -> list[str]:
     """Return one word per class that ``--class`` takes and that means this class alone, in the order of the classes.
 
     Args:
-        model: Name of a classifier, with or without a tag. A name without a tag means the default weights.
+        model: Name of a classifier, with or without a tag; or the run folder of one. A name without a tag means the
+            default weights.
         labels_file: File of ``--labels``, which replaces the labels of the model.
 
     Returns:
@@ -72,7 +73,20 @@ def class_labels(model: str, labels_file: str | None = None) -> list[str]:
             return _distinct(*load_labels(labels_file))
         except DataError:
             return []
+    if run := _read_run(model):
+        return _distinct(run["classes"], ())
     return _distinct(_imagenet_labels(), imagenet_ids()) if _has_imagenet_classes(model) else []
+
+
+def _read_run(folder: str) -> dict[str, Any]:
+    """Return the model and the classes of a run of train-classifier; {} if the folder holds none."""
+    try:
+        config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        model, classes = config["model"], config["resolved"]["classes"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    is_run = isinstance(model, str) and isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    return {"model": model, "classes": classes} if is_run else {}
 
 
 def _facts(model: str) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from cvkit import files
 from cvkit.catalog import CLASSIFIERS
@@ -43,22 +44,28 @@ def load_own(name: str, weights: str, options: PreprocessingConfig) -> LoadedCla
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             return LoadedClassifier(network=spec.build(), facts=facts, file="", sha256="", spec=spec)
+    network, classes = _with_weights(spec, weights)
+    return LoadedClassifier(
+        network=network,
+        facts=replace(facts, num_classes=classes),
+        file=weights,
+        sha256=files.sha256(Path(weights)),
+        spec=replace(spec, classes=classes),
+    )
+
+
+def _with_weights(spec: NetworkSpec, weights: str) -> tuple[nn.Module, int]:
+    """Return the network with the weights of a file, and its number of classes."""
     tensors = read_tensors(weights)
 
-    def build(classes: int) -> torch.nn.Module:
+    def build(classes: int) -> nn.Module:
         return replace(spec, classes=classes).build()
 
     try:
-        spec = replace(spec, classes=infer_num_classes(build, tensors, weights, spec.classes))
-        network = build_with_weights(build, spec.classes, tensors, weights)
+        classes = infer_num_classes(build, tensors, weights, spec.classes)
+        return build_with_weights(build, classes, tensors, weights), classes
     except WeightsError as error:
         size = "x".join(map(str, spec.size))
-        hint = f" The network is built for images of {size} (--input-size)." if CLASSIFIERS[name].fixed_size else ""
+        is_fixed = CLASSIFIERS[spec.name].fixed_size
+        hint = f" The network is built for images of {size} (--input-size)." if is_fixed else ""
         raise WeightsError(f"{error}{hint}") from error
-    return LoadedClassifier(
-        network=network,
-        facts=replace(facts, num_classes=spec.classes),
-        file=weights,
-        sha256=files.sha256(Path(weights)),
-        spec=spec,
-    )

@@ -1,8 +1,9 @@
 """Score a classifier on labelled images, and write the scores with pictures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +26,10 @@ from cvkit.tasks.classification.evaluation import (
     report_rows,
     worst_mistakes,
 )
+from cvkit.tasks.classification.ranking import ranks_of
 
 MAX_MISTAKES = 24
+RESULT_COLUMNS = ("image", "label", "predicted", "probability", "true_probability", "true_rank")  # of results.csv
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,6 +75,27 @@ def score_images(
     )
 
 
+def result_rows(scored: ScoredImages, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield one row per image with the columns ``RESULT_COLUMNS``.
+
+    Args:
+        scored: The images with their scores.
+        labels: Label of each class.
+    """
+    scores, probabilities = scored.scores, scored.probabilities
+    truth, predicted = torch.from_numpy(scores.truth), torch.from_numpy(scores.predicted)
+    columns = (
+        truth,
+        predicted,
+        probabilities.gather(1, predicted[:, None])[:, 0],
+        probabilities.gather(1, truth[:, None])[:, 0],
+        ranks_of(probabilities, truth),
+    )
+    for index, (true, top, *values) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+        cells = (scored.data.name(index), labels[true], labels[top], *values)
+        yield dict(zip(RESULT_COLUMNS, cells, strict=True))
+
+
 def write_reports(folder: Path, scored: ScoredImages, labels: Sequence[str], title: str) -> None:
     """Write ``report.csv``, ``confusion.png``, ``reliability.png`` and ``mistakes.png`` of a split.
 
@@ -110,17 +134,14 @@ def sample_indices(images: int, count: int) -> NDArray[np.int64]:
     return np.array([round(i * (images - 1) / max(1, count - 1)) for i in range(count)], dtype=np.int64)
 
 
-def sample_sheet(
-    data: ClassImages, indices: NDArray[np.int64], probabilities: Tensor, labels: Sequence[str], title: str
-) -> bytes:
-    """Return a PNG of images with their predicted classes.
+def sample_sheet(data: ClassImages, indices: NDArray[np.int64], probabilities: Tensor, labels: Sequence[str]) -> bytes:
+    """Return a PNG of validation images with their predicted classes.
 
     Args:
         data: The images.
         indices: (N,) images to draw.
         probabilities: (N, K) float32, probability of each class.
         labels: Label of each class.
-        title: Heading of the sheet.
     """
     items = [
         ClassifiedImage(
@@ -133,4 +154,4 @@ def sample_sheet(
         )
         for index, values in zip(indices.tolist(), probabilities, strict=True)
     ]
-    return encode_png(prediction_sheet(items, labels, title=title))
+    return encode_png(prediction_sheet(items, labels, title="validation images"))

@@ -1,19 +1,21 @@
 """Build the network of a training run with its initial weights."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from cvkit.catalog import CLASSIFIERS, Pretrained
 from cvkit.config import TrainClassifierConfig
-from cvkit.errors import UsageError
+from cvkit.errors import UsageError, WeightsError
 from cvkit.models.published import pretrained
-from cvkit.models.published.overrides import with_overrides
+from cvkit.models.recognition import recognise_network
+from cvkit.models.weights import read_tensors
 from cvkit.progress import Note, Reporter
-from cvkit.tasks.classification.loading import load
+from cvkit.tasks.classification.loading import LoadedClassifier, load, published_settings
 from cvkit.tasks.classification.own import load_own
-from cvkit.tasks.classification.specification import NetworkSpec
+from cvkit.tasks.classification.specification import NetworkSpec, base_name
 from cvkit.tasks.classification.state_dicts import last_layer
 
 
@@ -52,12 +54,7 @@ def start_classifier(settings: TrainClassifierConfig, classes: tuple[str, ...], 
     """
     initial = _load(settings, report)
     facts = replace(initial.facts, num_classes=len(classes), labels=classes, class_ids=(), top1=None)
-    spec = NetworkSpec(
-        name=facts.name if settings.model not in CLASSIFIERS else settings.model,
-        classes=len(classes),
-        size=facts.preprocessing.crop,
-        arguments=settings.model_arg,
-    )
+    spec = replace(initial.spec, classes=len(classes))
     torch.manual_seed(settings.seed)
     if initial.note:
         report(Note(initial.note, "important"))
@@ -82,9 +79,10 @@ def _reset(network: nn.Module, head: tuple[str, ...]) -> None:
             module.reset_parameters()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Initial:
     facts: Pretrained
+    spec: NetworkSpec
     network: nn.Module | None = None
     file: str = ""
     note: str = ""
@@ -93,14 +91,35 @@ class _Initial:
 def _load(settings: TrainClassifierConfig, report: Reporter) -> _Initial:
     """Return the network with the initial weights and its own number of classes."""
     name, weights = settings.model, settings.weights or "none"
+    if name not in CLASSIFIERS and weights == "none":
+        published = published_settings(name, settings)
+        facts = replace(published.facts, tag=None)
+        return _Initial(facts=facts, spec=published.spec(facts.num_classes))
+    if weights not in ("none", "imagenet") and not Path(weights).is_file():
+        raise WeightsError(f"--weights {weights}: no such file. Write a file, imagenet or none.")
+    try:
+        loaded = _load_weights(name, weights, settings, report)
+    except WeightsError as error:
+        if weights == "imagenet":
+            raise
+        raise WeightsError(f"{error}{_suggest_model(name, Path(weights))}") from error
+    network = loaded.network if loaded.file else None
+    return _Initial(facts=loaded.facts, spec=loaded.spec, network=network, file=loaded.file, note=loaded.note)
+
+
+def _load_weights(name: str, weights: str, settings: TrainClassifierConfig, report: Reporter) -> LoadedClassifier:
     if name in CLASSIFIERS:
-        loaded = load_own(name, weights, settings)
-        return _Initial(loaded.facts, loaded.network if loaded.file else None, loaded.file)
+        return load_own(name, weights, settings)
     pretrained.check_name(name)
-    if weights == "none":
-        facts = pretrained.facts(name)
-        return _Initial(replace(facts, tag=None, preprocessing=with_overrides(facts.preprocessing, settings)))
     if weights == "imagenet" and not pretrained.facts(name).source:
         raise UsageError(f"--weights imagenet: {name} has no published weights; use none or a file.")
-    loaded = load(name, "pretrained" if weights == "imagenet" else weights, None, report, settings)
-    return _Initial(loaded.facts, loaded.network, loaded.file, loaded.note)
+    return load(name, "pretrained" if weights == "imagenet" else weights, None, report, settings)
+
+
+def _suggest_model(name: str, file: Path) -> str:
+    """Return the end of a message about weights that do not fit, from the network that the file seems to be of."""
+    try:
+        other = recognise_network(file, read_tensors(file))
+    except WeightsError:  # the message says that the file cannot be read
+        return ""
+    return "" if other in (None, base_name(name)) else f" Did you forget --model {other}?"

@@ -66,6 +66,7 @@ def test_a_backbone_starts_with_the_first_weights_of_torchvision_or_the_default_
         ("convnext_nan", "Did you mean 'timm:convnext_nano'"),
         ("timm:resnet18dd", "timm has no classifier 'resnet18dd'. Did you mean 'timm:resnet18d'"),
         ("timm:convnext_tiny_in22ft1k", "timm calls .* now: write timm:convnext_tiny.fb_in22k_ft_in1k"),
+        ("basic-cn", "no classifier 'basic-cn'. Did you mean 'basic-cnn'"),
         ("qqqqq", "torchvision and timm have no classifier 'qqqqq'. Known are"),
         ("", "no classifier ''"),
         ("timm:", "no classifier ''"),

@@ -190,3 +190,18 @@ def test_the_data_file_is_small_and_in_the_package() -> None:
 def test_the_data_file_contains_no_time_and_no_file_name() -> None:
     header = names.DATA.read_bytes()[:10]
     assert header[3:8] == bytes(5)  # no flags, thus no name; the time of modification is 0
+
+
+def test_a_run_folder_has_the_layers_of_its_network_and_its_own_classes(tmp_path: Path) -> None:
+    document = {"model": "resnet18", "resolved": {"classes": ["hot dog", "bun"]}}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    assert names.layers(str(tmp_path)) == names.layers("resnet18")
+    assert names.class_labels(str(tmp_path)) == ["hot dog", "bun"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"model": 3, "resolved": {"classes": []}}', '{"model": "a", "resolved": 1}']
+)
+def test_a_folder_without_a_classifier_completes_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert names.layers(str(tmp_path)) == names.class_labels(str(tmp_path)) == []

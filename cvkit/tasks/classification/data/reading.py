@@ -86,11 +86,12 @@ def _reduce(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
 
     height, width = image.shape[:2]
     resize = preprocessing.resize
-    if isinstance(resize, int):
-        scale = min(1.0, resize / min(height, width))
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    else:
+    if preprocessing.mode == "squash" and not isinstance(resize, int):
         size = resize
+    else:
+        sides = (resize, resize) if isinstance(resize, int) else resize
+        scale = min(1.0, max(sides[0] / height, sides[1] / width))
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
     pixels = torch.from_numpy(image if image.flags.writeable else image.copy()).permute(2, 0, 1)
     if size == (height, width):
         return pixels

@@ -1,7 +1,8 @@
 """Find labelled images: a folder per class, IDX files, or a manifest."""
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from cvkit.catalog import IDX_CLASSES
 from cvkit.data import idx
 from cvkit.data.class_folders import LabelledImage
 from cvkit.data.collection import DataSource, find_source
-from cvkit.data.splits import TRAIN, UNSPLIT, canonical_split
+from cvkit.data.splits import TRAIN, UNSPLIT, canonical_split, show_split
 from cvkit.errors import DataError
 from cvkit.inputs import open_text
-from cvkit.messages import counted
+from cvkit.messages import counted, printable_name
 
 COLUMNS = ("image", "label")
+MAX_LISTED = 8  # columns of another table that a message names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,25 @@ class LabelledImages:
         )
 
 
+def join_images(parts: Sequence[LabelledImages]) -> LabelledImages:
+    """Return the images of one or more splits of a data set together.
+
+    Raises:
+        DataError: If they are arrays of different shapes.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    arrays = [part.array for part in parts if part.array is not None]
+    if len({array.shape[1:] for array in arrays}) > 1:
+        raise DataError("the splits have images of different sizes, which cannot be scored together: name one of them.")
+    return LabelledImages(
+        labels=np.concatenate([part.labels for part in parts]),
+        names=[name for part in parts for name in part.names],
+        paths=None if arrays else [path for part in parts for path in part.paths or ()],
+        array=np.concatenate(arrays) if arrays else None,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelledSource:
     """The labelled images of a data set.
@@ -56,7 +77,8 @@ class LabelledSource:
     Attributes:
         name: Name of the data set, for titles and messages.
         classes: Names of the classes by index.
-        splits: Images by split; only ``train`` if the data has no splits.
+        splits: Images by split. If the data has no splits, there is only ``train``, or ``UNSPLIT`` where
+            ``read_every_split`` returns them.
         remarks: Sentences about how the data were interpreted.
     """
 
@@ -64,6 +86,10 @@ class LabelledSource:
     classes: tuple[str, ...]
     splits: dict[str, LabelledImages]
     remarks: tuple[str, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of images of each split."""
+        return {name: len(images) for name, images in self.splits.items()}
 
 
 def read_source(source: str) -> LabelledSource:
@@ -76,9 +102,32 @@ def read_source(source: str) -> LabelledSource:
     Raises:
         DataError: If there are no images, if they have no classes, or if a file cannot be read.
     """
+    found = _read_any(source, (), every_split=False)
+    if UNSPLIT in found.splits:
+        return replace(found, splits={TRAIN: found.splits[UNSPLIT]})
+    return found
+
+
+def read_every_split(source: str, named: Sequence[str] = ()) -> LabelledSource:
+    """Find the images of every split of a data set with their classes; image files are not opened.
+
+    Args:
+        source: As in ``read_source``.
+        named: Names of splits. A folder of this name is a split although it has none of the usual names.
+
+    Returns:
+        The images; those of data without splits under ``UNSPLIT``.
+
+    Raises:
+        DataError: If there are no images, if they have no classes, or if a file cannot be read.
+    """
+    return _read_any(source, named, every_split=True)
+
+
+def _read_any(source: str, named: Sequence[str], *, every_split: bool) -> LabelledSource:
     if files.is_file(source) and Path(source).suffix.lower() in (".csv", ".tsv"):
         return _read_manifest(Path(source))
-    found = find_source(source)
+    found = find_source(source, named, every_split=every_split)
     if found.idx:
         return _read_idx(found)
     if not found.classes:
@@ -89,7 +138,7 @@ def read_source(source: str) -> LabelledSource:
         if len(splits[split]) < len(images):
             loose = next(image.path for image in images if image.label is None)
             missing = counted(len(images) - len(splits[split]), "image")
-            raise DataError(f"{source}: {missing} of {split} in no class folder, such as {loose}.")
+            raise DataError(f"{source}: {missing} of {show_split(split)} in no class folder, such as {loose}.")
     empty = tuple(f"{path} is empty: is a class missing?" for path in _empty_folders(Path(source)))
     return LabelledSource(name=found.name, classes=found.classes, splits=splits, remarks=(*found.remarks, *empty))
 
@@ -142,8 +191,6 @@ def _read_manifest(path: Path) -> LabelledSource:
     if UNSPLIT in splits and len(splits) > 1:
         images = counted(len(splits.pop(UNSPLIT)), "image")
         remarks.append(f"{path}: {images} without a split left out, because others have one")
-    elif UNSPLIT in splits:
-        splits = {TRAIN: splits[UNSPLIT]}
     return LabelledSource(
         name=path.stem,
         classes=classes,
@@ -158,15 +205,17 @@ def _manifest_rows(path: Path) -> list[dict[str, str]]:
             reader = csv.reader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             columns = [name.strip().lower() for name in next(reader, [])]
             "".join(columns).encode()  # file names may have any bytes, but a table has a readable header
-            rows = [dict(zip(columns, map(str.strip, row), strict=False)) for row in reader if any(row)]
+            lines = [
+                (reader.line_num, dict(zip(columns, map(str.strip, row), strict=False))) for row in reader if any(row)
+            ]
     except (OSError, UnicodeEncodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable manifest ({error}).") from error
     if not set(COLUMNS) <= set(columns):
-        listed = ", ".join(columns) or "none"
+        listed = ", ".join(map(printable_name, columns[:MAX_LISTED])) or "none"
         raise DataError(f"{path}: a manifest has the columns image, label and, optionally, split; this has {listed}.")
-    for number, row in enumerate(rows, start=2):
+    for number, row in lines:
         if not row.get("image") or not row.get("label"):
             raise DataError(f"{path}: line {number} names no {'label' if row.get('image') else 'image'}.")
-    if not rows:
+    if not lines:
         raise DataError(f"{path}: the manifest names no image.")
-    return rows
+    return [row for _, row in lines]

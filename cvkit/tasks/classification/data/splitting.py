@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cvkit.data.splits import STANDARD, TEST, TRAIN, VAL, describe_splits
 from cvkit.errors import DataError, UsageError
-from cvkit.messages import counted
+from cvkit.messages import counted, printable_name
 from cvkit.tasks.classification.data.source import LabelledImages, LabelledSource
 
 DEFAULT = (90.0, 10.0)  # per cent of training and validation images
@@ -61,7 +61,7 @@ def split_images(source: LabelledSource, percentages: Sequence[float] | None, li
         if percentages is None:
             remarks.append(f"no split val: {counted(len(images[VAL]), 'training image')} held out for validation")
     images = {name: _limited(images[name], limit, seed) for name in STANDARD if name in images}
-    _check(source, images)
+    _check(source, images, limit)
     return Splits(images=images, remarks=(*remarks, *_missing_in_validation(source, images)))
 
 
@@ -98,20 +98,31 @@ def _limited(images: LabelledImages, limit: int | None, seed: int) -> LabelledIm
     return images.subset(np.sort(np.random.default_rng(seed).permutation(len(images))[:limit]))
 
 
-def _check(source: LabelledSource, images: dict[str, LabelledImages]) -> None:
-    for name, part in images.items():
-        if not len(part):
-            raise DataError(f"{source.name}: there is no {name} image; each class needs more images, or a larger part.")
-    present = {name: set(part.labels.tolist()) for name, part in images.items()}
+def _check(source: LabelledSource, images: dict[str, LabelledImages], limit: int | None) -> None:
+    more = " or raise --limit" if limit is not None else ""
     if len(source.classes) < 2:
         raise DataError(
-            f"{source.name}: there is one class only ({source.classes[0]}); a classifier needs two or more."
+            f"{source.name}: there is one class only ({printable_name(source.classes[0])}); a classifier needs two or "
+            "more."
+        )
+    for name, part in images.items():
+        if not len(part):
+            raise DataError(
+                f"{source.name}: there is no {name} image; each class needs more images, or a larger part in --split."
+            )
+    present = {name: set(part.labels.tolist()) for name, part in images.items()}
+    if len(present[TRAIN]) < 2:
+        only = printable_name(source.classes[min(present[TRAIN])])
+        raise DataError(
+            f"{source.name}: all training images are of one class ({only}); a classifier needs two or more: add images "
+            f"of other classes{more}."
         )
     missing = sorted(set().union(*present.values()) - present[TRAIN])
     if missing:
         where = next(name for name, labels in present.items() if missing[0] in labels)
         raise DataError(
-            f"{source.name}: the class {source.classes[missing[0]]} has {where} images but no training image."
+            f"{source.name}: the class {printable_name(source.classes[missing[0]])} has {where} images but no training "
+            f"image: add some, leave the class out{more}."
         )
 
 

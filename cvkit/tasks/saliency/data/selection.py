@@ -10,16 +10,15 @@ from cvkit.data.splits import (
     TRAIN,
     UNSPLIT,
     VAL,
+    choose_scored_split,
     choose_split,
     describe_splits,
     resembled_split,
     show_split,
 )
 from cvkit.errors import DataError, UsageError
-from cvkit.messages import counted, nearest
+from cvkit.messages import nearest
 from cvkit.tasks.saliency.data.layout import Example, Layout
-
-EVERY = "all"  # word for all images of a data set
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def remarks_on_unused(unused: dict[str, int]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class ScoredSplit:
+class ScoredExamples:
     """The examples to score.
 
     Attributes:
@@ -130,49 +129,16 @@ class ScoredSplit:
     warning: str = ""
 
 
-def evaluation_examples(layout: Layout, split: str | None) -> ScoredSplit:
-    """Choose the examples to score.
+def evaluation_examples(layout: Layout, split: str | None) -> ScoredExamples:
+    """Choose the examples to score, by ``choose_scored_split``.
 
     Args:
         layout: Files of the data set.
-        split: Name of a split, or "all". None for val, else test, else the only split besides train, else the only one.
+        split: Name of a split, or "all"; None for the default.
 
     Raises:
         DataError: If there is no such split, or if it is not named and several are possible.
     """
-    counts = layout.counts()
-    if split == EVERY:
-        warning = _on_training_images(counts[TRAIN]) if TRAIN in counts else ""
-        return ScoredSplit(EVERY, layout.examples, warning)
-    if split is not None:
-        name = choose_split(counts, split, layout.root)
-        warning = _on_training_images(counts[name]) if name == TRAIN else ""
-        return ScoredSplit(show_split(name), layout.split(name), warning)
-    for name in (VAL, TEST):
-        if name in counts:
-            return ScoredSplit(name, layout.split(name))
-    return _without_val_and_test(layout)
-
-
-def _without_val_and_test(layout: Layout) -> ScoredSplit:
-    counts = layout.counts()
-    others = [name for name in counts if name != TRAIN]
-    if not others:
-        return ScoredSplit(TRAIN, layout.examples, f"no val or test split: {_on_training_images(counts[TRAIN])}")
-    if others == [UNSPLIT] == list(counts):
-        text = "no val or test split: all images are scored, including those a model was trained on"
-        return ScoredSplit(EVERY, layout.examples, text)
-    if len(others) == 1 and UNSPLIT not in others:
-        name = others[0]
-        text = f"no val or test split: the split {describe_splits({name: counts[name]})} is scored, the only one"
-        return ScoredSplit(name, layout.split(name), text + (" besides train" if TRAIN in counts else ""))
-    raise DataError(
-        f"{layout.root}: there is no split 'val' or 'test'; there are: {describe_splits(counts)}. Name the one to "
-        "score with --split, or all."
-    )
-
-
-def _on_training_images(count: int) -> str:
-    return (
-        f"the scores include {counted(count, 'training image')}: a model scores better on images that it was trained on"
-    )
+    chosen = choose_scored_split(layout.counts(), split, layout.root)
+    examples = [example for example in layout.examples if example.split in chosen.splits]
+    return ScoredExamples(chosen.name, examples, chosen.warning)

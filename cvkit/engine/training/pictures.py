@@ -1,59 +1,61 @@
-"""Draw the learning curves and the sample predictions of a run."""
+"""Draw the learning curves and the sample predictions of a run, for every task."""
 
 import contextlib
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
+from torch import nn
+
 from cvkit import render
-from cvkit.config import TrainClassifierConfig
 from cvkit.engine.run_folder import RunFolder
 from cvkit.engine.training.checkpoints import load_best_weights
-from cvkit.engine.training.learner import Data
 from cvkit.errors import WeightsError
 from cvkit.files import write_atomic
-from cvkit.tasks.classification.data.dataset import ClassImages
-from cvkit.tasks.classification.kind import KIND
-from cvkit.tasks.classification.learner import ClassifierLearner
-from cvkit.tasks.classification.scoring import sample_indices, sample_sheet
 
 CURVES_INTERVAL = 9  # shortest time between two drawings of the curves, as a multiple of the time that a drawing takes
 
 
 class RunPictures:
-    """The pictures of a run: learning curves, and samples with their predicted classes.
+    """The pictures of a run: learning curves, and a sheet of sample predictions.
 
     Args:
         folder: The run folder.
-        config: Settings of the run.
-        learner: The network in training, with the names of its classes.
-        images: The validation images.
-        val: The same images as the learner takes them: images, or features of frozen layers.
+        title: Heading of the learning curves.
+        network: The network in training.
+        kind: Kind of the checkpoint ``best.pt``.
+        draw_samples: Returns a PNG of sample predictions with the current weights; None draws no samples.
     """
 
     def __init__(
         self,
+        *,
         folder: RunFolder,
-        config: TrainClassifierConfig,
-        learner: ClassifierLearner,
-        images: ClassImages,
-        val: Data,
+        title: str,
+        network: nn.Module,
+        kind: str,
+        draw_samples: Callable[[], bytes] | None,
     ) -> None:
-        self.folder, self.config, self.learner, self.images, self.val = folder, config, learner, images, val
+        self.folder, self.title, self.network, self.kind = folder, title, network, kind
+        self._draw_samples = draw_samples
         self._next_curves = 0.0  # the time from which curves are drawn again
         self._delayed: tuple[list[dict[str, Any]], int | None] | None = None
 
     def draw_epoch(self, history: list[dict[str, Any]], best_epoch: int | None) -> None:
         """Draw the learning curves, and the samples with the current weights, which may be the best ones so far.
 
-        The curves take about 0.6 s. They are drawn in a tenth of the time at most, because an epoch on features takes
+        The curves take about 0.6 s. They are drawn in a tenth of the time at most, because an epoch may take
         milliseconds; ``finish`` draws those that are left.
+
+        Args:
+            history: One row per epoch.
+            best_epoch: Number of the best epoch; None if every epoch is the best one so far.
         """
         self._delayed = (history, best_epoch)
         if time.monotonic() >= self._next_curves:
             self.finish()
         is_best = best_epoch is None or best_epoch == history[-1]["epoch"]
-        self._draw_samples(int(history[-1]["epoch"]), "latest.png", *(["best.png"] if is_best else []))
+        self._write_samples("latest.png", *(["best.png"] if is_best else []))
 
     def finish(self) -> None:
         """Draw the learning curves if those of the last epoch were not drawn."""
@@ -61,8 +63,7 @@ class RunPictures:
             return
         began = time.monotonic()
         history, best_epoch = self._delayed
-        title = f"{self.config.model} on {Path(self.config.data).name}"
-        write_atomic(self.folder.path / "curves.png", render.curves(history, title=title, best_epoch=best_epoch))
+        write_atomic(self.folder.path / "curves.png", render.curves(history, title=self.title, best_epoch=best_epoch))
         ended = time.monotonic()
         self._next_curves = ended + CURVES_INTERVAL * (ended - began)
         self._delayed = None
@@ -75,15 +76,12 @@ class RunPictures:
         if not self.folder.best.is_file() or (self.folder.path / "samples" / "best.png").is_file():
             return
         with contextlib.suppress(WeightsError):  # the training loop reports a damaged best.pt
-            load_best_weights(self.folder, KIND.checkpoint, self.learner.model)
-            self._draw_samples(None, "best.png")
+            load_best_weights(self.folder, self.kind, self.network)
+            self._write_samples("best.png")
 
-    def _draw_samples(self, epoch: int | None, *names: str) -> None:
-        if self.config.samples == 0:
+    def _write_samples(self, *names: str) -> None:
+        if self._draw_samples is None:
             return
-        title = "validation images" + ("" if epoch is None else f" after epoch {epoch}")
-        indices = sample_indices(len(self.images), self.config.samples)
-        probabilities = self.learner.predict(self.val.batch(0, indices)).softmax(1).cpu()
-        content = sample_sheet(self.images, indices, probabilities, self.learner.classifier.facts.labels, title)
+        content = self._draw_samples()
         for name in names:
             write_atomic(self.folder.path / "samples" / name, content)
