@@ -35,7 +35,6 @@ from side_by_side import Row, Times, faster, make_parser, publish, rate, report,
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
-from torchvision.io import decode_image
 from torchvision.transforms import v2
 
 from cvkit.commands.train_classifier import train_classifier
@@ -211,9 +210,9 @@ def run_image_folder(config: dict[str, Any], workers: int) -> Epoch:
     assert settings.crop_scale is not None
     crop = new_classifier(config).preprocessing.crop
     scale = (settings.crop_scale, 1.0)
-    transforms = v2.Compose([v2.RandomResizedCrop(crop, scale, RATIOS, antialias=True), v2.RandomHorizontalFlip()])
-    # torchvision's own decoder and uint8 tensors are faster than Pillow's images and ToTensor.
-    data = ImageFolder(f"{config['data']}/train", transforms, loader=lambda path: decode_image(path, mode="RGB"))
+    # On uint8 tensors, which torchvision resizes faster than Pillow images. Its own decoder of files is deprecated.
+    crops = v2.RandomResizedCrop(crop, scale, RATIOS, antialias=True)
+    data = ImageFolder(f"{config['data']}/train", v2.Compose([v2.PILToTensor(), crops, v2.RandomHorizontalFlip()]))
     loader: Iterable[Any] = DataLoader(
         data, settings.batch_size, shuffle=True, num_workers=workers, persistent_workers=True, prefetch_factor=4
     )
