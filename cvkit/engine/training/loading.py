@@ -11,6 +11,7 @@ from typing import Any
 from torch.multiprocessing import active_children
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from cvkit.engine.memory import release_freed_memory
 from cvkit.engine.stop import leave_signals_to_the_parent, signals_deferred
 from cvkit.engine.training.learner import Batch, Data
 from cvkit.engine.training.sampling import EpochSampler, Key
@@ -92,6 +93,8 @@ class BatchLoader(DataLoader[Any]):
             CvkitError: If a worker cannot load a batch.
             TrainingError: If a worker ended.
         """
+        if self.num_workers and getattr(self, "_iterator", None) is None:
+            release_freed_memory()
         with signals_deferred():
             batches = super().__iter__()
         while True:
